@@ -1,0 +1,65 @@
+"""The front door, the health check and the pages for errors of the web."""
+
+from django.db import DatabaseError, connection
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+from guilds.problems import wants_json
+
+
+@require_safe
+def home(request: HttpRequest) -> HttpResponse:
+    if request.user.is_authenticated:
+        return redirect("guilds:picker")
+    return render(request, "home.html")
+
+
+@never_cache
+@require_safe
+def healthz(request: HttpRequest) -> HttpResponse:
+    """200 while the database answers, 503 else. Says nothing of Discord: without it the site still serves its lists."""
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except DatabaseError:
+        return HttpResponse(
+            "database unavailable\n", status=503, content_type="text/plain", headers={"Retry-After": "5"}
+        )
+    return HttpResponse("ok\n", content_type="text/plain")
+
+
+def _error(request: HttpRequest, status: int, title: str, text: str) -> HttpResponse:
+    if wants_json(request):
+        from django.http import JsonResponse
+
+        body = {"type": "about:blank", "title": title, "status": status, "detail": text}
+        return JsonResponse(body, status=status, content_type="application/problem+json")
+    return render(request, "error.html", {"title": title, "text": text}, status=status)
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return _error(request, 400, "Bad request", "Your browser sent something this site can't read.")
+
+
+def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return _error(request, 403, "Not allowed", "You may not see this page.")
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    text = "The page was open for too long, or cookies are off. Go back, reload it and try again."
+    return _error(request, 403, "Please try again", text)
+
+
+def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return _error(request, 404, "Nothing here", "There is no such page, or it is about a server you are not in.")
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Without context processors: whatever broke, this page must not need it."""
+    return HttpResponse(
+        '<!doctype html><html lang="en"><meta charset="utf-8"><title>Something broke</title>'
+        "<h1>Something broke on our side</h1><p>It has been written down. Try again in a minute.</p></html>",
+        status=500,
+    )
