@@ -1,0 +1,86 @@
+"""Work beside the requests: a bounded number of daemon threads, one per job.
+
+Not an executor: an executor keeps jobs in a queue and blocks shutdown until they end. A job that finds no slot is
+dropped, and one that the shutdown cuts off is abandoned; whoever spawned it holds a lease that covers both.
+"""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from functools import partial
+from typing import TypeVar
+
+from django.conf import settings
+from django.db import connection, connections
+
+T = TypeVar("T")
+
+
+class Slots:
+    """At most `share` of the web threads at once, counted within this process; nothing is made before first use."""
+
+    def __init__(self, share: float) -> None:
+        self._share = share
+        self._lock = threading.Lock()
+        self._semaphore: threading.BoundedSemaphore | None = None
+
+    def take(self) -> bool:
+        """Whether a slot was free; it is the caller's until `give_back`."""
+        with self._lock:
+            if self._semaphore is None:
+                self._semaphore = threading.BoundedSemaphore(max(1, int(settings.WEB_THREADS * self._share)))
+        return self._semaphore.acquire(blocking=False)
+
+    def give_back(self) -> None:
+        if self._semaphore is not None:
+            self._semaphore.release()
+
+
+# As many jobs as web threads: each waiting reader may have one, and a stall can't pile up more.
+job_slots = Slots(1)
+
+
+class Reservation:
+    """A slot taken before there is a job for it: start one, or give it back."""
+
+    def start(self, job: Callable[[], T]) -> "Future[T]":
+        future: Future[T] = Future()
+        threading.Thread(target=_run, args=(job, future), daemon=True, name="guildhall-job").start()
+        return future
+
+    def give_back(self) -> None:
+        job_slots.give_back()
+
+
+def reserve() -> Reservation | None:
+    return Reservation() if job_slots.take() else None
+
+
+def _run(job: Callable[[], T], future: "Future[T]") -> None:
+    outcome: Callable[[], None]
+    try:
+        outcome = partial(future.set_result, job())
+    except Exception as error:
+        outcome = partial(future.set_exception, error)
+    # The connection and the slot go back before anybody is told, so that who waited can have both.
+    connections.close_all()
+    job_slots.give_back()
+    outcome()
+
+
+def call(job: Callable[[], T], *, timeout: float) -> T:
+    """What `job` returns or raises, run beside this thread; `TimeoutError` if it takes over `timeout` seconds.
+
+    A socket's own timeouts start anew with every byte, so only a thread that may be left behind bounds a call.
+    """
+    release_connection()
+    reservation = reserve()
+    if reservation is None:
+        raise TimeoutError
+    return reservation.start(job).result(timeout)
+
+
+def release_connection() -> None:
+    """Hand this thread's database connection back before waiting; a pool smaller than the threads depends on it."""
+    if not connection.in_atomic_block:
+        connection.close()

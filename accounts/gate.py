@@ -1,0 +1,189 @@
+"""The gate, the brake and the send budget: what every call to Discord passes, in all processes together.
+
+The *gate* shuts for everybody when Discord limits the whole installation (a global 429, a Cloudflare block); when its
+time is over exactly one call goes as the probe. The *brake* counts the answers that Discord counts towards banning our
+address and stops us long before. The *send budget* keeps the installation below Discord's 50 requests a second.
+
+The rules are methods of the frozen `Gate`; the functions below them read and swap the one row by its `version`.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import Enum
+
+import structlog
+from django.conf import settings
+
+from accounts.clock import Now
+from accounts.discord import DiscordClient, Exchange
+from accounts.models import DiscordGate, DiscordRefusal
+
+logger = structlog.get_logger(__name__)
+
+# https://discord.com/developers/docs/topics/rate-limits#invalid-request-limit-aka-cloudflare-bans
+INVALID_REQUEST_WINDOW = timedelta(minutes=10)
+REFUSALS_KEPT = timedelta(days=1)
+# Above this a wait that Discord didn't name stops growing: a ban lasts an hour or a day, and an hourly probe is cheap.
+LONGEST_UNNAMED_WAIT = timedelta(hours=1)
+
+
+class Priority(Enum):
+    """Who may still send while the send clock runs ahead: people without a list before those with an old one."""
+
+    COLD = timedelta(seconds=1)
+    STALE = timedelta(milliseconds=500)
+    DUE = timedelta(milliseconds=100)
+
+
+class GateShut(Exception):
+    """Nothing was sent. `reason` is global_limit, cloudflare, brake or busy; `until` when asking makes sense again."""
+
+    def __init__(self, reason: str, until: datetime, now: datetime) -> None:
+        super().__init__(f"not sent ({reason})")
+        self.reason = reason
+        self.until = until
+        self.retry_after = max((until - now).total_seconds(), 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """The gate as it was read; its methods are the rules and return the gate as it should become."""
+
+    until: datetime | None = None
+    reason: str = ""
+    streak: int = 0
+    tat: datetime | None = None
+    version: int = 0
+
+    def shut_until(self, now: datetime) -> datetime | None:
+        return self.until if self.streak and self.until and self.until > now else None
+
+    def admit(self, priority: Priority, now: datetime, *, rate: int, lease: timedelta) -> "Gate":
+        """The gate after one send at `now`, which is the probe if the gate's time is over. Raises `GateShut`."""
+        if shut := self.shut_until(now):
+            raise GateShut(self.reason, shut, now)
+        tat = max(self.tat or now, now)
+        if tat > now + priority.value:
+            raise GateShut("busy", tat - priority.value, now)
+        after = replace(self, tat=tat + timedelta(seconds=1) / rate)
+        return replace(after, until=now + lease) if self.streak else after
+
+    def shut(self, reason: str, wait: timedelta | None, now: datetime, *, probe: datetime | None) -> "Gate":
+        """The gate after Discord limited the whole installation for `wait`, or for a time it did not name."""
+        again = self.shut_until(now) is not None and self.until != probe
+        streak = self.streak if again else self.streak + 1
+        if wait is None:
+            first = timedelta(seconds=60 if reason == "cloudflare" else 1)
+            wait = min(first * 2 ** min(streak - 1, 16), LONGEST_UNNAMED_WAIT)
+        until = now + wait
+        if again and self.until:
+            until = max(until, self.until)
+        return replace(self, until=until, reason=reason, streak=streak)
+
+    def opened(self, probe: datetime) -> "Gate":
+        """The gate after the probe whose lease ends at `probe` was answered; unchanged if it is another's by now."""
+        return replace(self, until=None, reason="", streak=0) if self.streak and self.until == probe else self
+
+
+OPEN = Gate()
+
+
+def read() -> tuple[Gate, datetime]:
+    """The gate and the database's present moment."""
+    row = DiscordGate.objects.filter(pk=1).annotate(now=Now()).first()
+    if row is None:
+        DiscordGate.objects.bulk_create([DiscordGate(pk=1)], ignore_conflicts=True)
+        row = DiscordGate.objects.annotate(now=Now()).get(pk=1)
+    return Gate(row.until, row.reason, row.streak, row.tat, row.version), row.now
+
+
+def change(rule: Callable[[Gate, datetime], Gate]) -> Gate:
+    """Apply `rule` to the row by compare-and-swap; whoever loses reads again, and somebody always wins."""
+    while True:
+        before, now = read()
+        after = rule(before, now)
+        if after == before:
+            return before
+        if DiscordGate.objects.filter(pk=1, version=before.version).update(
+            until=after.until, reason=after.reason, streak=after.streak, tat=after.tat, version=before.version + 1
+        ):
+            return after
+
+
+def braked_until(priority: Priority, now: datetime) -> datetime | None:
+    """When `priority` may ask again, if too many invalid requests are in the sliding window; else None."""
+    limit = settings.DISCORD_BRAKE_HARD if priority is Priority.COLD else settings.DISCORD_BRAKE_SOFT
+    window = DiscordRefusal.objects.filter(at__gt=now - INVALID_REQUEST_WINDOW)
+    pressing: datetime | None = window.order_by("-at").values_list("at", flat=True)[limit - 1 : limit].first()
+    return pressing + INVALID_REQUEST_WINDOW if pressing else None
+
+
+def closed(priority: Priority) -> GateShut | None:
+    """Why nothing may be asked now, without taking part in anything; None if asking makes sense."""
+    gate, now = read()
+    if shut := gate.shut_until(now):
+        return GateShut(gate.reason, shut, now)
+    if braked := braked_until(priority, now):
+        return GateShut("brake", braked, now)
+    return None
+
+
+def gated(
+    client: DiscordClient,
+    priority: Priority,
+    *,
+    still_mine: Callable[[], None] = lambda: None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> DiscordClient:
+    """`client`, made to pass the gate before each send and to tell it each answer.
+
+    `still_mine` is called before each send too and may raise to stop it. A cold reader's call waits for its place in
+    the send budget as long as its deadline allows; the others give way.
+    """
+    probe: datetime | None = None
+
+    def before_send(_route: str) -> None:
+        nonlocal probe
+        lease = timedelta(milliseconds=settings.DISCORD_FETCH_BUDGET_MS) + LEASE_MARGIN
+        while True:
+            still_mine()
+            _, now = read()
+            if braked := braked_until(priority, now):
+                raise GateShut("brake", braked, now)
+            try:
+                gate = change(lambda gate, now: gate.admit(priority, now, rate=settings.DISCORD_SEND_RATE, lease=lease))
+            except GateShut as shut:
+                left = client.deadline - client.clock() if client.deadline is not None else 0.0
+                if shut.reason != "busy" or priority is not Priority.COLD or shut.retry_after >= left:
+                    raise
+                sleep(shut.retry_after)
+            else:
+                probe = gate.until if gate.streak else None
+                return
+
+    def on_answer(exchange: Exchange) -> None:
+        learn(exchange, probe)
+
+    return replace(client, before_send=before_send, on_answer=on_answer)
+
+
+# A lease outlives the attempt it covers by this, so that the attempt's end can still be written.
+LEASE_MARGIN = timedelta(seconds=2)
+
+
+def learn(exchange: Exchange, probe: datetime | None) -> None:
+    """Write down what one answer of Discord's means for everybody."""
+    if exchange.counts_as_invalid:
+        _, now = read()
+        DiscordRefusal.objects.create(at=now, status=exchange.status or 0, reason=exchange.scope or "")
+    if exchange.scope in ("global", "cloudflare"):
+        reason = "global_limit" if exchange.scope == "global" else "cloudflare"
+        wait = None if exchange.retry_after is None else timedelta(seconds=exchange.retry_after)
+        gate = change(lambda gate, now: gate.shut(reason, wait, now, probe=probe))
+        logger.warning("discord_gate_shut", reason=reason, until=str(gate.until), streak=gate.streak)
+    elif probe is not None and exchange.status is not None and exchange.status < 500:
+        # Anything Discord itself says shows that the limit is over; silence leaves the probe's lease to run out.
+        change(lambda gate, _now: gate.opened(probe))
+        logger.info("discord_gate_opened")

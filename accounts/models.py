@@ -1,0 +1,121 @@
+"""Who a person is at Discord, and what our calls to Discord have met.
+
+Moments are stamped by the database's clock and written explicitly.
+"""
+
+from typing import Any, ClassVar
+
+from django.contrib.auth.models import AbstractUser
+from django.contrib.sessions.base_session import AbstractBaseSession
+from django.db import models
+from django.utils import timezone
+from social_django.models import AbstractUserSocialAuth
+
+from accounts.fields import EncryptedJSONField
+
+
+class User(AbstractUser):
+    """A person. Those who sign in with Discord have a `discord_id`; staff with a password may have none."""
+
+    first_name = None  # type: ignore[assignment]  # Discord knows no first and last names, and we don't ask for them
+    last_name = None  # type: ignore[assignment]  # as above
+    discord_id = models.BigIntegerField(
+        unique=True,
+        null=True,
+        blank=True,
+        help_text="The person's id at Discord; names there may change, this doesn't.",
+    )
+    discord_username = models.CharField(max_length=64, blank=True, help_text="The person's username at Discord.")
+    global_name = models.CharField(max_length=64, blank=True, help_text="The display name the person chose at Discord.")
+    avatar = models.CharField(max_length=64, blank=True, help_text="Hash of the person's avatar at Discord.")
+
+    REQUIRED_FIELDS: ClassVar[list[str]] = []
+
+    def __str__(self) -> str:
+        return self.display_name
+
+    @property
+    def display_name(self) -> str:
+        return self.global_name or self.discord_username or self.username
+
+    def get_full_name(self) -> str:
+        return self.display_name
+
+    def get_short_name(self) -> str:
+        return self.display_name
+
+
+class DiscordAccount(AbstractUserSocialAuth):
+    """One person's authorization at Discord: social-auth's association, with its tokens sealed.
+
+    `extra_data` holds `access_token`, `refresh_token`, `expires_at` (epoch seconds) and `scopes`.
+    It is replaced only where `token_version` still is what the writer read, and counted up by every replacement.
+    """
+
+    user = models.OneToOneField("accounts.User", models.CASCADE, related_name="discord_account")
+    extra_data = EncryptedJSONField(default=dict, blank=True, help_text="Sealed tokens.")
+    token_version = models.PositiveIntegerField(
+        default=0, help_text="Counted up whenever the tokens are replaced; a writer with an older one has lost."
+    )
+    disconnected_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        help_text="When Discord finally refused our tokens. Nobody calls with them until the person signs in again.",
+    )
+
+    class Meta:
+        verbose_name = "Discord account"
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(fields=["provider", "uid"], name="one_account_per_discord_user"),
+            models.CheckConstraint(condition=~models.Q(uid=""), name="discord_account_has_uid"),
+        ]
+
+
+class Session(AbstractBaseSession):
+    """Django's session with its user beside it, so that all sessions of one person can be ended."""
+
+    user_id = models.BigIntegerField(null=True, db_index=True, help_text="Who is signed in with this session.")
+
+    @classmethod
+    def get_session_store_class(cls) -> Any:
+        from accounts.sessions import SessionStore
+
+        return SessionStore
+
+
+class DiscordGate(models.Model):
+    """The one row that every call to Discord passes; it may pause the whole installation.
+
+    `streak` 0 is the ordinary state. Above it, nothing is sent before `until`; then one call goes as the probe and
+    moves `until` to the end of its lease, and the probe's success sets `streak` back to 0.
+    """
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    until = models.DateTimeField(null=True, blank=True, help_text="Nothing is sent before this moment.")
+    reason = models.CharField(max_length=16, blank=True, help_text="What shut the gate: global or cloudflare.")
+    streak = models.PositiveIntegerField(default=0, help_text="How often in a row the gate was shut.")
+    tat = models.DateTimeField(
+        null=True, blank=True, help_text="The send clock: the theoretical arrival time of the next request (GCRA)."
+    )
+    version = models.BigIntegerField(default=0, help_text="Counted up by every change; a change names the one it read.")
+
+    class Meta:
+        verbose_name = "Discord gate"
+        verbose_name_plural = "Discord gate"
+
+    def __str__(self) -> str:
+        return f"shut ({self.reason}) until {self.until}" if self.streak else "open"
+
+
+class DiscordRefusal(models.Model):
+    """One answer that counts towards Discord's ban on invalid requests: 401, 403, or 429 of any scope but shared."""
+
+    at = models.DateTimeField(default=timezone.now, db_index=True, help_text="When Discord answered.")
+    status = models.PositiveSmallIntegerField(help_text="The HTTP status of the answer.")
+    reason = models.CharField(max_length=16, blank=True, help_text="The scope of a 429.")
+
+    class Meta:
+        verbose_name = "Discord refusal"
+
+    def __str__(self) -> str:
+        return f"{self.status} {self.reason}".strip()
