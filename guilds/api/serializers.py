@@ -1,0 +1,43 @@
+"""The API's words for lists and people. Ids and permissions are strings: JavaScript's numbers end at 2^53."""
+
+from typing import Any
+
+from accounts.models import User
+from guilds.services import GuildList, Membership
+
+
+def membership_json(membership: Membership) -> dict[str, Any]:
+    return {
+        "id": str(membership.guild_id),
+        "name": membership.name,
+        "icon": membership.icon or None,
+        "banner": membership.banner or None,
+        "owner": membership.owner,
+        "permissions": str(int(membership.permissions)),
+        "can_manage": membership.can_manage,
+        "features": list(membership.features),
+    }
+
+
+def freshness_json(guild_list: GuildList) -> dict[str, Any]:
+    """How old the list is and why. Its age in seconds is in `Age`: with it no two bodies would be equal."""
+    return {
+        "verified_at": guild_list.verified_at,
+        "freshness": guild_list.freshness,
+        "reason": guild_list.reason,
+        "next_attempt_at": guild_list.next_attempt_at,
+    }
+
+
+def guild_list_json(guild_list: GuildList) -> dict[str, Any]:
+    return {**freshness_json(guild_list), "guilds": [membership_json(membership) for membership in guild_list]}
+
+
+def user_json(user: User) -> dict[str, Any]:
+    return {
+        "id": str(user.pk),
+        "discord_id": str(user.discord_id) if user.discord_id else None,
+        "username": user.discord_username or user.username,
+        "global_name": user.global_name or None,
+        "avatar": user.avatar or None,
+    }

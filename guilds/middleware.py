@@ -1,0 +1,43 @@
+"""`request.guild_list`, and what becomes of a list that can't be had."""
+
+from collections.abc import Callable
+from typing import cast
+
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.utils.functional import SimpleLazyObject
+
+from accounts.models import User
+from guilds.problems import problem_of, problem_response
+from guilds.services import GuildList, get_guild_list
+
+
+class GuildListRequest(HttpRequest):
+    """For annotations: a request that passed `GuildListMiddleware`, of somebody signed in."""
+
+    user: User
+    guild_list: GuildList
+
+
+class GuildListMiddleware:
+    """Sets a lazy `request.guild_list`: nobody is asked anything before a view reads it.
+
+    Read it in the view, not in the template: there an exception could no longer become a page of its own.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        cast(GuildListRequest, request).guild_list = cast(GuildList, SimpleLazyObject(lambda: _guild_list(request)))
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
+        problem = problem_of(exception)
+        return problem_response(request, problem) if problem else None
+
+
+def _guild_list(request: HttpRequest) -> GuildList:
+    if not request.user.is_authenticated:
+        raise PermissionDenied("Nobody is signed in, so there is no guild list. Put @guild_list_required on the view.")
+    return get_guild_list(request.user)

@@ -1,0 +1,91 @@
+"""Which guilds a person is in, as Discord last verified it.
+
+Lock order: whoever writes or deletes memberships first updates the person's `GuildListVerification` (several people:
+in id order). The verification stands above the membership here because Django deletes in that order.
+Moments come from the database's clock and are written explicitly.
+"""
+
+from datetime import datetime
+from typing import ClassVar
+
+from django.conf import settings
+from django.db import models
+
+from accounts.discord import Permissions
+
+
+class GuildListVerification(models.Model):
+    """One person's whole list: when Discord last verified it, and what stands in the way of asking again.
+
+    "In no guild" is an answer too and has a row here, without memberships. There is no state column: whether a list is
+    fresh, stale or expired follows from this row and the time, so that no crash can leave a wrong state behind.
+    """
+
+    user = models.OneToOneField(
+        settings.AUTH_USER_MODEL, models.CASCADE, primary_key=True, related_name="guild_list_verification"
+    )
+    verified_at = models.DateTimeField(
+        null=True, blank=True, db_index=True, help_text="The moment before the question that brought the stored list."
+    )
+    refresh_after = models.DateTimeField(
+        null=True, blank=True, help_text="From here on a read asks Discord in the background; fixed with the list."
+    )
+    not_before = models.DateTimeField(null=True, blank=True, help_text="Discord is not asked before this moment.")
+    reason = models.CharField(
+        max_length=24, blank=True, help_text="Why the last attempt brought no list; empty if it did."
+    )
+    failure_streak = models.PositiveIntegerField(default=0, help_text="Failed attempts since the last list.")
+    lease_until = models.DateTimeField(null=True, blank=True, help_text="Until when somebody's attempt is running.")
+    generation = models.BigIntegerField(
+        default=0,
+        help_text="Counted up by every claim, release, sign-in and disconnect; an answer to an older one is dropped.",
+    )
+    list_version = models.BigIntegerField(default=0, help_text="Counted up whenever the memberships change.")
+    last_read_at = models.DateTimeField(
+        null=True, blank=True, help_text="When somebody last read the list, to the hour."
+    )
+    changed_at = models.DateTimeField(null=True, blank=True, help_text="When the memberships last changed.")
+    joined_count = models.PositiveIntegerField(default=0, help_text="How many servers the last change added.")
+    left_count = models.PositiveIntegerField(default=0, help_text="How many servers the last change removed.")
+
+    class Meta:
+        verbose_name = "verification"
+
+    def __str__(self) -> str:
+        return f"list of {self.user}"
+
+
+class UserGuildMembership(models.Model):
+    """One person in one guild, as Discord last verified it; ordered by the guild's id, as Discord does."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="guild_memberships")
+    guild_id = models.BigIntegerField(db_index=True, help_text="The guild's id at Discord.")
+    name = models.CharField(max_length=100, help_text="The guild's name.")
+    icon = models.CharField(max_length=64, blank=True, help_text="Hash of the guild's icon; empty if it has none.")
+    banner = models.CharField(max_length=64, blank=True, help_text="Hash of the guild's banner; empty if it has none.")
+    owner = models.BooleanField(default=False, help_text="Whether the person owns the guild.")
+    permissions = models.BigIntegerField(
+        default=0, help_text="The person's permissions in the whole guild, as Discord's bits."
+    )
+    features = models.JSONField(default=list, blank=True, help_text="The guild's features; an open set of names.")
+    first_seen_at = models.DateTimeField(help_text="When a list first held this membership.")
+    changed_at = models.DateTimeField(help_text="When a list last changed this row.")
+
+    class Meta:
+        verbose_name = "membership"
+        ordering: ClassVar[list[str]] = ["guild_id"]
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(fields=["user", "guild_id"], name="one_membership_per_user_and_guild")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user} in {self.name}"
+
+    @property
+    def can_manage(self) -> bool:
+        return Permissions.can_manage(self.permissions, self.owner)
+
+    @property
+    def last_verified_at(self) -> datetime | None:
+        """When Discord last verified this membership: the whole list's moment, kept once."""
+        return self.user.guild_list_verification.verified_at

@@ -1,0 +1,133 @@
+"""What a reader is told when there is no list: one account of each failure, for pages and for the API alike."""
+
+import math
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
+
+from accounts.discord import DiscordAPIError, DiscordUnavailable, MissingScope, RateLimited
+from accounts.tokens import ReconnectRequired
+from guilds.freshness import Reason
+from guilds.services import RefreshTooSoon
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """An RFC 9457 problem. `retry_after` in whole seconds, never shorter than the truth."""
+
+    name: str
+    status: HTTPStatus
+    title: str
+    detail: str
+    retry_after: int | None = None
+    reason: str | None = None
+
+    def as_dict(self) -> dict[str, object]:
+        members: dict[str, object] = {
+            "type": f"urn:guildhall:problem:{self.name}",
+            "title": self.title,
+            "status": int(self.status),
+            "detail": self.detail,
+        }
+        if self.retry_after is not None:
+            members["retry_after"] = self.retry_after
+        if self.reason is not None:
+            members["reason"] = self.reason
+        return members
+
+
+NOT_SIGNED_IN = Problem("not-signed-in", HTTPStatus.UNAUTHORIZED, "Not signed in", "Sign in with Discord first.")
+NOT_IN_GUILD = Problem("not-in-guild", HTTPStatus.NOT_FOUND, "No such server", "You are not in a server with this id.")
+
+WHY = {
+    Reason.RATE_LIMITED: "Discord is limiting how often it may be asked for your servers.",
+    Reason.GLOBAL_LIMIT: "Discord is limiting this whole site at the moment.",
+    Reason.CLOUDFLARE: "Discord's shield against traffic is keeping this site out at the moment.",
+    Reason.UNAVAILABLE: "Discord isn't answering at the moment.",
+    Reason.BRAKE: "Discord has refused so many requests that this site is giving it a rest.",
+    Reason.BUSY: "A lot of people are asking at once.",
+    Reason.IN_PROGRESS: "Discord is taking its time to answer.",
+}
+
+
+def problem_of(error: Exception) -> Problem | None:
+    """The account of `error`; None if it is not one of ours and should take its way."""
+    match error:
+        case ReconnectRequired():
+            return Problem(
+                "reconnect-required",
+                HTTPStatus.FORBIDDEN,
+                "Sign in with Discord again",
+                "Discord no longer accepts this site's access to your account.",
+                reason=Reason.RECONNECT_REQUIRED,
+            )
+        case MissingScope():
+            return Problem(
+                "missing-scope",
+                HTTPStatus.FORBIDDEN,
+                "Discord wasn't allowed to share your servers",
+                "Sign in again and leave “Know what servers you’re in” switched on.",
+                reason=Reason.MISSING_SCOPE,
+            )
+        case RefreshTooSoon():
+            return Problem(
+                "refresh-too-soon",
+                HTTPStatus.TOO_MANY_REQUESTS,
+                "That was a moment ago",
+                "The list was checked with Discord a moment ago.",
+                retry_after=_seconds(error.retry_after),
+            )
+        case RateLimited():
+            reason = _reason(error, Reason.RATE_LIMITED)
+            return Problem(
+                "rate-limited",
+                HTTPStatus.TOO_MANY_REQUESTS,
+                "Discord asks for a pause",
+                WHY[reason],
+                retry_after=_seconds(error.retry_after),
+                reason=reason,
+            )
+        case DiscordUnavailable():
+            reason = _reason(error, Reason.UNAVAILABLE)
+            return Problem(
+                "discord-unavailable",
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                "Discord is out of reach",
+                WHY[reason],
+                retry_after=_seconds(error.retry_after),
+                reason=reason,
+            )
+    return None
+
+
+def _reason(error: DiscordAPIError, otherwise: Reason) -> Reason:
+    by_scope = {"user": Reason.RATE_LIMITED, "shared": Reason.RATE_LIMITED, "global": Reason.GLOBAL_LIMIT}
+    try:
+        return by_scope.get(error.scope or "") or Reason(error.scope or otherwise)
+    except ValueError:
+        return otherwise
+
+
+def _seconds(wait: float | None) -> int:
+    return max(math.ceil(wait or 0), 1)
+
+
+def problem_response(request: HttpRequest, problem: Problem) -> HttpResponse:
+    """A page for people, problem+json for programs, both with the same status and Retry-After."""
+    if wants_json(request):
+        response: HttpResponse = JsonResponse(
+            problem.as_dict(), status=problem.status, content_type="application/problem+json"
+        )
+    else:
+        response = render(request, "guilds/problem.html", {"problem": problem}, status=problem.status)
+    if problem.retry_after is not None:
+        response["Retry-After"] = str(problem.retry_after)
+    response["Cache-Control"] = "no-store"
+    return response
+
+
+def wants_json(request: HttpRequest) -> bool:
+    preferred = request.get_preferred_type(["text/html", "application/json", "application/problem+json"])
+    return preferred is not None and preferred != "text/html"

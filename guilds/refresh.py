@@ -1,0 +1,259 @@
+"""The only way to a guild list: `claim`, `ask`, `store`; each at most one transaction, none open during the call.
+
+A claim is a compare-and-swap on the verification's `generation`, and so is the store: whatever happened to the row in
+between (a takeover, a sign-in, a disconnect, a deletion) has counted it up, and the late answer is dropped.
+All moments come in as `now`, read from the database by whoever calls.
+"""
+
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from functools import partial
+
+import structlog
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F
+
+from accounts import background, gate, tokens
+from accounts.clock import Now, database_now
+from accounts.discord import (
+    DiscordAPIError,
+    DiscordClient,
+    Forbidden,
+    Guild,
+    MissingScope,
+    RateLimited,
+    Unauthorized,
+)
+from accounts.gate import GateShut, Priority
+from accounts.tokens import ReconnectRequired, TokensReplaced
+from guilds.freshness import Decision, Reason, Windows, refresh_moment, retry_pause
+from guilds.models import GuildListVerification, UserGuildMembership
+
+logger = structlog.get_logger(__name__)
+
+LIMITS = {"global": Reason.GLOBAL_LIMIT, "cloudflare": Reason.CLOUDFLARE}
+MEMBERSHIP_FIELDS = ("name", "icon", "banner", "owner", "permissions", "features")
+
+
+def windows() -> Windows:
+    return Windows(
+        fresh=timedelta(minutes=settings.DISCORD_GUILD_CACHE_FRESH_MINUTES),
+        stale=timedelta(hours=settings.DISCORD_GUILD_CACHE_STALE_HOURS),
+        soft_wait=timedelta(milliseconds=settings.DISCORD_REFRESH_WAIT_MS),
+        lease=timedelta(milliseconds=settings.DISCORD_FETCH_BUDGET_MS) + gate.LEASE_MARGIN,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to ask Discord for one person's list until the lease ends or somebody counts the generation up."""
+
+    user_id: int
+    generation: int
+    at: datetime
+    streak: int
+    priority: Priority
+    deadline: float = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """Discord's complete list."""
+
+    guilds: tuple[Guild, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Discord gave no list. `retry_after` in seconds, if it is known; `sent` is False where we didn't even ask."""
+
+    reason: Reason
+    retry_after: float | None = None
+    sent: bool = True
+
+
+class Fenced(Exception):
+    """The claim isn't ours any more."""
+
+
+def read_record(user_id: int) -> tuple[GuildListVerification, datetime]:
+    """The person's verification and the database's present moment, in one query; the row is made if it is missing."""
+    rows = GuildListVerification.objects.annotate(now=Now())
+    record = rows.filter(pk=user_id).first()
+    if record is None:
+        GuildListVerification.objects.bulk_create([GuildListVerification(user_id=user_id)], ignore_conflicts=True)
+        record = rows.get(pk=user_id)
+    return record, record.now
+
+
+def claim(record: GuildListVerification, now: datetime, decision: Decision, client: DiscordClient) -> Claim | None:
+    """Take the lease on `record` as it was read; None if somebody was quicker.
+
+    The deadline runs from before the claim, so that the lease outlives the attempt whatever the database took.
+    """
+    deadline = client.clock() + client.budget
+    won = GuildListVerification.objects.filter(pk=record.pk, generation=record.generation).update(
+        lease_until=now + windows().lease, generation=record.generation + 1
+    )
+    if not won:
+        return None
+    return Claim(record.pk, record.generation + 1, now, record.failure_streak, decision.priority, deadline)
+
+
+def ask(claimed: Claim, client: DiscordClient) -> Verified | Failed:
+    """Ask Discord, renewing the access token once if it must. Raises `Fenced` when the claim is found lost."""
+    client = gate.gated(
+        replace(client, deadline=claimed.deadline), claimed.priority, still_mine=partial(_assert_mine, claimed)
+    )
+    try:
+        return Verified(tuple(_user_guilds(claimed, client)))
+    except (ReconnectRequired, Unauthorized):
+        return Failed(Reason.RECONNECT_REQUIRED)
+    except TokensReplaced:
+        raise Fenced from None
+    except MissingScope:
+        return Failed(Reason.MISSING_SCOPE)
+    except GateShut as shut:
+        return Failed(Reason(shut.reason), shut.retry_after, sent=False)
+    except RateLimited as error:
+        return Failed(LIMITS.get(error.scope or "", Reason.RATE_LIMITED), error.retry_after)
+    except Forbidden as error:
+        if error.scope == "cloudflare":
+            return Failed(Reason.CLOUDFLARE, error.retry_after)
+        return Failed(Reason.RECONNECT_REQUIRED)
+    except DiscordAPIError as error:
+        logger.warning("discord_unavailable", user_id=claimed.user_id, status=error.status, error=str(error))
+        return Failed(Reason.UNAVAILABLE, error.retry_after)
+
+
+def _user_guilds(claimed: Claim, client: DiscordClient) -> list[Guild]:
+    credentials = tokens.read(claimed.user_id)
+    if "guilds" not in credentials.scopes:
+        raise MissingScope(message="the person did not grant the scope guilds", route="GET /users/@me/guilds")
+    renewed = credentials.expired
+    if renewed:
+        credentials = tokens.refresh(credentials, client)
+    background.release_connection()
+    try:
+        return client.get_user_guilds(credentials.access_token)
+    except Unauthorized:
+        # A token that is refused although it is new stays refused: asking again would only earn a ban.
+        if renewed:
+            tokens.disconnect(credentials)
+            raise
+    credentials = tokens.refresh(credentials, client)
+    try:
+        return client.get_user_guilds(credentials.access_token)
+    except Unauthorized:
+        tokens.disconnect(credentials)
+        raise
+
+
+def _assert_mine(claimed: Claim) -> None:
+    if not GuildListVerification.objects.filter(pk=claimed.user_id, generation=claimed.generation).exists():
+        raise Fenced
+
+
+def store(claimed: Claim, answer: Verified | Failed, now: datetime) -> bool:
+    """Write the answer down and release the lease; False, with nothing written, if the claim isn't ours any more."""
+    if isinstance(answer, Verified):
+        stored = _store_list(claimed, answer.guilds)
+    else:
+        stored = _store_failure(claimed, answer, now)
+    if not stored:
+        logger.warning("guild_list_answer_fenced", user_id=claimed.user_id, generation=claimed.generation)
+    return stored
+
+
+def _store_failure(claimed: Claim, failed: Failed, now: datetime) -> bool:
+    if failed.reason.is_refusal:
+        not_before, streak = None, claimed.streak
+    elif failed.sent:
+        jitter = random.uniform(1, 1.25)
+        not_before, streak = now + retry_pause(claimed.streak, failed.retry_after, jitter), claimed.streak + 1
+    else:
+        not_before, streak = now + timedelta(seconds=failed.retry_after or 0), claimed.streak
+    logger.warning(
+        "guild_list_refresh_failed", user_id=claimed.user_id, reason=str(failed.reason), not_before=str(not_before)
+    )
+    return _release(claimed, not_before=not_before, reason=failed.reason, failure_streak=streak)
+
+
+def _store_list(claimed: Claim, guilds: Iterable[Guild]) -> bool:
+    wanted = {guild.id: guild for guild in guilds}
+    # Read before the transaction: whoever changes these rows counts the generation up first, and then the release
+    # below matches nothing.
+    before = {row.guild_id: row for row in UserGuildMembership.objects.filter(user_id=claimed.user_id)}
+    changed = [
+        row
+        for guild_id, guild in sorted(wanted.items())
+        if (row := _membership(claimed, guild, before.get(guild_id))) is not None
+    ]
+    gone = before.keys() - wanted.keys()
+    jitter = random.uniform(0.9, 1.1)
+    fields: dict[str, object] = {
+        "verified_at": claimed.at,
+        "refresh_after": refresh_moment(claimed.at, windows(), settings.DISCORD_REFRESH_AT, jitter),
+        "not_before": None,
+        "reason": "",
+        "failure_streak": 0,
+    }
+    if changed or gone:
+        joined = sum(row.guild_id not in before for row in changed)
+        fields |= {"list_version": F("list_version") + 1, "changed_at": claimed.at}
+        fields |= {"joined_count": joined, "left_count": len(gone)}
+    with transaction.atomic():
+        if not _release(claimed, **fields):
+            return False
+        if changed:
+            UserGuildMembership.objects.bulk_create(
+                changed,
+                update_conflicts=True,
+                unique_fields=["user", "guild_id"],
+                update_fields=[*MEMBERSHIP_FIELDS, "changed_at"],
+            )
+        if gone:
+            UserGuildMembership.objects.filter(user_id=claimed.user_id, guild_id__in=gone).delete()
+    return True
+
+
+def _release(claimed: Claim, **fields: object) -> bool:
+    return bool(
+        GuildListVerification.objects.filter(pk=claimed.user_id, generation=claimed.generation).update(
+            lease_until=None, generation=claimed.generation + 1, **fields
+        )
+    )
+
+
+def _membership(claimed: Claim, guild: Guild, before: UserGuildMembership | None) -> UserGuildMembership | None:
+    """The row for `guild`, or None if the stored one says the same already."""
+    values = {
+        "name": guild.name,
+        "icon": guild.icon or "",
+        "banner": guild.banner or "",
+        "owner": guild.owner,
+        "permissions": int(guild.permissions),
+        "features": list(guild.features),
+    }
+    if before and all(getattr(before, name) == value for name, value in values.items()):
+        return None
+    return UserGuildMembership(
+        user_id=claimed.user_id, guild_id=guild.id, first_seen_at=claimed.at, changed_at=claimed.at, **values
+    )
+
+
+def run(claimed: Claim, client: DiscordClient) -> None:
+    """Ask and store: the job of a background thread."""
+    try:
+        answer = ask(claimed, client)
+    except Fenced:
+        logger.warning("guild_list_answer_fenced", user_id=claimed.user_id, generation=claimed.generation)
+        return
+    except Exception:
+        # A fault of ours must not become a hot loop: it is written down like Discord's silence, and seen in the log.
+        logger.exception("guild_list_refresh_crashed", user_id=claimed.user_id)
+        answer = Failed(Reason.UNAVAILABLE)
+    store(claimed, answer, database_now())

@@ -1,0 +1,281 @@
+"""The policy: which list a reader gets, and when Discord is asked for it.
+
+`get_guild_list`      the list, young enough to be served, or why there is none
+`refresh_guild_list`  the same, asked for now
+`forget_user`         nothing of the person is left
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import cached_property, partial
+
+import structlog
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F
+
+from accounts import background, gate
+from accounts.discord import (
+    DiscordAPIError,
+    DiscordUnavailable,
+    MissingScope,
+    Permissions,
+    RateLimited,
+)
+from accounts.models import DiscordAccount, Session, User
+from accounts.tokens import ReconnectRequired, discord_client
+from guilds import freshness, refresh, waiting
+from guilds.freshness import Decision, Reason, Tier, Wait
+from guilds.models import GuildListVerification, UserGuildMembership
+
+logger = structlog.get_logger(__name__)
+
+# A demand for a younger list than this would ask Discord at every page view; its limit is about one a second.
+YOUNGEST_DEMAND = timedelta(seconds=5)
+# The log repeats a stale answer to one person for one cause at most this often; each is counted.
+LOG_AGAIN_AFTER = 60.0
+# A reader who finds no thread free for a refresh is told to come back then.
+BUSY_PAUSE = timedelta(seconds=2)
+LAST_READ_GRAIN = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """The person in one guild. `guild_id` and `permissions` are ints; pages and the API show them as strings."""
+
+    guild_id: int
+    name: str
+    icon: str
+    banner: str
+    owner: bool
+    permissions: Permissions
+    features: tuple[str, ...]
+
+    @property
+    def can_manage(self) -> bool:
+        return Permissions.can_manage(self.permissions, self.owner)
+
+
+@dataclass(frozen=True)
+class GuildList:
+    """The guilds one person is in, as Discord verified them at `verified_at`, ascending by id.
+
+    `freshness` is "fresh" or "stale"; `age` is what it was when the list was read. `reason` says why a stale list
+    isn't younger, `next_attempt_at` when Discord will be asked next.
+    """
+
+    memberships: tuple[Membership, ...]
+    verified_at: datetime
+    age: timedelta
+    freshness: str
+    reason: Reason | None
+    next_attempt_at: datetime | None
+    list_version: int
+
+    def __iter__(self) -> Iterator[Membership]:
+        return iter(self.memberships)
+
+    def __len__(self) -> int:
+        return len(self.memberships)
+
+    @cached_property
+    def _by_id(self) -> dict[int, Membership]:
+        return {membership.guild_id: membership for membership in self.memberships}
+
+    def get(self, guild_id: int) -> Membership | None:
+        """The person's membership in one guild; None if they aren't in it. The one door to a guild's pages."""
+        return self._by_id.get(guild_id)
+
+    @property
+    def manageable(self) -> tuple[Membership, ...]:
+        return tuple(membership for membership in self.memberships if membership.can_manage)
+
+    @property
+    def is_stale(self) -> bool:
+        return self.freshness == "stale"
+
+
+def get_guild_list(user: User, max_age: timedelta | None = None) -> GuildList:
+    """The person's guilds, from the stored list, or from Discord where that is too old.
+
+    `max_age` demands a list verified no longer ago than that (at least 5 s); it fails closed. Raises `RateLimited` or
+    `DiscordUnavailable`, both with a true `retry_after`, when nothing may be served; `ReconnectRequired` or
+    `MissingScope` when Discord refuses.
+    """
+    return _read(user.pk, None if max_age is None else max(max_age, YOUNGEST_DEMAND), timeout=_budget())
+
+
+def refresh_guild_list(user: User) -> GuildList:
+    """The list as Discord has it now; waited for at most the soft wait. Raises as `get_guild_list` does.
+
+    `RefreshTooSoon` within the cool-down after the last list.
+    """
+    record, now = refresh.read_record(user.pk)
+    if record.verified_at and now < record.verified_at + manual_refresh_pause():
+        raise RefreshTooSoon((record.verified_at + manual_refresh_pause() - now).total_seconds())
+    return _read(user.pk, YOUNGEST_DEMAND, timeout=settings.DISCORD_REFRESH_WAIT_MS / 1000)
+
+
+def verify_again(user: User) -> GuildList:
+    """`refresh_guild_list` for operators: waited for within the budget, and without a cool-down."""
+    return _read(user.pk, YOUNGEST_DEMAND, timeout=_budget())
+
+
+class RefreshTooSoon(Exception):
+    """Somebody asked for a refresh within the cool-down; `retry_after` in seconds."""
+
+    def __init__(self, retry_after: float) -> None:
+        super().__init__("the list was refreshed a moment ago")
+        self.retry_after = retry_after
+
+
+def manual_refresh_pause() -> timedelta:
+    """How long after a list "refresh now" has to wait."""
+    return timedelta(seconds=settings.DISCORD_MANUAL_REFRESH_SECONDS)
+
+
+def relink(user_id: int) -> None:
+    """After a sign-in: what is in flight was asked with older tokens, and a refusal of those counts no more.
+
+    A wait that Discord named stays: its limit belongs to the person, not to the token.
+    """
+    refresh.read_record(user_id)
+    row = GuildListVerification.objects.filter(pk=user_id)
+    row.update(generation=F("generation") + 1, lease_until=None)
+    row.filter(reason__in=[reason for reason in Reason if reason.is_refusal]).update(reason="", not_before=None)
+
+
+def warm_up(user_id: int) -> None:
+    """Ask for the list at sign-in, waiting at most the soft wait; that it fails is the next page's business."""
+    try:
+        _read(user_id, timedelta(0), timeout=settings.DISCORD_REFRESH_WAIT_MS / 1000)
+    except (DiscordAPIError, ReconnectRequired) as error:
+        logger.info("guild_list_not_warm", user_id=user_id, why=type(error).__name__)
+
+
+def forget_user(user: User) -> None:
+    """Delete everything of the person, tokens and sessions included, in one transaction."""
+    with transaction.atomic():
+        # First, so that an answer in flight finds its claim gone and the lock order holds.
+        GuildListVerification.objects.filter(pk=user.pk).update(generation=F("generation") + 1)
+        UserGuildMembership.objects.filter(user_id=user.pk).delete()
+        GuildListVerification.objects.filter(pk=user.pk).delete()
+        DiscordAccount.objects.filter(user_id=user.pk).delete()
+        Session.objects.filter(user_id=user.pk).delete()
+        User.objects.filter(pk=user.pk).delete()
+    logger.info("user_forgotten", user_id=user.pk)
+
+
+def _budget() -> float:
+    seconds: float = settings.DISCORD_FETCH_BUDGET_MS / 1000
+    return seconds
+
+
+def _read(
+    user_id: int,
+    max_age: timedelta | None,
+    *,
+    timeout: float,
+    clock: Callable[[], float] = time.monotonic,
+) -> GuildList:
+    """Decide, act, and decide again on what came of it, until a list can be served or `timeout` seconds are over."""
+    end = clock() + timeout
+    windows = refresh.windows()
+    wanted_since: datetime | None = None
+    while True:
+        record, now = refresh.read_record(user_id)
+        if max_age is not None and wanted_since is None:
+            wanted_since = now - max_age
+        decision = freshness.decide(record, None, now, windows, wanted_since=wanted_since)
+        if decision.claim and (shut := gate.closed(decision.priority)):
+            decision = freshness.decide(record, shut, now, windows, wanted_since=wanted_since)
+        if decision.claim:
+            started = _start(record, now, decision)
+            if started is None:
+                continue
+            decision = started
+        if not decision.ask or decision.wait is Wait.NONE:
+            return _serve(record, decision, now)
+        left = end - clock()
+        if decision.wait is Wait.SOFT:
+            left = min(left, freshness.soft_wait_left(decision.until, now, windows).total_seconds())
+        if left <= 0 or not waiting.wait_for_change(user_id, record.generation, left):
+            return _serve(record, decision, now)
+
+
+def _start(record: GuildListVerification, now: datetime, decision: Decision) -> Decision | None:
+    """Start a refresh in the background. What is decided then; None if another reader was quicker."""
+    reservation = background.reserve()
+    if reservation is None:
+        return replace(decision, ask=False, reason=decision.reason or Reason.BUSY, until=now + BUSY_PAUSE)
+    client = discord_client()
+    claimed = refresh.claim(record, now, decision, client)
+    if claimed is None:
+        reservation.give_back()
+        return None
+    waiting.announce(record.pk, reservation.start(partial(refresh.run, claimed, client)))
+    record.generation = claimed.generation
+    return replace(decision, claim=False, reason=Reason.IN_PROGRESS, until=now + refresh.windows().lease)
+
+
+def _serve(record: GuildListVerification, decision: Decision, now: datetime) -> GuildList:
+    """The stored list as `decision` allows it, or the exception that says why not."""
+    if not decision.serve or record.verified_at is None:
+        raise _refusal(decision, now)
+    stale = decision.tier is Tier.STALE
+    served = GuildList(
+        memberships=_memberships(record.pk),
+        verified_at=record.verified_at,
+        age=max(now - record.verified_at, timedelta(0)),
+        freshness="stale" if stale else "fresh",
+        reason=(decision.reason or Reason.BUSY) if stale else None,
+        next_attempt_at=decision.until,
+        list_version=record.list_version,
+    )
+    if stale:
+        _log_stale(record.pk, served)
+    if record.last_read_at is None or now - record.last_read_at >= LAST_READ_GRAIN:
+        GuildListVerification.objects.filter(pk=record.pk).update(last_read_at=now)
+    return served
+
+
+def _refusal(decision: Decision, now: datetime) -> Exception:
+    if decision.reason is Reason.RECONNECT_REQUIRED:
+        return ReconnectRequired()
+    if decision.reason is Reason.MISSING_SCOPE:
+        return MissingScope(message="the person did not grant the scope guilds")
+    reason = decision.reason or Reason.BUSY
+    seconds = max((decision.until - now).total_seconds(), 0.0) if decision.until else BUSY_PAUSE.total_seconds()
+    error = RateLimited if reason.is_limit else DiscordUnavailable
+    return error(message="there is no list that may be served", scope=str(reason), retry_after=seconds)
+
+
+def _memberships(user_id: int) -> tuple[Membership, ...]:
+    rows = UserGuildMembership.objects.filter(user_id=user_id).values_list(
+        "guild_id", "name", "icon", "banner", "owner", "permissions", "features"
+    )
+    return tuple(
+        Membership(guild_id, name, icon, banner, owner, Permissions(permissions), tuple(features))
+        for guild_id, name, icon, banner, owner, permissions, features in rows
+    )
+
+
+_logged: dict[tuple[int, str], float] = {}
+
+
+def _log_stale(user_id: int, served: GuildList) -> None:
+    cause, now = (user_id, str(served.reason)), time.monotonic()
+    if now - _logged.get(cause, -LOG_AGAIN_AFTER) < LOG_AGAIN_AFTER:
+        return
+    if len(_logged) > 10_000:
+        _logged.clear()
+    _logged[cause] = now
+    logger.warning(
+        "serving_stale_guild_list",
+        user_id=user_id,
+        age_seconds=int(served.age.total_seconds()),
+        reason=str(served.reason),
+        next_attempt_at=served.next_attempt_at.isoformat() if served.next_attempt_at else None,
+    )
