@@ -1,0 +1,79 @@
+"""What a person may do in a server, in words."""
+
+from dataclasses import dataclass
+
+from django import template
+from django.utils.functional import Promise
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from accounts.discord import Permissions
+from guilds.services import Membership
+
+register = template.Library()
+
+P = Permissions
+# What an everyday member doesn't have; the rest is told as a number.
+NOTABLE: tuple[tuple[str | Promise, tuple[Permissions, ...]], ...] = (
+    (
+        _("The server"),
+        (
+            P.MANAGE_GUILD,
+            P.MANAGE_ROLES,
+            P.MANAGE_CHANNELS,
+            P.MANAGE_WEBHOOKS,
+            P.MANAGE_GUILD_EXPRESSIONS,
+            P.MANAGE_EVENTS,
+            P.VIEW_AUDIT_LOG,
+            P.VIEW_GUILD_INSIGHTS,
+        ),
+    ),
+    (
+        _("Its people"),
+        (
+            P.KICK_MEMBERS,
+            P.BAN_MEMBERS,
+            P.MODERATE_MEMBERS,
+            P.MANAGE_NICKNAMES,
+            P.MUTE_MEMBERS,
+            P.DEAFEN_MEMBERS,
+            P.MOVE_MEMBERS,
+        ),
+    ),
+    (_("Its messages"), (P.MANAGE_MESSAGES, P.MANAGE_THREADS, P.PIN_MESSAGES, P.MENTION_EVERYONE)),
+)
+
+
+SPOKEN = {"guild": "server", "ui": "UI", "url": "URL", "vip": "VIP"}
+
+
+@dataclass(frozen=True, slots=True)
+class PermissionsInWords:
+    """`everything` is true of owners and administrators, who need no single permission; then the rest is empty."""
+
+    everything: bool
+    groups: tuple[tuple[str | Promise, tuple[str, ...]], ...]
+    others: int
+
+
+@register.filter
+def in_words(server: Membership) -> PermissionsInWords:
+    bits = int(server.permissions)
+    if server.owner or bits & P.ADMINISTRATOR.value:
+        return PermissionsInWords(everything=True, groups=(), others=0)
+    groups = tuple(
+        (title, tuple(spoken(flag.name or "") for flag in flags if bits & flag.value)) for title, flags in NOTABLE
+    )
+    told = sum(flag.value for _title, flags in NOTABLE for flag in flags)
+    return PermissionsInWords(
+        everything=False,
+        groups=tuple((title, names) for title, names in groups if names),
+        others=(bits & ~told).bit_count(),
+    )
+
+
+@register.filter
+def spoken(name: str) -> str:
+    """Discord's name of a permission or a feature as people read it: MANAGE_GUILD is "Manage server"."""
+    words = " ".join(SPOKEN.get(word, word) for word in name.lower().split("_"))
+    return gettext(words[:1].upper() + words[1:])

@@ -1,0 +1,195 @@
+"""The ways in which Discord can fail, and which of them is on.
+
+A mood ends by itself after `for_seconds`. Moods are never stored: a sandbox that starts is healthy.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sandbox.inputs import BadInput, as_integer, as_number, as_object, as_text, as_texts
+
+MODES = {
+    "healthy": "Everything works, within Discord's real limits.",
+    "rate_limited": "429, this person asks too often (scope user).",
+    "global_limit": "429, the whole application asks too often (scope global).",
+    "shared_limit": "429, the resource is busy, nobody's fault (scope shared).",
+    "cloudflare_html": "429 from Cloudflare: an HTML page, nothing from Discord in it.",
+    "cloudflare_json": "429 from Cloudflare: JSON without a time to wait.",
+    "outage": "503, Discord is down.",
+    "bad_gateway": "502 with an HTML page.",
+    "timeout": "Takes the request and never answers.",
+    "drip": "The right answer, one byte now and then.",
+    "reset": "Closes the connection without a word.",
+    "garbage": "200 and JSON by name, but not JSON.",
+    "truncated": "The right answer, cut off in the middle.",
+    "wrong_type": "200 and JSON, but an object for a list and a list for an object.",
+    "null_body": "200 and null.",
+    "unauthorized": "401, the token is dead.",
+    "forbidden": "403, not allowed.",
+    "no_headers": "429 without Retry-After and X-RateLimit-*; the body still has the time.",
+    "dead_refresh": "Refreshing a token works, and the new token is refused (401) for ever.",
+    "short_page": "A page of servers holds one less than it could: 199 of 200.",
+    "raw": "Your own status, headers and body.",
+}
+# As templates, in the words of Discord's documentation.
+ROUTES = (
+    "/users/@me",
+    "/users/@me/guilds",
+    "/users/@me/guilds/{guild.id}/member",
+    "/oauth2/token",
+    "/oauth2/token/revoke",
+    "/oauth2/@me",
+    "/oauth2/applications/@me",
+    "/applications/@me",
+    "/guilds/{guild.id}",
+    "/guilds/{guild.id}/members/{user.id}",
+)
+DEFAULT_RETRY_AFTER = 30.0
+DEFAULT_DRIP_MS = 500
+_PREFIX = re.compile(r"/api(?:/v[0-9]+)?(?=/)")
+_PATTERNS = {route: re.compile(re.sub(r"\\{[^}]*\\}", "([^/]+)", re.escape(route))) for route in ROUTES}
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_FIELDS = (
+    "mode",
+    "retry_after",
+    "for_seconds",
+    "people",
+    "routes",
+    "latency_ms",
+    "status",
+    "headers",
+    "body",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Mood:
+    """One way to answer, for some people and routes or for all; `until` is a moment of the sandbox's clock."""
+
+    mode: str = "healthy"
+    retry_after: float | None = None
+    until: float | None = None
+    people: tuple[str, ...] | None = None
+    routes: tuple[str, ...] | None = None
+    latency_ms: int = 0
+    status: int = 200
+    headers: tuple[tuple[str, str], ...] = ()
+    body: str = ""
+
+    @property
+    def wait(self) -> float:
+        return DEFAULT_RETRY_AFTER if self.retry_after is None else self.retry_after
+
+    @property
+    def latency(self) -> float:
+        """Seconds before the answer begins. `drip` takes the number for the pause between two bytes instead."""
+        return 0.0 if self.mode == "drip" else self.latency_ms / 1000
+
+    @property
+    def drip_pause(self) -> float:
+        return (self.latency_ms or DEFAULT_DRIP_MS) / 1000
+
+    def applies_to(self, path: str, route: str, person: str | None) -> bool:
+        """Whether this mood answers a request for `path`, which is of the template `route`."""
+        if self.people is not None and person not in self.people:
+            return False
+        return self.routes is None or path in self.routes or route in self.routes
+
+    def to_json(self, now: float) -> dict[str, Any]:
+        answer: dict[str, Any] = {"mode": self.mode, "latency_ms": self.latency_ms}
+        answer["retry_after"] = self.retry_after
+        answer["for_seconds"] = None if self.until is None else round(self.until - now, 3)
+        answer["people"] = None if self.people is None else list(self.people)
+        answer["routes"] = None if self.routes is None else list(self.routes)
+        if self.mode == "raw":
+            answer |= {"status": self.status, "headers": dict(self.headers), "body": self.body}
+        return answer
+
+
+HEALTHY = Mood()
+
+
+def route_of(path: str) -> tuple[str, tuple[str, ...]]:
+    """The template that the path (without /api/v10) belongs to, and the ids in it; ("", ()) if there is none."""
+    for route, pattern in _PATTERNS.items():
+        match = pattern.fullmatch(path)
+        if match:
+            return route, match.groups()
+    return "", ()
+
+
+def mood_from_json(data: Any, *, now: float, people: Iterable[str], also: Iterable[str] = ()) -> Mood:
+    """The mood that `data` describes, beginning at `now`. Raises BadInput.
+
+    `also` names fields that belong to somebody else (a scenario's `at_seconds`).
+    """
+    data = as_object(data, "a mood", (*_FIELDS, *also))
+    mode = data.get("mode", "healthy" if "latency_ms" in data else None)
+    if not isinstance(mode, str) or mode not in MODES:
+        raise BadInput(f"there is no mode {mode!r}; the modes are {', '.join(MODES)}")
+    _only_for_raw(mode, data)
+    lasts = _optional(data, "for_seconds")
+    return Mood(
+        mode=mode,
+        retry_after=_optional(data, "retry_after", most=30 * 24 * 3600),
+        until=None if lasts is None else now + lasts,
+        people=_people(data, people),
+        routes=_routes(data),
+        latency_ms=as_integer(data.get("latency_ms", 0), "'latency_ms'", most=600_000),
+        status=as_integer(data.get("status", 200), "'status'", least=200, most=599),
+        headers=_headers(data.get("headers", {})),
+        body=_body(data.get("body", "")),
+    )
+
+
+def _only_for_raw(mode: str, data: Mapping[str, Any]) -> None:
+    given = [name for name in ("status", "headers", "body") if name in data]
+    if mode == "raw" and "status" not in given:
+        raise BadInput("the mode 'raw' needs a 'status', and takes 'headers' and a 'body'")
+    if mode != "raw" and given:
+        raise BadInput(f"{given[0]!r} belongs to the mode 'raw', not to {mode!r}")
+
+
+def _optional(data: Mapping[str, Any], name: str, *, most: float = 10**9) -> float | None:
+    value = data.get(name)
+    return None if value is None else as_number(value, f"'{name}'", most=most)
+
+
+def _people(data: Mapping[str, Any], people: Iterable[str]) -> tuple[str, ...] | None:
+    if data.get("people") is None:
+        return None
+    names = as_texts(data["people"], "'people'")
+    there = sorted(people)
+    for name in names:
+        if name not in there:
+            raise BadInput(f"'people' names {name!r}, who is not here; here are {', '.join(there)}")
+    return tuple(names)
+
+
+def _routes(data: Mapping[str, Any]) -> tuple[str, ...] | None:
+    if data.get("routes") is None:
+        return None
+    routes = tuple(_PREFIX.sub("", route, count=1) for route in as_texts(data["routes"], "'routes'"))
+    for route in routes:
+        if not route_of(route)[0]:
+            raise BadInput(f"'routes' names {route!r}, which is not answered here; these are: {', '.join(ROUTES)}")
+    return routes
+
+
+def _headers(headers: Any) -> tuple[tuple[str, str], ...]:
+    headers = as_object(headers, "'headers'")
+    for name, value in headers.items():
+        text = as_text(value, f"'headers.{name}'")
+        if not _HEADER_NAME.fullmatch(name) or "\r" in text or "\n" in text:
+            raise BadInput(f"'headers' has {name!r}, which cannot be sent as one header line")
+    return tuple(headers.items())
+
+
+def _body(body: Any) -> str:
+    """A string as it is; anything else is meant as JSON."""
+    if isinstance(body, str):
+        return as_text(body, "'body'")
+    return json.dumps(body)

@@ -1,0 +1,142 @@
+// What makes the pages livelier. Everything works without it.
+//
+// data-countdown=S      counts S seconds down, in words; at zero
+//   data-reload=URL       loads URL, once somebody looks
+//   data-cooling          lets its button be pressed again
+// data-due=S            brings the page up to date after S seconds, once somebody looks: by the event "due" where htmx
+//                       waits for it, else as a whole
+// data-age=S            keeps "12 minutes ago" current
+// data-clock            shows a <time> in the reader's own zone; "long" with its date
+// data-picture          an image that gives way to the letters beside it if it cannot be had
+(() => {
+  "use strict";
+  // The page's language, in the reader's own variety of it where they named one.
+  const page = document.documentElement.lang || "en";
+  const language = navigator.languages.find((tag) => tag.split("-")[0] === page) || page;
+  const MINUTE = 60, HOUR = 3600, MINUTES_END = 90 * MINUTE, SECONDS_END = 90;
+
+  const unit = (name, count) =>
+    new Intl.NumberFormat(language, { style: "unit", unit: name, unitDisplay: "long" }).format(count);
+  const span = (left) =>
+    left < SECONDS_END ? unit("second", left)
+      : left < MINUTES_END ? unit("minute", Math.ceil(left / MINUTE))
+      : unit("hour", Math.ceil(left / HOUR));
+  const relative = new Intl.RelativeTimeFormat(language);
+  const ago = (age) =>
+    age < MINUTES_END ? relative.format(-Math.floor(age / MINUTE), "minute")
+      : relative.format(-Math.floor(age / HOUR), "hour");
+
+  // Seconds since the element came, by this machine's clock: only differences count, so it may be wrong.
+  const arrivals = new WeakMap();
+  const since = (element) => {
+    if (!arrivals.has(element)) arrivals.set(element, Date.now());
+    return (Date.now() - arrivals.get(element)) / 1000;
+  };
+  const say = (element, words) => {
+    if (element.textContent !== words) element.textContent = words;
+  };
+
+  // Many people wait for the same moment; they needn't come in the same instant.
+  const soon = (act) => setTimeout(act, Math.random() * 1000);
+
+  const renew = (element) => {
+    if (window.htmx && document.querySelector("[data-search]")) element.dispatchEvent(new Event("due", { bubbles: true }));
+    else location.reload();
+  };
+
+  const finish = (element) => {
+    if ("cooling" in element.dataset) {
+      element.closest("button").classList.remove("cooling");
+      element.remove();
+    } else if ("reload" in element.dataset && !document.hidden) {
+      element.removeAttribute("data-countdown");
+      soon(() => location.replace(element.dataset.reload));
+    }
+  };
+
+  const tick = () => {
+    for (const element of document.querySelectorAll("[data-countdown]")) {
+      if (!element.dataset.countdown) continue;
+      const left = Math.max(Math.ceil(element.dataset.countdown - since(element)), 0);
+      say(element, "cooling" in element.dataset ? `${left} s` : span(left));
+      if (!left) finish(element);
+    }
+    for (const element of document.querySelectorAll("[data-age]")) {
+      const age = Number(element.dataset.age) + since(element);
+      if (age >= MINUTE) say(element, ago(age));
+    }
+    for (const element of document.querySelectorAll("[data-due]")) {
+      if (document.hidden || since(element) < Math.max(element.dataset.due, 3)) continue;
+      element.removeAttribute("data-due");
+      soon(() => renew(element));
+    }
+  };
+
+  const showClock = (element) => {
+    const long = element.dataset.clock === "long";
+    const style = long ? { dateStyle: "medium", timeStyle: "short" } : { hour: "2-digit", minute: "2-digit" };
+    say(element, new Intl.DateTimeFormat(language, style).format(new Date(element.dateTime)));
+  };
+
+  const dropIfBroken = (image) => {
+    if (image.complete && image.currentSrc && !image.naturalWidth) image.remove();
+  };
+
+  const prepare = (root) => {
+    root.querySelectorAll("[data-clock]").forEach(showClock);
+    root.querySelectorAll("[data-picture]").forEach(dropIfBroken);
+    tick();
+  };
+
+  document.addEventListener("error", ({ target }) => {
+    if (target.matches?.("[data-picture]")) target.remove();
+  }, true);
+
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") closeMenus(null, true);
+    if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.target.closest("input, textarea, select, [contenteditable]")) return;
+    const search = document.querySelector("[data-search]");
+    if (!search) return;
+    event.preventDefault();
+    search.focus();
+    search.select();
+  });
+
+  const closeMenus = (inside, refocus) => {
+    for (const menu of document.querySelectorAll("[data-menu][open]")) {
+      if (menu.contains(inside)) continue;
+      menu.open = false;
+      if (refocus) menu.querySelector("summary").focus();
+    }
+  };
+  document.addEventListener("click", (event) => closeMenus(event.target));
+
+  // A form that asks Discord is sent once, and not while its button cools down.
+  document.addEventListener("submit", (event) => {
+    if (!event.target.matches("[data-once]")) return;
+    const button = event.target.querySelector("button");
+    if (button.classList.contains("cooling")) event.preventDefault();
+    else button.classList.add("cooling");
+  });
+  addEventListener("pageshow", (event) => {
+    if (event.persisted) location.reload();
+  });
+
+  // htmx: an empty search has an address without "?q=", and whatever is not the list is a page of its own.
+  document.addEventListener("htmx:configRequest", ({ detail }) => {
+    if (!detail.parameters.q) delete detail.parameters.q;
+  });
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    const { xhr, pathInfo } = event.detail;
+    const moved = xhr.responseURL && new URL(xhr.responseURL).pathname !== new URL(pathInfo.requestPath, location).pathname;
+    if (xhr.status < 400 && !moved) return;
+    event.preventDefault();
+    location.assign(pathInfo.finalRequestPath);
+  });
+  document.addEventListener("htmx:load", ({ target }) => prepare(target));
+
+  document.addEventListener("visibilitychange", tick);
+  prepare(document);
+  setInterval(tick, 1000);
+})();

@@ -1,0 +1,34 @@
+"""No secret reaches a log line, whatever field or sentence it comes in."""
+
+import pytest
+
+from config.logging import HIDDEN, redact
+
+
+@pytest.mark.parametrize(
+    "name", ["token", "access_token", "refresh_token", "client_secret", "Authorization", "cookie", "password", "code"]
+)
+def test_a_field_named_like_a_secret_is_hidden(name: str) -> None:
+    assert redact(None, "info", {"event": "x", name: "abc123"})[name] == HIDDEN
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Authorization: Bearer mfa.VkO_2G4Qv3T-secret",
+        "GET /complete/discord/?code=VkO2G4Qv3T&state=VkO2G4Qv3T",
+        '{"access_token": "VkO2G4Qv3T"}',
+        "refresh_token=VkO2G4Qv3T",
+    ],
+)
+def test_a_secret_inside_a_sentence_is_hidden(text: str) -> None:
+    line = redact(None, "info", {"event": "x", "detail": text})["detail"]
+
+    assert "VkO" not in line
+    assert HIDDEN in line
+
+
+def test_what_is_no_secret_stays() -> None:
+    line = {"event": "request", "path": "/servers/", "status": 200, "code": 50035, "reason": "rate_limited"}
+
+    assert redact(None, "info", dict(line)) == line

@@ -1,0 +1,72 @@
+"""The environment's values: a wrong one stops the start with a sentence that names it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def start(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """`manage.py` as its own process, with nothing but these settings."""
+    bare = {"PATH": os.environ["PATH"], "ENV_FILE": os.devnull, "SECRET_KEY": "s", "TOKEN_KEYS": "a"}
+    return subprocess.run(
+        [sys.executable, "manage.py", *(command or ("version",))],
+        cwd=ROOT,
+        env=bare | environment,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DISCORD_GUILD_CACHE_FRESH_MINUTES", "an hour"),
+        ("DISCORD_GUILD_CACHE_FRESH_MINUTES", "0"),
+        ("DISCORD_GUILD_CACHE_STALE_HOURS", "-1"),
+        ("DISCORD_API_MAX_RETRIES", "99"),
+        ("DISCORD_REFRESH_AT", "1.5"),
+        ("DISCORD_REFRESH_WAIT_MS", "20000"),
+        ("DISCORD_REQUEST_TIMEOUT_MS", "20000"),
+        ("DISCORD_BRAKE_HARD", "400"),
+        ("DISCORD_API_URL", "discord.com/api"),
+        ("DISCORD_CLIENT_SECRET", ""),
+        ("DATABASE_URL", "mongodb://localhost/guildhall"),
+        ("SITE_URL", "localhost:8000"),
+        ("LOG_FORMAT", "xml"),
+        ("WEB_THREADS", "1"),
+        ("DEBUG", "perhaps"),
+    ],
+)
+def test_a_wrong_value_stops_the_start_and_is_named(name: str, value: str) -> None:
+    result = start(**{"DISCORD_CLIENT_ID": "1", "DISCORD_CLIENT_SECRET": "1", name: value})
+
+    assert result.returncode == 1
+    assert name in result.stderr
+    assert "Traceback" not in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_stale_window_shorter_than_the_fresh_one_is_named() -> None:
+    result = start(DISCORD_GUILD_CACHE_FRESH_MINUTES="120", DISCORD_GUILD_CACHE_STALE_HOURS="1")
+
+    assert "DISCORD_GUILD_CACHE_STALE_HOURS" in result.stderr
+
+
+def test_a_token_key_that_is_none_is_found_by_the_checks() -> None:
+    result = start("check", TOKEN_KEYS="not a key")
+
+    assert result.returncode == 1
+    assert "accounts.E001" in result.stderr
+
+
+def test_a_production_with_the_sandbox_and_local_keys_is_warned() -> None:
+    result = start("check", "--deploy", SECRET_KEY="", TOKEN_KEYS="")
+
+    assert "accounts.W001" in result.stderr
+    assert "accounts.W002" in result.stderr

@@ -1,0 +1,196 @@
+"""What all tests share: the sandbox as a process of its own, people who signed in there, and moving time.
+
+Time is moved by shifting rows into the past, never by moving a clock: the database's clock decides everything.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
+from django.db.models import F
+from django.test import Client
+from pytest_django import Settings
+
+from accounts import background, gate
+from accounts.discord import CurrentUser, Tokens
+from accounts.models import DiscordAccount, DiscordGate, DiscordRefusal, User
+from accounts.tokens import discord_client, sealed
+from guilds import services, waiting
+from guilds.models import GuildListVerification, UserGuildMembership
+
+REQUIRED = os.environ.get("GUILDHALL_REQUIRE", "").split()
+
+
+@dataclass
+class Sandbox:
+    """The stand-in for Discord, running at `url`."""
+
+    url: str
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(  # noqa: S310 - loopback
+            f"{self.url}/_sandbox/{path}", data, {"Content-Type": "application/json"}, method=method
+        )
+        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - loopback
+            text = answer.read().decode()
+        return json.loads(text) if text.startswith("{") and path != "requests" else text
+
+    def mood(self, mode: str, **options: Any) -> None:
+        self.call("PUT", "mood", {"mode": mode, **options})
+
+    def reset(self) -> None:
+        self.call("POST", "reset")
+        # One list a second a person is Discord's limit, and tests ask faster; those about it switch it on.
+        self.call("PUT", "limits", {"per_person": False})
+
+    def requests(self, path: str = "/users/@me/guilds") -> list[dict[str, Any]]:
+        """The requests that arrived at `path`, oldest first."""
+        lines = [json.loads(line) for line in self.call("GET", "requests").splitlines()]
+        return [line for line in lines if line["path"].endswith(path)]
+
+    def token(self, person: str, *scopes: str) -> dict[str, Any]:
+        answer: dict[str, Any] = self.call("POST", "token", {"person": person, "scopes": list(scopes)})
+        return answer
+
+    def person(self, name: str, **options: Any) -> None:
+        self.call("PUT", f"people/{name}", options)
+
+
+@pytest.fixture(scope="session")
+def sandbox_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    state = tmp_path_factory.mktemp("sandbox") / "state.json"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sandbox", "--port", "0", "--state", str(state)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout
+    line = process.stdout.readline()
+    yield Sandbox(line.split()[-1])
+    process.terminate()
+    process.communicate(timeout=10)
+
+
+@pytest.fixture
+def sandbox(sandbox_process: Sandbox, settings: Settings) -> Sandbox:
+    """A healthy sandbox as on its first day, and the site's settings leading to it."""
+    sandbox_process.reset()
+    settings.SANDBOX_URL = sandbox_process.url
+    settings.DISCORD_API_URL = f"{sandbox_process.url}/api/v10"
+    settings.DISCORD_AUTHORIZE_URL = f"{sandbox_process.url}/oauth2/authorize"
+    settings.DISCORD_CDN_URL = f"{sandbox_process.url}/cdn"
+    return sandbox_process
+
+
+@pytest.fixture(autouse=True)
+def hurry(settings: Settings) -> None:
+    """Shorter waits than a site would want; the order they stand in is the same."""
+    settings.DISCORD_REFRESH_WAIT_MS = 400
+    settings.DISCORD_REQUEST_TIMEOUT_MS = 600
+    settings.DISCORD_FETCH_BUDGET_MS = 1500
+    settings.DISCORD_API_RETRY_DELAY_MS = 5
+
+
+@pytest.fixture(autouse=True)
+def nothing_remembered() -> None:
+    services._logged.clear()
+
+
+@pytest.fixture(autouse=True)
+def jobs_end(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A test that leaves a refresh behind waits for it, so that it writes into no other test's database."""
+    yield
+    for future in list(waiting._ends.values()):
+        future.exception(timeout=10)
+    while not all_slots_free():
+        threading_join()
+
+
+def all_slots_free() -> bool:
+    semaphore = background.job_slots._semaphore
+    return semaphore is None or semaphore._value == semaphore._initial_value  # type: ignore[attr-defined]
+
+
+def threading_join() -> None:
+    import threading
+
+    for thread in threading.enumerate():
+        if thread.name == "guildhall-job":
+            thread.join(10)
+
+
+@pytest.fixture
+def sign_up(sandbox: Sandbox, transactional_db: None) -> Callable[..., User]:
+    """A person of the sandbox who has signed in, without a browser; no list has been asked for."""
+
+    def sign_up(name: str = "ada", scopes: tuple[str, ...] = ("identify", "guilds")) -> User:
+        tokens = Tokens.from_json(sandbox.token(name, *scopes))
+        person: CurrentUser = discord_client().get_current_user(tokens.access_token)
+        user = User.objects.create_user(username=str(person.id), discord_id=person.id, discord_username=person.username)
+        DiscordAccount.objects.create(user=user, provider="discord", uid=str(person.id), extra_data=sealed(tokens))
+        return user
+
+    return sign_up
+
+
+@pytest.fixture
+def ada(sign_up: Callable[..., User]) -> User:
+    return sign_up("ada")
+
+
+@pytest.fixture
+def client_of() -> Callable[[User], Client]:
+    """A browser without JavaScript, signed in as that person."""
+
+    def client_of(user: User) -> Client:
+        client = Client()
+        session = client.session
+        session[SESSION_KEY] = str(user.pk)
+        session[BACKEND_SESSION_KEY] = "guilds.backends.DiscordBackend"
+        session[HASH_SESSION_KEY] = user.get_session_auth_hash()
+        session.save()
+        client.cookies["guildhall_session"] = session.session_key
+        return client
+
+    return client_of
+
+
+def let_pass(**time: float) -> None:
+    """Let time pass for everything stored: each moment moves into the past. NULL stays NULL."""
+    delta = timedelta(**time)
+    for model, names in (
+        (GuildListVerification, ("verified_at", "refresh_after", "not_before", "lease_until", "last_read_at")),
+        (UserGuildMembership, ("first_seen_at", "changed_at")),
+        (DiscordGate, ("until", "tat")),
+        (DiscordRefusal, ("at",)),
+    ):
+        model._default_manager.update(**{name: F(name) - delta for name in names})
+
+
+@pytest.fixture
+def with_list(sign_up: Callable[..., User], sandbox: Sandbox) -> Callable[..., User]:
+    """A person whose list was verified that long ago; the sandbox has forgotten the request that took."""
+
+    def with_list(name: str = "ada", **age: float) -> User:
+        user = sign_up(name)
+        services.get_guild_list(user)
+        if age:
+            let_pass(**age)
+        forget_requests(sandbox)
+        return user
+
+    return with_list
+
+
+def forget_requests(sandbox: Sandbox) -> None:
+    sandbox.call("DELETE", "requests")
+
+
+__all__ = ["Sandbox", "forget_requests", "gate", "let_pass"]

@@ -1,0 +1,164 @@
+"""One request over a real connection, on the real clock: it ends in time, and nothing of it stays behind."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from accounts.discord import DiscordClient, DiscordUnavailable, RequestRejected, Unauthorized, shared_session
+from accounts.discord.transport import LARGEST_BODY
+
+if TYPE_CHECKING:
+    from .conftest import Script
+
+TOKEN = "an-access-token"
+OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+
+
+def took_at_most(seconds: float, client: DiscordClient) -> DiscordUnavailable:
+    started = time.monotonic()
+    with pytest.raises(DiscordUnavailable) as caught:
+        client.get_user_guilds(TOKEN)
+    assert time.monotonic() - started < seconds
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        pytest.param([b"", b""] * 20, id="silence"),
+        pytest.param([bytes([byte]) for byte in OK * 2], id="headers"),
+        pytest.param([OK + b"Content-Length: 90\r\n\r\n", *[b" "] * 90], id="body"),
+        pytest.param([OK + b"Transfer-Encoding: chunked\r\n\r\n", *[b"1\r\n \r\n"] * 90], id="chunks"),
+        pytest.param([OK + b"Transfer-Encoding: chunked\r\n\r\n1;", *[b"x"] * 90], id="chunk size"),
+        pytest.param([OK + b"\r\n", *[b" "] * 90], id="body without a length"),
+    ],
+)
+def test_an_answer_that_drips_ends_at_the_deadline(
+    real_time_client: DiscordClient, script: Script, chunks: list[bytes]
+) -> None:
+    script.write(*chunks, pause=lambda: time.sleep(0.05))
+
+    error = took_at_most(0.6, real_time_client)
+
+    assert error.message == "no complete answer in time"
+
+
+def test_a_late_byte_does_not_buy_more_time(real_time_client: DiscordClient, script: Script) -> None:
+    script.write(OK, b"X: y", b"", b"", pause=lambda: time.sleep(0.2))
+
+    took_at_most(0.4, real_time_client)
+
+
+def test_a_request_gets_no_more_than_what_is_left(real_time_client: DiscordClient, script: Script) -> None:
+    script.write(b"", b"", pause=lambda: time.sleep(0.5))
+    hurried = replace(real_time_client, request_timeout=4, deadline=real_time_client.clock() + 0.1)
+
+    took_at_most(0.4, hurried)
+
+
+def test_a_refusal_whose_body_drips_is_still_that_refusal(real_time_client: DiscordClient, script: Script) -> None:
+    head = b"HTTP/1.1 401 Unauthorized\r\nVia: 1.1 google\r\nContent-Length: 90\r\n\r\n"
+    script.write(head, *[b" "] * 90, pause=lambda: time.sleep(0.05))
+
+    with pytest.raises(Unauthorized):
+        real_time_client.get_user_guilds(TOKEN)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(b"", id="nothing"),
+        pytest.param(b"SSH-2.0-OpenSSH_9.2\r\n", id="another protocol"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n[]", id="shorter than said"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n", id="no body at all"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n[]\r\n", id="no last chunk"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n[]\r\n", id="no chunk"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n[]", id="not gzip"),
+        pytest.param(
+            b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n" + gzip.compress(b"[1, 2, 3]")[:-12], id="half a gzip"
+        ),
+        pytest.param(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200 + b"\r\n[]", id="too many headers"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nX: " + b"y" * 70_000 + b"\r\n\r\n[]", id="a header too long"),
+    ],
+)
+def test_a_broken_answer_is_no_answer(real_time_client: DiscordClient, script: Script, answer: bytes) -> None:
+    script.write(answer)
+
+    took_at_most(0.6, real_time_client)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(OK + b"\r\n" + b" " * (LARGEST_BODY + 1), id="large"),
+        pytest.param(
+            OK + b"Content-Encoding: gzip\r\n\r\n" + gzip.compress(b" " * 50 * LARGEST_BODY), id="large when unpacked"
+        ),
+    ],
+)
+def test_a_body_is_read_no_further_than_the_cap(client: DiscordClient, script: Script, answer: bytes) -> None:
+    script.write(answer)
+
+    with pytest.raises(DiscordUnavailable, match="too large"):
+        client.fetch("/users/@me", TOKEN)
+
+
+def test_a_compressed_answer_is_understood(client: DiscordClient, script: Script) -> None:
+    script.answer(200, gzip.compress(json.dumps({"x": "y" * 100_000}).encode()), Content_Encoding="gzip")
+
+    assert client.fetch("/users/@me", TOKEN) == {"x": "y" * 100_000}
+
+
+def test_nobody_listening_is_no_answer(client: DiscordClient) -> None:
+    with pytest.raises(DiscordUnavailable, match="the connection failed") as caught:
+        replace(client, base_url="http://127.0.0.1:9").get_user_guilds(TOKEN)
+
+    assert (caught.value.status, caught.value.attempts) == (None, 1)
+
+
+def test_connections_are_kept_open_and_cookies_are_not_kept(client: DiscordClient, script: Script) -> None:
+    script.answer(200, {}, Set_Cookie="__cfruid=person-1; Path=/")
+
+    for _ in range(3):
+        client.fetch("/users/@me", TOKEN)
+
+    assert len({request.connection for request in script.requests}) == 1
+    assert not any("Cookie" in request.headers for request in script.requests)
+
+
+@pytest.mark.parametrize("location", ["/elsewhere", "http://[broken", "//example.com:99999999/"])
+def test_a_redirect_is_not_followed(client: DiscordClient, script: Script, location: str) -> None:
+    script.answer(302, b"moved", Location=location)
+
+    with pytest.raises(RequestRejected) as caught:
+        client.fetch("/users/@me", TOKEN)
+
+    assert caught.value.status == 302
+    assert len(script.requests) == 1
+
+
+def test_proxies_and_netrc_of_the_machine_do_not_matter(
+    client: DiscordClient, script: Script, monkeypatch: pytest.MonkeyPatch, tmp_path: object
+) -> None:
+    netrc = os.path.join(str(tmp_path), "netrc")
+    with open(netrc, "w") as file:
+        file.write("machine 127.0.0.1 login somebody password else\n")
+    monkeypatch.setenv("NETRC", netrc)
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    script.answer(200, {})
+
+    client.fetch("/users/@me", TOKEN)
+
+    assert script.requests[0].headers["Authorization"] == f"Bearer {TOKEN}"
+
+
+def test_a_process_has_one_session() -> None:
+    assert shared_session() is shared_session()

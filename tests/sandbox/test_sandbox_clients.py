@@ -1,0 +1,225 @@
+"""Clients that others wrote for Discord take the sandbox for it."""
+
+import asyncio
+import warnings
+
+import hikari
+import pytest
+from authlib.integrations.requests_client import OAuth2Session as AuthlibSession
+from hikari.impl import RESTApp
+from oauthlib.oauth2 import AccessDeniedError, InvalidGrantError
+from requests_oauthlib import OAuth2Session
+
+with warnings.catch_warnings():
+    # discord.py imports audioop, which Python is about to drop.
+    warnings.simplefilter("ignore", DeprecationWarning)
+    import discord
+    from discord.http import HTTPClient, Route
+
+LIST = "/users/@me/guilds"
+CALLBACK = "http://localhost:8000/complete/discord/"
+SCOPES = ["identify", "guilds"]
+
+
+@pytest.fixture(autouse=True)
+def plain_http(monkeypatch):
+    """oauthlib refuses http without it; the sandbox is on loopback."""
+    monkeypatch.setenv("OAUTHLIB_INSECURE_TRANSPORT", "1")
+
+
+def ask_hikari(sandbox, token, kind, question):
+    """The answer to a question that is put to a hikari client."""
+
+    async def ask():
+        app = RESTApp(url=f"{sandbox.url}/api/v10", max_retries=1)
+        await app.start()
+        try:
+            async with app.acquire(token, kind) as client:
+                return await question(client)
+        finally:
+            await app.close()
+
+    return asyncio.run(ask())
+
+
+def test_hikari_reads_a_person_and_their_list(sandbox):
+    async def question(client):
+        return await client.fetch_my_user(), list(await client.fetch_my_guilds())
+
+    me, guilds = ask_hikari(sandbox, sandbox.token("grace"), "Bearer", question)
+
+    assert me.username == "grace"
+    assert len(guilds) == 200
+    assert guilds == sorted(guilds, key=lambda guild: guild.id)
+
+
+def test_hikari_reads_the_authorization_and_a_membership(sandbox):
+    guild_id = sandbox.get(LIST, sandbox.token("ada")).json()[0]["id"]
+
+    async def question(client):
+        return await client.fetch_authorization(), await client.fetch_my_member(int(guild_id))
+
+    authorization, member = ask_hikari(
+        sandbox, sandbox.token("ada", *SCOPES, "guilds.members.read"), "Bearer", question
+    )
+
+    assert set(authorization.scopes) == set(SCOPES) | {"guilds.members.read"}
+    assert authorization.user.username == "ada"
+    assert len(member.role_ids) == 3  # with the one of @everyone, which hikari adds
+
+
+def test_hikari_as_the_bot_pages_through_its_guilds_and_reads_one(unlimited):
+    unlimited.control("PUT", "people/eve", {"count": 230, "bot": True})
+
+    async def question(client):
+        guilds = [guild async for guild in client.fetch_my_guilds()]
+        guild = await client.fetch_guild(guilds[0].id)
+        return guilds, guild, await client.fetch_member(guild.id, guild.owner_id)
+
+    guilds, guild, owner = ask_hikari(unlimited, "sandbox-bot", hikari.TokenType.BOT, question)
+
+    assert len(guilds) == 247
+    assert guild.name == guilds[0].name
+    assert owner.user.id == guild.owner_id
+
+
+def test_hikari_waits_for_what_a_429_says(sandbox):
+    sandbox.mood("rate_limited", retry_after=0.25, for_seconds=0.2)
+
+    async def question(client):
+        return await client.fetch_my_user()
+
+    assert ask_hikari(sandbox, sandbox.token("ada"), "Bearer", question).username == "ada"
+    assert [line["status"] for line in sandbox.requests()] == [429, 200]
+
+
+@pytest.mark.parametrize(
+    ("mode", "error"),
+    [
+        ("unauthorized", hikari.UnauthorizedError),
+        ("forbidden", hikari.ForbiddenError),
+        ("cloudflare_html", hikari.HTTPResponseError),
+    ],
+)
+def test_hikari_knows_a_refusal(sandbox, mode, error):
+    sandbox.mood(mode)
+
+    async def question(client):
+        return await client.fetch_my_user()
+
+    with pytest.raises(error):
+        ask_hikari(sandbox, sandbox.token("ada"), "Bearer", question)
+
+
+def ask_discord_py(sandbox, monkeypatch, question):
+    """The answer to a question that is put to discord.py's client, signed in as the bot."""
+    monkeypatch.setattr(Route, "BASE", f"{sandbox.url}/api/v10")
+
+    async def ask():
+        client = HTTPClient(asyncio.get_running_loop())
+        try:
+            me = await client.static_login("sandbox-bot")
+            return me, await question(client)
+        finally:
+            await client.close()
+
+    return asyncio.run(ask())
+
+
+def test_discord_py_signs_in_as_the_bot_and_lists_its_guilds(sandbox, monkeypatch):
+    async def question(client):
+        guilds = await client.get_guilds(200, with_counts=True)
+        return guilds, await client.get_guild(guilds[0]["id"]), await client.application_info()
+
+    me, (guilds, guild, application) = ask_discord_py(sandbox, monkeypatch, question)
+
+    assert me["bot"] is True
+    assert len(guilds) == 17
+    assert guild["id"] == guilds[0]["id"]
+    assert guild["approximate_member_count"]
+    assert application["id"] == me["id"]
+
+
+def test_discord_py_waits_for_what_a_429_says(sandbox, monkeypatch):
+    async def question(client):
+        sandbox.mood("rate_limited", retry_after=0.25, for_seconds=0.2)
+        return await client.get_guilds(200)
+
+    _, guilds = ask_discord_py(sandbox, monkeypatch, question)
+
+    assert len(guilds) == 17
+    assert [line["status"] for line in sandbox.requests()] == [200, 429, 200]
+
+
+def test_discord_py_takes_a_429_without_via_for_a_ban(sandbox, monkeypatch):
+    async def question(client):
+        sandbox.mood("cloudflare_html")
+        return await client.get_guilds(200)
+
+    with pytest.raises(discord.HTTPException) as caught:
+        ask_discord_py(sandbox, monkeypatch, question)
+
+    assert caught.value.status == 429
+    assert [line["status"] for line in sandbox.requests()] == [200, 429]
+
+
+def answered_by(sandbox, url, person):
+    """Where the browser of that person ends up."""
+    reply = sandbox.ask("GET", f"{url.removeprefix(sandbox.url)}&as={person}")
+    assert reply.status == 302, reply.text
+    return reply.headers["Location"]
+
+
+def test_requests_oauthlib_signs_in_reads_the_list_and_refreshes(sandbox):
+    session = OAuth2Session("guildhall", redirect_uri=CALLBACK, scope=SCOPES, pkce="S256")
+    url, _ = session.authorization_url(f"{sandbox.url}/oauth2/authorize")
+    token_url = f"{sandbox.url}/api/v10/oauth2/token"
+
+    token = session.fetch_token(
+        token_url, authorization_response=answered_by(sandbox, url, "ada"), client_secret="sandbox"
+    )
+    guilds = session.get(f"{sandbox.url}/api/v10{LIST}").json()
+    new = session.refresh_token(token_url, client_id="guildhall", client_secret="sandbox")
+
+    assert len(guilds) == 12
+    assert new["access_token"] != token["access_token"]
+    with pytest.raises(InvalidGrantError):
+        session.refresh_token(token_url, token["refresh_token"], client_id="guildhall", client_secret="sandbox")
+
+
+@pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post"])
+def test_authlib_signs_in_reads_the_list_refreshes_and_revokes(sandbox, method):
+    session = AuthlibSession(
+        "guildhall",
+        "sandbox",
+        scope=" ".join(SCOPES),
+        redirect_uri=CALLBACK,
+        code_challenge_method="S256",
+        token_endpoint_auth_method=method,
+        revocation_endpoint_auth_method=method,
+    )
+    verifier = "a-verifier-of-more-than-forty-three-characters"
+    url, _ = session.create_authorization_url(f"{sandbox.url}/oauth2/authorize", code_verifier=verifier)
+    token_url = f"{sandbox.url}/api/oauth2/token"
+
+    token = session.fetch_token(
+        token_url, authorization_response=answered_by(sandbox, url, "linus"), code_verifier=verifier
+    )
+    guilds = session.get(f"{sandbox.url}/api/v10{LIST}").json()
+    new = session.refresh_token(token_url, refresh_token=token["refresh_token"])
+    revoked = session.revoke_token(f"{token_url}/revoke", new["access_token"])
+
+    assert len(guilds) == 1
+    assert revoked.status_code == 200
+    assert session.get(f"{sandbox.url}/api/v10/users/@me").status_code == 401
+    session.close()
+
+
+def test_requests_oauthlib_sees_a_denial(sandbox):
+    session = OAuth2Session("guildhall", redirect_uri=CALLBACK, scope=SCOPES)
+    url, _ = session.authorization_url(f"{sandbox.url}/oauth2/authorize")
+
+    with pytest.raises(AccessDeniedError):
+        session.fetch_token(
+            f"{sandbox.url}/api/oauth2/token", authorization_response=answered_by(sandbox, f"{url}&deny=1", "ada")
+        )

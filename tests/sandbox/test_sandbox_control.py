@@ -1,0 +1,364 @@
+"""The control API and its page, what survives a restart, and how the process begins and ends."""
+
+import json
+import signal
+import socket
+
+import pytest
+
+LIST = "/users/@me/guilds"
+
+
+@pytest.mark.parametrize(
+    ("mood", "words"),
+    [
+        ({"mode": "sleepy"}, "no mode 'sleepy'"),
+        ({}, "no mode None"),
+        ({"mode": ["outage"]}, "no mode ['outage']"),
+        ({"mode": "raw", "status": 200, "body": "\ud800"}, "half a character"),
+        ([], "an object, not a list"),
+        ({"mode": "healthy", "colour": "blue"}, "'colour'"),
+        ({"mode": "outage", "retry_after": "soon"}, "'retry_after' has to be a number, not a string"),
+        ({"mode": "outage", "retry_after": True}, "not a boolean"),
+        ({"mode": "outage", "retry_after": -1}, "between 0"),
+        ({"mode": "outage", "for_seconds": []}, "'for_seconds'"),
+        ({"mode": "outage", "latency_ms": 1.5}, "whole number"),
+        ({"mode": "outage", "people": "ada"}, "list of strings"),
+        ({"mode": "outage", "people": ["mallory"]}, "'mallory', who is not here"),
+        ({"mode": "outage", "routes": ["/nowhere"]}, "'/nowhere', which is not answered"),
+        ({"mode": "raw"}, "needs a 'status'"),
+        ({"mode": "raw", "status": 99}, "between 200"),
+        ({"mode": "raw", "status": 200, "headers": {"A\nB": "c"}}, "one header line"),
+        ({"mode": "raw", "status": 200, "headers": {"A": 1}}, "'headers.A'"),
+        ({"mode": "outage", "status": 500}, "belongs to the mode 'raw'"),
+    ],
+)
+def test_a_wrong_mood_is_named_and_changes_nothing(sandbox, mood, words):
+    sandbox.mood("outage")
+
+    reply = sandbox.control("PUT", "mood", mood)
+
+    assert reply.status == 400
+    assert words in reply.json()["error"]
+    assert sandbox.state()["mood"]["mode"] == "outage"
+
+
+@pytest.mark.parametrize(
+    ("name", "person", "words"),
+    [
+        ("Eve", {}, "a-z"),
+        ("eve", {"count": -1}, "between 0"),
+        ("eve", {"count": 1001}, "between 0 and 1000"),
+        ("eve", {"count": "12"}, "not a string"),
+        ("eve", {"count": 1, "guilds": []}, "not both"),
+        ("eve", {"friends": 3}, "'friends'"),
+        ("eve", {"guilds": {}}, "list of objects"),
+        ("eve", {"guilds": [3]}, "guilds[0]"),
+        ("eve", {"guilds": [{"id": 3}]}, "snowflake"),
+        ("eve", {"guilds": [{"id": "03"}]}, "snowflake"),
+        ("eve", {"guilds": [{"id": "3"}, {"id": "3"}]}, "twice"),
+        ("eve", {"guilds": [{"name": "x"}]}, "2 to 100"),
+        ("eve", {"guilds": [{"name": "\ud800\ud800"}]}, "half a character"),
+        ("eve", {"guilds": [{"permissions": 8}]}, "permissions"),
+        ("eve", {"guilds": [{"icon": "http://x/"}]}, "hexadecimal"),
+        ("eve", {"guilds": [{"owner": "yes"}]}, "true or false"),
+        ("eve", {"guilds": [{"features": "NEWS"}]}, "list of strings"),
+        ("eve", {"guilds": [{"colour": 1}]}, "'colour'"),
+        ("eve", {"guilds": [{"bot": 1}]}, "true or false"),
+    ],
+)
+def test_a_wrong_person_is_named_and_not_created(sandbox, name, person, words):
+    reply = sandbox.control("PUT", f"people/{name}", person)
+
+    assert reply.status == 400
+    assert words in reply.json()["error"]
+    assert set(sandbox.state()["people"]) == {"ada", "grace", "linus", "nobody"}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "data", "status"),
+    [
+        ("PUT", "limits", {"per_person": 1}, 400),
+        ("PUT", "limits", {"per_second": 0}, 400),
+        ("PUT", "limits", {"speed": 1}, 400),
+        ("POST", "token", {"person": "mallory"}, 400),
+        ("POST", "token", {}, 400),
+        ("POST", "token", {"person": "ada", "scopes": ["everything"]}, 400),
+        ("POST", "revoke", {"person": 3}, 400),
+        ("POST", "state", {}, 405),
+        ("GET", "mood", None, 405),
+        ("DELETE", "people/ada", None, 405),
+        ("GET", "people/mallory", None, 400),
+        ("GET", "nothing", None, 404),
+    ],
+)
+def test_every_wrong_call_gets_a_sentence(sandbox, method, path, data, status):
+    reply = sandbox.control(method, path, data)
+
+    assert reply.status == status
+    assert reply.json()["error"]
+
+
+def test_what_is_not_json_is_said_to_be(sandbox):
+    reply = sandbox.ask("PUT", "/_sandbox/mood", form=None, headers={"Content-Type": "application/json"})
+    assert reply.status == 400
+    reply = sandbox.ask("PUT", "/_sandbox/people/eve", data=None)
+    assert reply.status == 201
+
+
+def test_a_person_is_completed_and_seen_by_the_site(unlimited):
+    guilds = [{"name": "Eve's Garden", "owner": True, "bot": True}, {"id": "42"}, {}]
+
+    created = unlimited.control("PUT", "people/eve", {"guilds": guilds})
+    replaced = unlimited.control("PUT", "people/eve", {"guilds": guilds, "global_name": None})
+    seen = unlimited.get(LIST, unlimited.token("eve")).json()
+
+    assert (created.status, replaced.status) == (201, 200)
+    assert created.json()["id"] == replaced.json()["id"]
+    assert [guild["id"] for guild in seen] == [guild["id"] for guild in replaced.json()["guilds"]]
+    assert seen[0]["id"] == "42"
+    assert {"Eve's Garden"} < {guild["name"] for guild in seen}
+    assert unlimited.state()["bot_guilds"] == 18
+
+
+def test_a_larger_count_keeps_the_servers_that_were_there(unlimited):
+    unlimited.control("PUT", "people/eve", {"count": 120})
+    token = unlimited.token("eve")
+    before = unlimited.get(LIST, token).json()
+
+    unlimited.control("PUT", "people/eve", {"count": 121})
+    after = unlimited.get(LIST, token).json()
+
+    assert len(before) == 120
+    assert after[:120] == before
+
+
+def test_a_bot_in_many_servers_pages_through_them(unlimited):
+    unlimited.control("PUT", "people/eve", {"count": 450, "bot": True})
+
+    sizes, after = [], "0"
+    while page := unlimited.get(f"{LIST}?after={after}", "Bot sandbox-bot").json():
+        sizes.append(len(page))
+        after = page[-1]["id"]
+
+    assert sizes == [200, 200, 67]
+
+
+def test_requests_are_written_down_without_secrets(unlimited):
+    token, code = unlimited.token(), unlimited.code()
+    unlimited.get(f"{LIST}?limit=5&token={token}", token)
+    unlimited.exchange_code(code)
+    unlimited.get(f"/unknown/{token}", token)
+    unlimited.get("/users/@me", "nobodys")
+
+    lines = unlimited.requests()
+    text = json.dumps(lines) + json.dumps(unlimited.state())
+
+    assert [(line["method"], line["path"], line["person"], line["status"]) for line in lines] == [
+        ("GET", LIST, "ada", 200),
+        ("POST", "/oauth2/token", "ada", 200),
+        ("GET", "/unknown/…", "ada", 404),
+        ("GET", "/users/@me", None, 401),
+    ]
+    assert lines[0]["query"] == {"limit": "5"}
+    assert all(line["time"] > 0 and line["duration"] >= 0 for line in lines)
+    assert token not in text
+    assert code not in text
+
+
+def test_requests_can_be_forgotten_and_nothing_else(unlimited):
+    token = unlimited.token()
+    unlimited.mood("outage")
+    unlimited.get("/users/@me", token)
+
+    unlimited.control("DELETE", "requests")
+
+    assert unlimited.requests() == []
+    assert (unlimited.state()["requests"], unlimited.state()["mood"]["mode"]) == (0, "outage")
+
+
+def test_the_state_counts_requests_by_route_status_and_person(unlimited):
+    for person in ("ada", "ada", "grace"):
+        unlimited.get(LIST, unlimited.token(person))
+    unlimited.get("/users/@me", "nobodys")
+
+    state = unlimited.state()
+
+    assert state["requests"] == 4
+    assert state["by_route"] == {"GET /users/@me": 1, f"GET {LIST}": 3}
+    assert state["by_status"] == {"200": 3, "401": 1}
+    assert state["by_person"] == {"(unknown)": 1, "ada": 2, "grace": 1}
+    assert (state["in_flight"], state["in_flight_max"], state["invalid_requests"]) == (0, 1, 1)
+
+
+def test_revoke_is_what_a_person_does_at_discord(sandbox):
+    tokens = sandbox.tokens("ada")
+
+    reply = sandbox.control("POST", "revoke", {"person": "ada"})
+
+    assert reply.json() == {"person": "ada", "revoked": 1}
+    assert sandbox.get("/users/@me", tokens["access_token"]).status == 401
+
+
+def test_reset_is_back_to_the_start(sandbox):
+    token = sandbox.token()
+    sandbox.control("PUT", "people/eve", {"count": 3})
+    sandbox.control("PUT", "limits", {"per_person": False})
+    sandbox.mood("outage")
+    sandbox.get("/users/@me", token)
+
+    state = sandbox.control("POST", "reset").json()
+
+    assert state["mood"]["mode"] == "healthy"
+    assert state["requests"] == state["invalid_requests"] == 0
+    assert state["limits"]["per_person"] is True
+    assert "eve" not in state["people"]
+    assert sandbox.get("/users/@me", token).status == 401
+
+
+def test_the_page_shows_and_sets_the_mood_without_a_script(sandbox):
+    sandbox.get("/users/@me", sandbox.token("grace"))
+    fields = {
+        "mode": "rate_limited",
+        "retry_after": "7.5",
+        "for_seconds": "",
+        "routes": LIST,
+        "people": "",
+        "status": "",
+    }
+
+    set_mood = sandbox.ask("POST", "/_sandbox/mood", form=fields)
+    page = sandbox.ask("GET", "/_sandbox/")
+
+    assert (set_mood.status, set_mood.headers["Location"]) == (303, "/_sandbox/")
+    assert sandbox.state()["mood"]["retry_after"] == 7.5
+    assert sandbox.state()["mood"]["routes"] == [LIST]
+    assert 'value="rate_limited" checked' in page.text
+    assert "<script" not in page.text
+    assert "grace" in page.text
+    assert "GET /users/@me" in page.text
+
+
+def test_a_wrong_form_says_what_is_wrong(sandbox):
+    reply = sandbox.ask("POST", "/_sandbox/mood", form={"mode": "outage", "for_seconds": "long"})
+
+    assert reply.status == 400
+    assert "for_seconds" in reply.text
+
+
+def test_the_pages_other_forms_lead_back_to_it(sandbox):
+    for form in ({"person": "ada"}, {}):
+        reply = sandbox.ask("POST", "/_sandbox/revoke" if form else "/_sandbox/reset", form=form)
+        assert (reply.status, reply.headers["Location"]) == (303, "/_sandbox/")
+
+
+def test_people_codes_and_tokens_survive_a_restart_and_moods_do_not(start_sandbox, tmp_path):
+    state = tmp_path / "var" / "sandbox.json"
+    before = start_sandbox("--state", str(state))
+    before.control("PUT", "people/eve", {"guilds": [{"name": "Eve's Garden", "bot": True}]})
+    tokens, code = before.tokens("eve"), before.code("eve")
+    before.mood("outage")
+
+    assert before.stop() == 0
+    after = start_sandbox("--state", str(state))
+
+    assert after.state()["mood"]["mode"] == "healthy"
+    assert after.get(LIST, tokens["access_token"]).json()[0]["name"] == "Eve's Garden"
+    assert after.exchange(grant_type="refresh_token", refresh_token=tokens["refresh_token"]).status == 200
+    assert after.exchange_code(code).status == 200
+    assert after.state()["bot_guilds"] == 18
+    assert state.stat().st_mode & 0o777 == 0o600
+    assert [file.name for file in state.parent.iterdir()] == ["sandbox.json"]
+
+
+def test_a_state_that_cannot_be_read_is_put_aside(start_sandbox, tmp_path):
+    state = tmp_path / "sandbox.json"
+    state.write_text('{"people": {"ada"')
+
+    sandbox = start_sandbox("--state", str(state))
+
+    assert set(sandbox.state()["people"]) == {"ada", "grace", "linus", "nobody"}
+    assert (tmp_path / "sandbox.json.broken").read_text() == '{"people": {"ada"'
+
+
+def test_a_scenario_brings_people_and_moods(start_sandbox, tmp_path):
+    scenario = tmp_path / "scenario.json"
+    moods = [{"at_seconds": 3600, "mode": "reset"}, {"at_seconds": 0, "mode": "outage", "people": ["eve"]}]
+    scenario.write_text(json.dumps({"people": {"eve": {"count": 7}}, "moods": moods}))
+
+    sandbox = start_sandbox("--scenario", str(scenario))
+
+    assert sandbox.state()["people"]["eve"]["guilds"] == 7
+    assert sandbox.get("/users/@me", sandbox.token("eve")).status == 503
+    assert sandbox.get("/users/@me", sandbox.token("ada")).status == 200
+
+
+@pytest.mark.parametrize(
+    ("scenario", "words"),
+    [
+        ("{", "not JSON"),
+        ('{"mood": []}', "'mood'"),
+        ('{"people": {"eve": {"count": "x"}}}', "people.eve: 'count'"),
+        ('{"moods": [{"mode": "outage"}]}', "moods[0]: 'at_seconds' is missing"),
+        ('{"moods": [{"at_seconds": 1, "mode": "x"}]}', "moods[0]: there is no mode 'x'"),
+        (None, "cannot be read"),
+    ],
+)
+def test_a_wrong_scenario_is_one_sentence_and_no_start(start_process, tmp_path, scenario, words):
+    file = tmp_path / "scenario.json"
+    if scenario is not None:
+        file.write_text(scenario)
+
+    out, errors, status = start_process("--port", "0", "--scenario", str(file))
+
+    assert (status, out) == (1, "")
+    assert words in errors
+    assert len(errors.splitlines()) == 1
+
+
+def test_a_taken_port_is_one_sentence_and_no_start(sandbox, start_process):
+    out, errors, status = start_process("--port", str(sandbox.port))
+
+    assert (status, out) == (1, "")
+    assert errors.startswith(f"Port {sandbox.port} on 127.0.0.1 is taken")
+    assert len(errors.splitlines()) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_cleanly_also_while_somebody_waits(start_sandbox, number):
+    sandbox = start_sandbox()
+    sandbox.mood("healthy", latency_ms=60_000)
+    with socket.create_connection(("127.0.0.1", sandbox.port)) as waiting:
+        waiting.sendall(b"GET /api/v10/users/@me HTTP/1.1\r\nHost: x\r\n\r\n")
+        sandbox.process.send_signal(number)
+
+        assert sandbox.process.wait(timeout=5) == 0
+
+
+def test_the_management_command_is_the_same_sandbox(start_command, tmp_path):
+    sandbox = start_command("--state", str(tmp_path / "sandbox.json"))
+
+    assert sandbox.get("/users/@me", sandbox.token("linus")).json()["username"] == "linus"
+    assert sandbox.stop() == 0
+    assert (tmp_path / "sandbox.json").exists()
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"\x00\x01\r\n\r\n",
+        b"GET / HTTP/9\r\n\r\n",
+        b"POST /api/oauth2/token HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+        b"POST /api/oauth2/token HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"PUT /_sandbox/mood HTTP/1.1\r\nContent-Length: 2\r\n\r\n\xff\xfe",
+        b"GET /%ff?%zz HTTP/1.1\r\n\r\n",
+        b"FOO /_sandbox/mood HTTP/1.1\r\n\r\n",
+    ],
+)
+def test_a_damaged_request_is_refused_and_the_next_one_is_answered(sandbox, request_bytes):
+    with socket.create_connection(("127.0.0.1", sandbox.port), timeout=5) as connection:
+        connection.sendall(request_bytes)
+        answer = connection.recv(100)
+
+    assert answer.startswith(b"HTTP/1.1 4")
+    assert sandbox.state()["requests"] == 0

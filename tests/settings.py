@@ -1,0 +1,29 @@
+"""The site's settings as a bare clone has them, whatever the developer's environment and `.env` say.
+
+`TEST_DATABASE_URL` chooses another database than a fresh SQLite file.
+"""
+
+import os
+import tempfile
+
+for name in list(os.environ):
+    if name.startswith(("DISCORD_", "SANDBOX_", "SITE_", "LOG_", "WEB_", "SECRET_KEY", "TOKEN_KEYS", "ALLOWED_HOSTS")):
+        del os.environ[name]
+os.environ["ENV_FILE"] = os.devnull
+os.environ["SECRET_KEY"] = "only for tests"
+os.environ["TOKEN_KEYS"] = "dGVzdHMgc2VhbCB0aGVpciB0b2tlbnMgd2l0aCB0aGk="
+os.environ["DATABASE_URL"] = os.environ.get("TEST_DATABASE_URL", "sqlite:///unused.sqlite3")
+# Playwright's sync API runs an event loop in the test's thread, and Django takes that for an async view.
+os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
+
+from config.settings import *  # noqa: E402, F403 - the environment comes first
+from config.settings import DATABASES  # noqa: E402 - as above
+
+if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+    # A file, because the engine's threads have connections of their own.
+    DATABASES["default"]["TEST"] = {"NAME": os.path.join(tempfile.gettempdir(), f"guildhall-test-{os.getpid()}.sqlite3")}
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
