@@ -20,9 +20,9 @@ def save_profile(user: User, response: dict[str, Any], *args: Any, **kwargs: Any
     """Keep id, names and avatar as they are at Discord now."""
     person: CurrentUser = response["person"]
     user.discord_id = person.id
-    user.discord_username = person.username
-    user.global_name = person.global_name or ""
-    user.avatar = person.avatar or ""
+    user.discord_username = person.username[:64]
+    user.global_name = (person.global_name or "")[:64]
+    user.avatar = (person.avatar or "")[:64]
     user.save(update_fields=["discord_id", "discord_username", "global_name", "avatar"])
 
 

@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db.models import F
 
 from accounts.clock import database_now
-from accounts.discord import DiscordClient, InvalidGrant, Tokens
+from accounts.discord import DiscordClient, DiscordUnavailable, InvalidGrant, Tokens, Unauthorized
 from accounts.models import DiscordAccount
 
 logger = structlog.get_logger(__name__)
@@ -100,6 +100,10 @@ def refresh(credentials: Credentials, client: DiscordClient) -> Credentials:
     except InvalidGrant:
         disconnect(credentials)
         raise ReconnectRequired from None
+    except Unauthorized as error:
+        # At this endpoint 401 is about our client id and secret, not about the person.
+        logger.error("discord_refuses_client_credentials", status=error.status)
+        raise DiscordUnavailable(message="Discord refuses this site's credentials", status=error.status) from None
     replaced = DiscordAccount.objects.filter(user_id=credentials.user_id, token_version=credentials.version).update(
         extra_data=sealed(tokens), token_version=credentials.version + 1
     )

@@ -231,9 +231,10 @@ def _release(claimed: Claim, **fields: object) -> bool:
 def _membership(claimed: Claim, guild: Guild, before: UserGuildMembership | None) -> UserGuildMembership | None:
     """The row for `guild`, or None if the stored one says the same already."""
     values = {
-        "name": guild.name,
-        "icon": guild.icon or "",
-        "banner": guild.banner or "",
+        # Discord's own limits are well below these; a longer one must not cost the whole list.
+        "name": guild.name[:100],
+        "icon": (guild.icon or "")[:64],
+        "banner": (guild.banner or "")[:64],
         "owner": guild.owner,
         "permissions": int(guild.permissions),
         "features": list(guild.features),

@@ -21,7 +21,9 @@ from config.settings import DATABASES  # noqa: E402 - as above
 
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     # A file, because the engine's threads have connections of their own.
-    DATABASES["default"]["TEST"] = {"NAME": os.path.join(tempfile.gettempdir(), f"guildhall-test-{os.getpid()}.sqlite3")}
+    DATABASES["default"]["TEST"] = {
+        "NAME": os.path.join(tempfile.gettempdir(), f"guildhall-test-{os.getpid()}.sqlite3")
+    }
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},

@@ -12,100 +12,223 @@ import accounts.fields
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('auth', '0012_alter_user_first_name_max_length'),
+        ("auth", "0012_alter_user_first_name_max_length"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='DiscordGate',
+            name="DiscordGate",
             fields=[
-                ('id', models.PositiveSmallIntegerField(default=1, primary_key=True, serialize=False)),
-                ('until', models.DateTimeField(blank=True, help_text='Nothing is sent before this moment.', null=True)),
-                ('reason', models.CharField(blank=True, help_text='What shut the gate: global or cloudflare.', max_length=16)),
-                ('streak', models.PositiveIntegerField(default=0, help_text='How often in a row the gate was shut.')),
-                ('tat', models.DateTimeField(blank=True, help_text='The send clock: the theoretical arrival time of the next request (GCRA).', null=True)),
-                ('version', models.BigIntegerField(default=0, help_text='Counted up by every change; a change names the one it read.')),
+                ("id", models.PositiveSmallIntegerField(default=1, primary_key=True, serialize=False)),
+                ("until", models.DateTimeField(blank=True, help_text="Nothing is sent before this moment.", null=True)),
+                (
+                    "reason",
+                    models.CharField(blank=True, help_text="What shut the gate: global or cloudflare.", max_length=16),
+                ),
+                ("streak", models.PositiveIntegerField(default=0, help_text="How often in a row the gate was shut.")),
+                (
+                    "tat",
+                    models.DateTimeField(
+                        blank=True,
+                        help_text="The send clock: the theoretical arrival time of the next request (GCRA).",
+                        null=True,
+                    ),
+                ),
+                (
+                    "version",
+                    models.BigIntegerField(
+                        default=0, help_text="Counted up by every change; a change names the one it read."
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'Discord gate',
-                'verbose_name_plural': 'Discord gate',
+                "verbose_name": "Discord gate",
+                "verbose_name_plural": "Discord gate",
             },
         ),
         migrations.CreateModel(
-            name='DiscordRefusal',
+            name="DiscordRefusal",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('at', models.DateTimeField(db_index=True, default=django.utils.timezone.now, help_text='When Discord answered.')),
-                ('status', models.PositiveSmallIntegerField(help_text='The HTTP status of the answer.')),
-                ('reason', models.CharField(blank=True, help_text='The scope of a 429.', max_length=16)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "at",
+                    models.DateTimeField(
+                        db_index=True, default=django.utils.timezone.now, help_text="When Discord answered."
+                    ),
+                ),
+                ("status", models.PositiveSmallIntegerField(help_text="The HTTP status of the answer.")),
+                ("reason", models.CharField(blank=True, help_text="The scope of a 429.", max_length=16)),
             ],
             options={
-                'verbose_name': 'Discord refusal',
+                "verbose_name": "Discord refusal",
             },
         ),
         migrations.CreateModel(
-            name='Session',
+            name="Session",
             fields=[
-                ('session_key', models.CharField(max_length=40, primary_key=True, serialize=False, verbose_name='session key')),
-                ('session_data', models.TextField(verbose_name='session data')),
-                ('expire_date', models.DateTimeField(db_index=True, verbose_name='expire date')),
-                ('user_id', models.BigIntegerField(db_index=True, help_text='Who is signed in with this session.', null=True)),
+                (
+                    "session_key",
+                    models.CharField(max_length=40, primary_key=True, serialize=False, verbose_name="session key"),
+                ),
+                ("session_data", models.TextField(verbose_name="session data")),
+                ("expire_date", models.DateTimeField(db_index=True, verbose_name="expire date")),
+                (
+                    "user_id",
+                    models.BigIntegerField(db_index=True, help_text="Who is signed in with this session.", null=True),
+                ),
             ],
             options={
-                'verbose_name': 'session',
-                'verbose_name_plural': 'sessions',
-                'abstract': False,
+                "verbose_name": "session",
+                "verbose_name_plural": "sessions",
+                "abstract": False,
             },
         ),
         migrations.CreateModel(
-            name='User',
+            name="User",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('password', models.CharField(max_length=128, verbose_name='password')),
-                ('last_login', models.DateTimeField(blank=True, null=True, verbose_name='last login')),
-                ('is_superuser', models.BooleanField(default=False, help_text='Designates that this user has all permissions without explicitly assigning them.', verbose_name='superuser status')),
-                ('username', models.CharField(error_messages={'unique': 'A user with that username already exists.'}, help_text='Required. 150 characters or fewer. Letters, digits and @/./+/-/_ only.', max_length=150, unique=True, validators=[django.contrib.auth.validators.UnicodeUsernameValidator()], verbose_name='username')),
-                ('email', models.EmailField(blank=True, max_length=254, verbose_name='email address')),
-                ('is_staff', models.BooleanField(default=False, help_text='Designates whether the user can log into this admin site.', verbose_name='staff status')),
-                ('is_active', models.BooleanField(default=True, help_text='Designates whether this user should be treated as active. Unselect this instead of deleting accounts.', verbose_name='active')),
-                ('date_joined', models.DateTimeField(default=django.utils.timezone.now, verbose_name='date joined')),
-                ('discord_id', models.BigIntegerField(blank=True, help_text="The person's id at Discord; names there may change, this doesn't.", null=True, unique=True)),
-                ('discord_username', models.CharField(blank=True, help_text="The person's username at Discord.", max_length=64)),
-                ('global_name', models.CharField(blank=True, help_text='The display name the person chose at Discord.', max_length=64)),
-                ('avatar', models.CharField(blank=True, help_text="Hash of the person's avatar at Discord.", max_length=64)),
-                ('groups', models.ManyToManyField(blank=True, help_text='The groups this user belongs to. A user will get all permissions granted to each of their groups.', related_name='user_set', related_query_name='user', to='auth.group', verbose_name='groups')),
-                ('user_permissions', models.ManyToManyField(blank=True, help_text='Specific permissions for this user.', related_name='user_set', related_query_name='user', to='auth.permission', verbose_name='user permissions')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("password", models.CharField(max_length=128, verbose_name="password")),
+                ("last_login", models.DateTimeField(blank=True, null=True, verbose_name="last login")),
+                (
+                    "is_superuser",
+                    models.BooleanField(
+                        default=False,
+                        help_text="Designates that this user has all permissions without explicitly assigning them.",
+                        verbose_name="superuser status",
+                    ),
+                ),
+                (
+                    "username",
+                    models.CharField(
+                        error_messages={"unique": "A user with that username already exists."},
+                        help_text="Required. 150 characters or fewer. Letters, digits and @/./+/-/_ only.",
+                        max_length=150,
+                        unique=True,
+                        validators=[django.contrib.auth.validators.UnicodeUsernameValidator()],
+                        verbose_name="username",
+                    ),
+                ),
+                ("email", models.EmailField(blank=True, max_length=254, verbose_name="email address")),
+                (
+                    "is_staff",
+                    models.BooleanField(
+                        default=False,
+                        help_text="Designates whether the user can log into this admin site.",
+                        verbose_name="staff status",
+                    ),
+                ),
+                (
+                    "is_active",
+                    models.BooleanField(
+                        default=True,
+                        help_text="Designates whether this user should be treated as active. Unselect this instead of deleting accounts.",
+                        verbose_name="active",
+                    ),
+                ),
+                ("date_joined", models.DateTimeField(default=django.utils.timezone.now, verbose_name="date joined")),
+                (
+                    "discord_id",
+                    models.BigIntegerField(
+                        blank=True,
+                        help_text="The person's id at Discord; names there may change, this doesn't.",
+                        null=True,
+                        unique=True,
+                    ),
+                ),
+                (
+                    "discord_username",
+                    models.CharField(blank=True, help_text="The person's username at Discord.", max_length=64),
+                ),
+                (
+                    "global_name",
+                    models.CharField(
+                        blank=True, help_text="The display name the person chose at Discord.", max_length=64
+                    ),
+                ),
+                (
+                    "avatar",
+                    models.CharField(blank=True, help_text="Hash of the person's avatar at Discord.", max_length=64),
+                ),
+                (
+                    "groups",
+                    models.ManyToManyField(
+                        blank=True,
+                        help_text="The groups this user belongs to. A user will get all permissions granted to each of their groups.",
+                        related_name="user_set",
+                        related_query_name="user",
+                        to="auth.group",
+                        verbose_name="groups",
+                    ),
+                ),
+                (
+                    "user_permissions",
+                    models.ManyToManyField(
+                        blank=True,
+                        help_text="Specific permissions for this user.",
+                        related_name="user_set",
+                        related_query_name="user",
+                        to="auth.permission",
+                        verbose_name="user permissions",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'user',
-                'verbose_name_plural': 'users',
-                'abstract': False,
+                "verbose_name": "user",
+                "verbose_name_plural": "users",
+                "abstract": False,
             },
             managers=[
-                ('objects', django.contrib.auth.models.UserManager()),
+                ("objects", django.contrib.auth.models.UserManager()),
             ],
         ),
         migrations.CreateModel(
-            name='DiscordAccount',
+            name="DiscordAccount",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('provider', models.CharField(max_length=32)),
-                ('id_key', models.CharField(blank=True, default='', max_length=255)),
-                ('uid', models.CharField(db_index=True, max_length=255)),
-                ('created', models.DateTimeField(auto_now_add=True)),
-                ('modified', models.DateTimeField(auto_now=True)),
-                ('extra_data', accounts.fields.EncryptedJSONField(blank=True, default=dict, help_text='Sealed tokens.')),
-                ('token_version', models.PositiveIntegerField(default=0, help_text='Counted up whenever the tokens are replaced; a writer with an older one has lost.')),
-                ('disconnected_at', models.DateTimeField(blank=True, help_text='When Discord finally refused our tokens. Nobody calls with them until the person signs in again.', null=True)),
-                ('user', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='discord_account', to=settings.AUTH_USER_MODEL)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("provider", models.CharField(max_length=32)),
+                ("id_key", models.CharField(blank=True, default="", max_length=255)),
+                ("uid", models.CharField(db_index=True, max_length=255)),
+                ("created", models.DateTimeField(auto_now_add=True)),
+                ("modified", models.DateTimeField(auto_now=True)),
+                (
+                    "extra_data",
+                    accounts.fields.EncryptedJSONField(blank=True, default=dict, help_text="Sealed tokens."),
+                ),
+                (
+                    "token_version",
+                    models.PositiveIntegerField(
+                        default=0,
+                        help_text="Counted up whenever the tokens are replaced; a writer with an older one has lost.",
+                    ),
+                ),
+                (
+                    "disconnected_at",
+                    models.DateTimeField(
+                        blank=True,
+                        help_text="When Discord finally refused our tokens. Nobody calls with them until the person signs in again.",
+                        null=True,
+                    ),
+                ),
+                (
+                    "user",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="discord_account",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'Discord account',
-                'constraints': [models.UniqueConstraint(fields=('provider', 'uid'), name='one_account_per_discord_user'), models.CheckConstraint(condition=models.Q(('uid', ''), _negated=True), name='discord_account_has_uid')],
+                "verbose_name": "Discord account",
+                "constraints": [
+                    models.UniqueConstraint(fields=("provider", "uid"), name="one_account_per_discord_user"),
+                    models.CheckConstraint(
+                        condition=models.Q(("uid", ""), _negated=True), name="discord_account_has_uid"
+                    ),
+                ],
             },
             bases=(models.Model, social_django.storage.DjangoUserMixin),
         ),

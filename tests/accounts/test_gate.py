@@ -126,7 +126,9 @@ class TestTheRow:
 
         assert gate.closed(Priority.DUE) is None
 
-    @pytest.mark.parametrize(("status", "scope", "counted"), [(401, None, 1), (429, "user", 1), (429, "shared", 0), (500, None, 0)])
+    @pytest.mark.parametrize(
+        ("status", "scope", "counted"), [(401, None, 1), (429, "user", 1), (429, "shared", 0), (500, None, 0)]
+    )
     def test_what_counts_towards_the_ban_is_written_down(self, status: int, scope: str | None, counted: int) -> None:
         gate.learn(exchange(status, scope, 1), probe=None)
 

@@ -219,7 +219,13 @@ def test_shifting_all_times_changes_nothing(row: Row, shut: Shut | None, wanted:
 
     before = decide(row, shut, NOW, WINDOWS, wanted_since=wanted)
     after = decide(
-        Row(shifted(row.verified_at), shifted(row.refresh_after), shifted(row.not_before), row.reason, shifted(row.lease_until)),
+        Row(
+            shifted(row.verified_at),
+            shifted(row.refresh_after),
+            shifted(row.not_before),
+            row.reason,
+            shifted(row.lease_until),
+        ),
         replace(shut, until=shut.until + delta) if shut else None,
         NOW + delta,
         WINDOWS,

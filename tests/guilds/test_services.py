@@ -3,6 +3,7 @@
 Rows: the stored list. Columns: nobody limits us, Discord answers 429, Discord is silent, Discord refuses the token.
 """
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -10,10 +11,12 @@ from typing import Any
 
 import pytest
 import structlog
+from django.db import connection
 from django.db.models import F
 from pytest_django import DjangoAssertNumQueries, Settings
 
-from accounts.discord import DiscordUnavailable, MissingScope, RateLimited
+from accounts import tokens
+from accounts.discord import DiscordUnavailable, MissingScope, RateLimited, Tokens
 from accounts.models import DiscordAccount, DiscordGate, Session, User
 from accounts.tokens import ReconnectRequired
 from guilds import services
@@ -94,7 +97,9 @@ def test_a_due_list_is_served_at_once_and_refreshed_in_the_background(with_list:
 
 
 @pytest.mark.parametrize("mode", ["rate_limited", "outage"])
-def test_a_due_list_is_served_through_a_failure_without_a_word(with_list: WithList, sandbox: Sandbox, mode: str) -> None:
+def test_a_due_list_is_served_through_a_failure_without_a_word(
+    with_list: WithList, sandbox: Sandbox, mode: str
+) -> None:
     ada = with_list("ada", **DUE)
     sandbox.mood(mode, retry_after=20)
 
@@ -180,7 +185,7 @@ def test_a_stale_list_never_stands_in_for_a_refusal(with_list: WithList, sandbox
 
 def test_a_missing_scope_is_not_a_refused_token(with_list: WithList, sandbox: Sandbox) -> None:
     ada = with_list("ada", **STALE)
-    body = {"message": "Missing required OAuth2 scope", "code": 50026}
+    body = '{"message": "Missing required OAuth2 scope", "code": 50026}'
     sandbox.mood("raw", status=403, headers={"Content-Type": "application/json", "Via": "1.1 google"}, body=body)
 
     with pytest.raises(MissingScope):
@@ -200,7 +205,7 @@ def test_a_scope_that_was_never_granted_is_not_asked_for(sign_up: Callable[..., 
 
 def test_a_slow_discord_costs_a_stale_reader_the_soft_wait_only(with_list: WithList, sandbox: Sandbox) -> None:
     ada = with_list("ada", **STALE)
-    sandbox.mood("healthy", latency_ms=900)
+    sandbox.mood("healthy", latency_ms=800)
 
     served = get_guild_list(ada)
     again = get_guild_list(ada)
@@ -305,11 +310,8 @@ def test_no_failure_changes_a_row(with_list: WithList, sandbox: Sandbox, mode: s
     before = row_of(ada)
     sandbox.mood(mode)
 
-    with pytest.MonkeyPatch.context():
-        try:
-            get_guild_list(ada)
-        except ReconnectRequired:
-            pass
+    with contextlib.suppress(ReconnectRequired):
+        get_guild_list(ada)
     threading_join()
 
     after = row_of(ada)
@@ -340,7 +342,6 @@ def test_a_null_body_is_an_empty_list(ada: User, sandbox: Sandbox) -> None:
 def test_a_change_at_discord_shows_and_counts(with_list: WithList, sandbox: Sandbox) -> None:
     ada = with_list("ada", **STALE)
     before = row_of(ada)
-    gone = UserGuildMembership.objects.filter(user=ada)[:2]
     kept = [{"id": str(m.guild_id), "name": m.name} for m in UserGuildMembership.objects.filter(user=ada)[2:]]
     sandbox.person("ada", guilds=[*kept, {"id": "999999999999999999", "name": "Newcomers"}])
 
@@ -349,7 +350,7 @@ def test_a_change_at_discord_shows_and_counts(with_list: WithList, sandbox: Sand
     after = row_of(ada)
     assert guild_list.get(999999999999999999)
     assert len(guild_list) == 11
-    assert (after.joined_count, after.left_count) == (1, len(gone) and 2)
+    assert (after.joined_count, after.left_count) == (1, 2)
     assert after.list_version == before.list_version + 1
 
 
@@ -372,8 +373,6 @@ def test_many_readers_of_a_cold_list_cost_one_request(ada: User, sandbox: Sandbo
     found: list[int] = []
 
     def read() -> None:
-        from django.db import connection
-
         try:
             found.append(len(get_guild_list(ada)))
         finally:
@@ -390,7 +389,7 @@ def test_many_readers_of_a_cold_list_cost_one_request(ada: User, sandbox: Sandbo
 
 
 def test_a_lease_that_somebody_else_holds_is_followed(ada: User, sandbox: Sandbox) -> None:
-    record, now = services.refresh.read_record(ada.pk)
+    _, now = services.refresh.read_record(ada.pk)
     GuildListVerification.objects.filter(pk=ada.pk).update(lease_until=now + timedelta(seconds=0.3), generation=7)
 
     guild_list = get_guild_list(ada)
@@ -485,6 +484,9 @@ def test_an_access_token_at_its_end_is_renewed_before_it_is_refused(with_list: W
 
 def test_a_renewed_token_that_is_refused_too_is_final(with_list: WithList, sandbox: Sandbox) -> None:
     ada = with_list("ada", **STALE)
+    account = DiscordAccount.objects.get(user=ada)
+    account.extra_data = {**account.extra_data, "access_token": "worn-out"}
+    account.save()
     sandbox.mood("dead_refresh")
 
     for _ in range(3):
@@ -511,9 +513,6 @@ def test_a_sign_in_ends_a_refusal(with_list: WithList, sandbox: Sandbox) -> None
     sandbox.mood("healthy")
 
     account = DiscordAccount.objects.get(user=ada)
-    from accounts import tokens
-    from accounts.discord import Tokens
-
     tokens.replace(account, Tokens.from_json(sandbox.token("ada", "identify", "guilds")))
     services.relink(ada.pk)
 
@@ -560,7 +559,8 @@ def test_a_site_that_discord_limits_tells_cold_readers_how_long(ada: User, sandb
     with pytest.raises(RateLimited) as error:
         get_guild_list(ada)
 
-    assert error.value.retry_after == pytest.approx(30, abs=2)
+    assert error.value.retry_after
+    assert 30 <= error.value.retry_after <= 30 * 1.25
 
 
 # deletion
