@@ -18,10 +18,11 @@ from config.keys import local_keys
 from config.logging import logging_config
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-VAR_DIR = BASE_DIR / "var"
 
 env = Env()
 env.read_env(env.str("ENV_FILE", str(BASE_DIR / ".env")), recurse=False)
+# What the site writes: its database, keys and collected static files.
+VAR_DIR = Path(env.str("VAR_DIR", str(BASE_DIR / "var"))).resolve()
 
 
 T = TypeVar("T")

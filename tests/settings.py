@@ -3,13 +3,17 @@
 `TEST_DATABASE_URL` chooses another database than a fresh SQLite file.
 """
 
+import atexit
 import os
+import shutil
 import tempfile
 
 for name in list(os.environ):
     if name.startswith(("DISCORD_", "SANDBOX_", "SITE_", "LOG_", "WEB_", "SECRET_KEY", "TOKEN_KEYS", "ALLOWED_HOSTS")):
         del os.environ[name]
 os.environ["ENV_FILE"] = os.devnull
+os.environ["VAR_DIR"] = tempfile.mkdtemp(prefix="guildhall-tests-")
+atexit.register(shutil.rmtree, os.environ["VAR_DIR"], ignore_errors=True)
 os.environ["SECRET_KEY"] = "only for tests"
 os.environ["TOKEN_KEYS"] = "dGVzdHMgc2VhbCB0aGVpciB0b2tlbnMgd2l0aCB0aGk="
 os.environ["DATABASE_URL"] = os.environ.get("TEST_DATABASE_URL", "sqlite:///unused.sqlite3")
@@ -21,9 +25,7 @@ from config.settings import DATABASES  # noqa: E402 - as above
 
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     # A file, because the engine's threads have connections of their own.
-    DATABASES["default"]["TEST"] = {
-        "NAME": os.path.join(tempfile.gettempdir(), f"guildhall-test-{os.getpid()}.sqlite3")
-    }
+    DATABASES["default"]["TEST"] = {"NAME": os.path.join(os.environ["VAR_DIR"], "test.sqlite3")}
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},

@@ -1,0 +1,153 @@
+"""Chromium against the site as `./run` starts it: both processes real, nothing of Django in this one.
+
+Each test has a person and a browser of its own, so that the site and its sandbox may serve the whole session.
+"""
+
+import itertools
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.conftest import REQUIRED, Sandbox
+
+ROOT = Path(__file__).parents[2]
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+# Chromium looks these up at every start, and the tests' network ends at loopback.
+QUIET = [
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-gpu",
+    "--no-sandbox",
+]
+
+# A wait of its own for a page that asks Discord; everything here is on this machine.
+expect.set_options(timeout=10_000)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.browser)
+            if CHROMIUM is None and "browser" not in REQUIRED:
+                item.add_marker(pytest.mark.skip(reason="there is no Chromium on the PATH"))
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args() -> dict[str, Any]:
+    assert CHROMIUM, "GUILDHALL_REQUIRE names browser, and there is no Chromium on the PATH"
+    return {"executable_path": CHROMIUM, "args": [*QUIET, "--disable-gpu", "--no-sandbox"]}
+
+
+@dataclass
+class Site:
+    """The site at `url`, its sandbox, what both have logged, and a way to let time pass for what is stored."""
+
+    url: str
+    sandbox: Sandbox
+    log: Path
+    environment: dict[str, str]
+
+    def let_pass(self, seconds: int) -> None:
+        """Shift the lists of everybody into the past, as tests.conftest.let_pass does."""
+        code = (
+            "from datetime import timedelta; from django.db.models import F;"
+            "from guilds.models import GuildListVerification as V;"
+            f"d = timedelta(seconds={seconds});"
+            "V.objects.update(**{n: F(n) - d for n in ('verified_at', 'refresh_after', 'not_before', 'lease_until')})"
+        )
+        subprocess.run(["./run", "manage", "shell", "-v", "0", "-c", code], cwd=ROOT, env=self.environment, check=True)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """`DISCORD_GUILD_CACHE_FRESH_MINUTES=1 ./run`, as the README says, on free ports and in a folder of its own."""
+    folder = tmp_path_factory.mktemp("site")
+    port, sandbox_port = free_port(), free_port()
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": os.environ.get("HOME", tempfile.gettempdir()),
+        "ENV_FILE": os.devnull,
+        "VAR_DIR": str(folder / "var"),
+        "PORT": str(port),
+        "SANDBOX_PORT": str(sandbox_port),
+        "DISCORD_GUILD_CACHE_FRESH_MINUTES": "1",
+        # Shorter than that minute, after which the page would refresh by itself.
+        "DISCORD_MANUAL_REFRESH_SECONDS": "20",
+    }
+    log = folder / "log"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            ["./run"], cwd=ROOT, env=environment, stdout=output, stderr=output, start_new_session=True
+        )
+    site = Site(f"http://localhost:{port}", Sandbox(f"http://localhost:{sandbox_port}"), log, environment)
+    try:
+        wait_until_up(f"{site.url}/healthz", process)
+        wait_until_up(f"{site.sandbox.url}/_sandbox/state", process)
+        yield site
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(20)
+
+
+def wait_until_up(url: str, process: "subprocess.Popen[bytes]") -> None:
+    end = time.monotonic() + 60
+    while time.monotonic() < end and process.poll() is None:
+        try:
+            urllib.request.urlopen(url, timeout=2).close()
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.1)  # a real process starts in real time
+        else:
+            return
+    pytest.fail(f"{url} did not come up")
+
+
+numbers = itertools.count(1)
+
+
+@pytest.fixture
+def person(site: Site) -> Iterator[str]:
+    """Somebody new at the sandbox, in twelve servers, whom no other test knows."""
+    name = f"guest{os.getpid()}n{next(numbers)}"
+    site.sandbox.person(name, count=12)
+    yield name
+    site.sandbox.mood("healthy")
+
+
+@pytest.fixture
+def sign_in(site: Site) -> Callable[[Page, str], None]:
+    """Sign in as a person does: the site's button, the sandbox's consent page, and back."""
+
+    def sign_in(page: Page, name: str) -> None:
+        page.goto(f"{site.url}/sign-in/")
+        page.get_by_role("main").get_by_role("button", name="Sign in with Discord").click()
+        consent(page, name)
+        expect(page.get_by_role("heading", name="Your servers")).to_be_visible()
+
+    return sign_in
+
+
+def consent(page: Page, name: str) -> None:
+    page.get_by_role("button", name=re.compile(rf"\b{name}\b")).click()

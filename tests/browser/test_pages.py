@@ -1,0 +1,207 @@
+"""The pages as people use them: by mouse and keyboard, with and without JavaScript, on a phone and at a desk."""
+
+import re
+from collections.abc import Callable, Iterator
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+
+from tests.browser.conftest import Site, consent
+
+SignIn = Callable[[Page, str], None]
+PHONE = {"width": 390, "height": 844}
+DESK = {"width": 1280, "height": 800}
+
+
+@pytest.fixture
+def without_javascript(browser: Browser) -> Iterator[Page]:
+    context = browser.new_context(java_script_enabled=False)
+    yield context.new_page()
+    context.close()
+
+
+def test_a_visitor_comes_back_to_the_page_they_wanted(site: Site, page: Page, person: str) -> None:
+    page.goto(f"{site.url}/account/")
+
+    page.get_by_role("main").get_by_role("button", name="Sign in with Discord").click()
+    consent(page, person)
+
+    expect(page).to_have_url(f"{site.url}/account/")
+
+
+def test_signing_out_ends_the_session(site: Site, page: Page, person: str, sign_in: SignIn) -> None:
+    sign_in(page, person)
+
+    page.locator("[data-menu] summary").click()
+    page.get_by_role("button", name="Sign out").first.click()
+    page.goto(f"{site.url}/servers/")
+
+    expect(page).to_have_url(re.compile(r"/sign-in/\?next="))
+
+
+def test_the_list_survives_a_discord_that_is_down(site: Site, page: Page, person: str, sign_in: SignIn) -> None:
+    sign_in(page, person)
+    site.let_pass(61)
+    site.sandbox.mood("outage", people=[person])
+
+    page.reload()
+
+    expect(page.get_by_text("Discord isn't answering")).to_be_visible()
+    expect(page.locator(".servers li")).to_have_count(12)
+
+
+def test_the_list_comes_up_to_date_by_itself(site: Site, page: Page, person: str, sign_in: SignIn) -> None:
+    sign_in(page, person)
+    site.let_pass(61)
+    site.sandbox.mood("healthy", people=[person], latency_ms=2500)
+    page.reload()
+    expect(page.get_by_text("asking right now")).to_be_visible()
+
+    site.sandbox.mood("healthy")
+
+    expect(page.get_by_text("Checked with Discord")).to_be_visible(timeout=15_000)
+
+
+def test_who_has_no_list_waits_on_a_page_that_continues_by_itself(site: Site, page: Page, person: str) -> None:
+    site.sandbox.mood("rate_limited", people=[person], routes=["/users/@me/guilds"], retry_after=60)
+    page.goto(f"{site.url}/sign-in/")
+    page.get_by_role("main").get_by_role("button", name="Sign in with Discord").click()
+    consent(page, person)
+    expect(page.get_by_role("heading", name="Discord asks for a pause")).to_be_visible()
+
+    site.sandbox.mood("healthy")
+    site.let_pass(57)
+    page.reload()
+
+    expect(page.get_by_role("heading", name="Your servers")).to_be_visible(timeout=20_000)
+
+
+def test_the_keyboard_finds_a_server(site: Site, page: Page, person: str, sign_in: SignIn) -> None:
+    sign_in(page, person)
+    name = page.locator(".servers .name").last.inner_text()
+
+    page.keyboard.press("/")
+    page.keyboard.type(name)
+    expect(page.locator(".servers li")).to_have_count(1)
+    page.locator(".servers a").focus()
+    page.keyboard.press("Enter")
+
+    expect(page.get_by_role("heading", name=name)).to_be_visible()
+
+
+def test_search_keeps_its_place_in_the_address(site: Site, page: Page, person: str, sign_in: SignIn) -> None:
+    sign_in(page, person)
+
+    page.get_by_role("searchbox").fill("no such server")
+    expect(page.get_by_role("heading", name="No server matches")).to_be_visible()
+    page.reload()
+
+    expect(page.get_by_role("searchbox")).to_have_value("no such server")
+    page.get_by_role("link", name="Show all servers").click()
+    expect(page.locator(".servers li")).to_have_count(12)
+
+
+def test_refresh_now_cools_down(site: Site, page: Page, person: str, sign_in: SignIn) -> None:
+    sign_in(page, person)
+    expect(page.locator("[data-cooling]")).to_be_visible()
+
+    site.let_pass(20)
+    page.reload()
+    page.get_by_role("button", name="Refresh now").click()
+
+    expect(page.get_by_text("Checked with Discord just now.")).to_be_visible()
+    expect(page.locator("[data-cooling]")).to_be_visible()
+
+
+def test_everything_works_without_javascript(
+    site: Site, without_javascript: Page, person: str, sign_in: SignIn
+) -> None:
+    page = without_javascript
+    sign_in(page, person)
+    name = page.locator(".servers .name").first.inner_text()
+
+    page.get_by_role("searchbox").fill(name)
+    page.get_by_role("button", name="Search").click()
+    expect(page.locator(".servers li")).to_have_count(1)
+    page.locator(".servers a").click()
+    expect(page.get_by_role("heading", name=name)).to_be_visible()
+    page.goto(f"{site.url}/servers/")
+    page.get_by_role("button", name="Refresh now").click()
+
+    expect(page.get_by_text("Checked a moment ago")).to_be_visible()
+
+
+def test_a_person_can_delete_everything(site: Site, page: Page, person: str, sign_in: SignIn) -> None:
+    sign_in(page, person)
+
+    page.goto(f"{site.url}/servers/delete-my-data/")
+    page.get_by_role("main").get_by_role("button", name=re.compile("Delete")).click()
+    expect(page.get_by_text("is deleted")).to_be_visible()
+    page.goto(f"{site.url}/servers/")
+
+    expect(page).to_have_url(re.compile("/sign-in/"))
+
+
+def test_saying_no_at_discord_ends_on_a_page_that_says_what_to_do(site: Site, page: Page) -> None:
+    page.goto(f"{site.url}/sign-in/")
+    page.get_by_role("main").get_by_role("button", name="Sign in with Discord").click()
+
+    page.get_by_role("button", name="Cancel").click()
+
+    expect(page.get_by_role("heading", name="You didn't allow it")).to_be_visible()
+    expect(page.get_by_role("main").get_by_role("button", name=re.compile("Discord|again"))).to_be_visible()
+
+
+def test_keeping_the_servers_back_ends_on_a_page_that_says_what_to_do(site: Site, page: Page, person: str) -> None:
+    page.goto(f"{site.url}/sign-in/")
+    page.get_by_role("main").get_by_role("button", name="Sign in with Discord").click()
+    page.get_by_role("checkbox", name=re.compile("which servers")).check()
+    consent(page, person)
+    expect(page.get_by_role("heading", name="Discord wasn't allowed to share your servers")).to_be_visible()
+
+    page.get_by_role("button", name="Reconnect with Discord").click()
+    consent(page, person)
+
+    expect(page.get_by_role("heading", name="Your servers")).to_be_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [PHONE, DESK], ids=["phone", "desk"])
+def test_every_page_is_accessible_and_fits(
+    site: Site, browser: Browser, person: str, sign_in: SignIn, size: dict[str, int], scheme: str
+) -> None:
+    context: BrowserContext = browser.new_context(viewport=size, color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]  # a literal by another name
+    errors: list[str] = []
+    page = context.new_page()
+    page.on("console", lambda line: errors.append(line.text) if "Content Security Policy" in line.text else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+
+    def inspect(path: str | None = None) -> None:
+        if path is not None:
+            page.goto(site.url + path)
+        found = Axe().run(page)
+        assert found.violations_count == 0, f"{page.url}: {found.generate_report()}"
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), page.url
+
+    inspect("/")
+    inspect("/sign-in/")
+    inspect("/complete/discord/?error=access_denied&state=none")
+    sign_in(page, person)
+    inspect()
+    inspect("/servers/?q=nothing+like+it")
+    page.goto(f"{site.url}/servers/")
+    page.locator(".servers a").first.click()
+    inspect()
+    inspect("/account/")
+    inspect("/servers/delete-my-data/")
+    inspect("/servers/1/")
+    site.let_pass(61)
+    site.sandbox.mood("rate_limited", people=[person], retry_after=40)
+    inspect("/servers/")
+    site.let_pass(25 * 3600)
+    site.sandbox.mood("rate_limited", people=[person], retry_after=40)
+    inspect("/servers/")
+    expect(page.get_by_role("heading", name="Discord asks for a pause")).to_be_visible()
+    assert errors == []
+    context.close()
