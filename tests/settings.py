@@ -21,7 +21,10 @@ os.environ["DATABASE_URL"] = os.environ.get("TEST_DATABASE_URL", "sqlite:///unus
 os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
 
 from config.settings import *  # noqa: E402, F403 - the environment comes first
-from config.settings import DATABASES  # noqa: E402 - as above
+from config.settings import DATABASES, STATIC_ROOT  # noqa: E402 - as above
+
+# whitenoise warns of a folder that isn't there.
+STATIC_ROOT.mkdir(exist_ok=True)
 
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     # A file, because the engine's threads have connections of their own.
