@@ -17,6 +17,7 @@ from django.db import transaction
 from django.db.models import F
 
 from accounts import background, gate
+from accounts.clock import database_now
 from accounts.discord import (
     DiscordAPIError,
     DiscordUnavailable,
@@ -166,6 +167,28 @@ def forget_user(user: User) -> None:
         Session.objects.filter(user_id=user.pk).delete()
         User.objects.filter(pk=user.pk).delete()
     logger.info("user_forgotten", user_id=user.pk)
+
+
+def purge_memberships() -> tuple[int, int]:
+    """Delete the lists that are past retention; how many people's, and how many memberships.
+
+    One short transaction a person, the verification first, so that a sweep over many never holds up a refresh.
+    """
+    people = memberships = 0
+    before = database_now() - timedelta(days=settings.DISCORD_MEMBERSHIP_RETENTION_DAYS)
+    old = GuildListVerification.objects.filter(verified_at__lt=before, user__guild_memberships__isnull=False)
+    for user_id in old.order_by("pk").values_list("pk", flat=True).distinct():
+        with transaction.atomic():
+            row = GuildListVerification.objects.filter(pk=user_id, verified_at__lt=before)
+            if row.update(
+                verified_at=None,
+                refresh_after=None,
+                generation=F("generation") + 1,
+                list_version=F("list_version") + 1,
+            ):
+                deleted, _ = UserGuildMembership.objects.filter(user_id=user_id).delete()
+                people, memberships = people + 1, memberships + deleted
+    return people, memberships
 
 
 def _budget() -> float:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import structlog
+from django.core.management import call_command
 from django.db import connection
 from django.db.models import F
 from pytest_django import DjangoAssertNumQueries, Settings
@@ -564,6 +565,19 @@ def test_a_site_that_discord_limits_tells_cold_readers_how_long(ada: User, sandb
 
 
 # deletion
+
+
+def test_a_list_past_retention_is_purged_and_others_are_not(with_list: WithList, capsys: Any) -> None:
+    ada = with_list("ada", days=30, minutes=1)
+    linus = with_list("linus")
+
+    call_command("purge_memberships")
+
+    assert capsys.readouterr().out == "Deleted 12 memberships of 1 people.\n"
+    assert not UserGuildMembership.objects.filter(user=ada).exists()
+    assert row_of(ada).verified_at is None
+    assert len(get_guild_list(linus)) == 1
+    assert len(get_guild_list(ada)) == 12
 
 
 def test_forgetting_leaves_nothing_of_the_person(

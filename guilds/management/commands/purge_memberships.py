@@ -1,0 +1,15 @@
+"""`manage.py purge_memberships`: delete lists that were last verified longer ago than anybody needs them."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from guilds import services
+
+
+class Command(BaseCommand):
+    help = "Deletes lists last verified more than DISCORD_MEMBERSHIP_RETENTION_DAYS ago. Run it once a day."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        people, memberships = services.purge_memberships()
+        self.stdout.write(f"Deleted {memberships} memberships of {people} people.")
