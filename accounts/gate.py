@@ -178,6 +178,7 @@ def learn(exchange: Exchange, probe: datetime | None) -> None:
     if exchange.counts_as_invalid:
         _, now = read()
         DiscordRefusal.objects.create(at=now, status=exchange.status or 0, reason=exchange.scope or "")
+        DiscordRefusal.objects.filter(at__lt=now - REFUSALS_KEPT).delete()
     if exchange.scope in ("global", "cloudflare"):
         reason = "global_limit" if exchange.scope == "global" else "cloudflare"
         wait = None if exchange.retry_after is None else timedelta(seconds=exchange.retry_after)

@@ -47,8 +47,8 @@ EXPIRED = SignInFailure(
 )
 IN_USE = SignInFailure(
     HTTPStatus.CONFLICT,
-    _("This Discord account belongs to somebody else here"),
-    _("You are signed in as another person. Sign out first, then sign in with Discord."),
+    _("That is another Discord account"),
+    _("You are signed in here as somebody else. Sign out first, then sign in with that account."),
 )
 MISCONFIGURED = SignInFailure(
     HTTPStatus.SERVICE_UNAVAILABLE,

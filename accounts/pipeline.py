@@ -2,18 +2,28 @@
 
 from typing import Any
 
+from django.contrib.auth.hashers import make_password
+from social_core.exceptions import AuthAssociationError
+
 from accounts import tokens
 from accounts.discord import CurrentUser, Tokens
 from accounts.models import DiscordAccount, User
 
 
-def create_user(
-    uid: str, response: dict[str, Any], user: User | None = None, *args: Any, **kwargs: Any
-) -> dict[str, Any]:
-    """A new person is known by the id at Discord; names there change hands."""
+def find_or_create_user(backend: Any, uid: str, user: User | None = None, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    """The person with this id at Discord, new or not; names there change hands.
+
+    Two answers of Discord's to one click meet here too, so finding and making are one step.
+    """
+    discord_id = int(uid)
+    if user and user.discord_id not in (None, discord_id):
+        raise AuthAssociationError(backend, code="identity_in_use", stage="pipeline")
     if user:
         return {"is_new": False}
-    return {"is_new": True, "user": User.objects.create_user(username=uid, discord_id=int(uid))}
+    user, is_new = User.objects.get_or_create(
+        discord_id=discord_id, defaults={"username": uid, "password": make_password(None)}
+    )
+    return {"is_new": is_new, "user": user}
 
 
 def save_profile(user: User, response: dict[str, Any], *args: Any, **kwargs: Any) -> None:

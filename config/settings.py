@@ -220,7 +220,7 @@ SOCIAL_AUTH_PIPELINE = [
     "social_core.pipeline.social_auth.social_uid",
     "social_core.pipeline.social_auth.auth_allowed",
     "social_core.pipeline.social_auth.social_user",
-    "accounts.pipeline.create_user",
+    "accounts.pipeline.find_or_create_user",
     "social_core.pipeline.social_auth.associate_user",
     "accounts.pipeline.save_profile",
     "accounts.pipeline.save_tokens",

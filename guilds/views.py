@@ -6,8 +6,10 @@ from typing import cast
 from django.contrib import messages
 from django.contrib.auth import logout
 from django.contrib.auth.decorators import login_required
+from django.contrib.auth.views import redirect_to_login
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.cache import never_cache
@@ -56,10 +58,12 @@ def detail(request: HttpRequest, guild_id: int) -> HttpResponse:
     )
 
 
+@never_cache
 @require_POST
-@guild_list_required
 def refresh(request: HttpRequest) -> HttpResponse:
     """ "Refresh now": ask Discord and show what came of it; a list that is there is never lost to it."""
+    if not request.user.is_authenticated:
+        return redirect_to_login(reverse("guilds:picker"))
     try:
         services.refresh_guild_list(cast(GuildListRequest, request).user)
     except RefreshTooSoon as error:
