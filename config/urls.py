@@ -11,6 +11,8 @@ urlpatterns = [
     path("api/v1/", include("guilds.api.urls")),
     path("admin/", admin.site.urls),
     path("healthz", views.healthz, name="healthz"),
+    # Browsers ask for it by this name on pages that name no other, the admin's and the API's.
+    path("favicon.ico", views.favicon, name="favicon"),
 ]
 handler400 = "config.views.bad_request"
 handler403 = "config.views.permission_denied"

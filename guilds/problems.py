@@ -60,7 +60,7 @@ def problem_of(error: Exception) -> Problem | None:
                 "reconnect-required",
                 HTTPStatus.FORBIDDEN,
                 "Sign in with Discord again",
-                "Discord no longer accepts this site's access to your account.",
+                "Discord doesn't accept this site's access to your account, or there is none yet.",
                 reason=Reason.RECONNECT_REQUIRED,
             )
         case MissingScope():

@@ -1,5 +1,6 @@
 """The pages about one's servers."""
 
+import math
 from datetime import datetime, timedelta
 from typing import cast
 
@@ -67,7 +68,7 @@ def refresh(request: HttpRequest) -> HttpResponse:
     try:
         services.refresh_guild_list(cast(GuildListRequest, request).user)
     except RefreshTooSoon as error:
-        wait = max(round(error.retry_after), 1)
+        wait = max(math.ceil(error.retry_after), 1)
         messages.info(
             request,
             ngettext(

@@ -1,0 +1,270 @@
+"""A day of one person's reads: how often Discord is asked, and what the person sees.
+
+Pages and API reads take turns at a steady rate for 24 hours of which 3, in the middle, Discord answers 429. Time is
+moved by shifting the stored moments into the past, never by moving a clock, and less by what the reads themselves took.
+Beside each read another person's list is asked for directly, as a site that keeps nothing would.
+
+The sandbox's own limits are off: hours pass here in seconds, and it counts by its own clock.
+"""
+
+import json
+import re
+import statistics
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.core.management import call_command
+from django.db.models import F
+from django.test import Client
+
+from accounts.discord import DiscordAPIError, Tokens
+from accounts.models import DiscordAccount, DiscordGate, DiscordRefusal, User
+from accounts.tokens import discord_client, sealed
+from bench.stage import LIST, Stage
+from guilds.freshness import retry_pause
+from guilds.models import GuildListVerification
+from guilds.refresh import windows
+
+RATES = (30, 120)
+CLAIMED_PERCENT = 99
+HEALTHY = {"mode": "healthy"}
+# Thirty seconds is longer than an attempt may take, and no longer than our first pause: our own schedule decides.
+LIMITED = {"mode": "rate_limited", "retry_after": 30, "routes": [LIST]}
+DAY = ((timedelta(hours=10.5), HEALTHY), (timedelta(hours=3), LIMITED), (timedelta(hours=10.5), HEALTHY))
+# Of the pause after a failure, at its longest.
+LONG_STREAK, LARGEST_JITTER = 10, 1.25
+# Of the moment at which a list comes due.
+SMALLEST_JITTER = 0.9
+READER, NAIVE = "ada", "linus"
+PATHS = ("/servers/", "/api/v1/guilds/")
+PAGE_AGE = re.compile(rb'data-age="(\d+)"')
+
+
+@dataclass(slots=True)
+class Day:
+    """What one day at `rate` reads an hour came to; the bounds are the most that the design allows."""
+
+    rate: int
+    reads: int = 0
+    requests_healthy: int = 0
+    requests_healthy_bound: int = 0
+    requests_limited: int = 0
+    requests_limited_bound: int = 0
+    errors: int = 0
+    naive_requests: int = 0
+    naive_errors: int = 0
+    ages: list[int] = field(default_factory=list, repr=False)
+
+    @property
+    def requests(self) -> int:
+        return self.requests_healthy + self.requests_limited
+
+    @property
+    def stale_reads(self) -> int:
+        return sum(age >= windows().fresh.total_seconds() for age in self.ages)
+
+    @property
+    def saved_percent(self) -> float:
+        return round(100 * (1 - self.requests / self.naive_requests), 2)
+
+    def broken(self) -> list[str]:
+        """What was expected and did not come, in sentences."""
+        oldest = oldest_bound(self.rate).total_seconds()
+        expectations = {
+            f"{self.requests_healthy} requests while healthy, at most {self.requests_healthy_bound} expected": (
+                0 < self.requests_healthy <= self.requests_healthy_bound
+            ),
+            f"{self.requests_limited} requests while limited, at most {self.requests_limited_bound} expected": (
+                0 < self.requests_limited <= self.requests_limited_bound
+            ),
+            f"{self.errors} errors shown, none expected": self.errors == 0,
+            f"{self.naive_requests} naive requests for {self.reads} reads": self.naive_requests == self.reads,
+            f"an age of {max(self.ages, default=0)} s was served, under {oldest:.0f} expected": (
+                0 < max(self.ages, default=0) < oldest
+            ),
+        }
+        return [f"at {self.rate} reads an hour: {what}" for what, holds in expectations.items() if not holds]
+
+
+def healthy_bound(stretch: timedelta) -> int:
+    """The most requests in a stretch: one at its start, then one each time a list comes due at the earliest."""
+    return 1 + stretch // (windows().fresh * settings.DISCORD_REFRESH_AT * SMALLEST_JITTER)
+
+
+def limited_bound(stretch: timedelta) -> int:
+    """The most requests in a stretch of nothing but 429: each is an attempt, as the wait is beyond the budget."""
+    attempts, at = 0, timedelta(0)
+    while at < stretch:
+        at += retry_pause(attempts, None, 1)
+        attempts += 1
+    return attempts
+
+
+def oldest_bound(rate: int) -> timedelta:
+    """No list is older: due just before the limit, which ends just after an attempt, and the next read is to come."""
+    limited = sum((stretch for stretch, mood in DAY if mood is LIMITED), timedelta(0))
+    return windows().fresh + limited + retry_pause(LONG_STREAK, None, LARGEST_JITTER) + timedelta(hours=1) / rate
+
+
+class Site:
+    """One signed-in browser, and the time between its reads."""
+
+    def __init__(self, user: User) -> None:
+        # A fault of ours is an error that is shown, not the end of the bench.
+        self.client = Client(raise_request_exception=False, SERVER_NAME="localhost")
+        self.client.force_login(user, backend="guilds.backends.DiscordBackend")
+        self._read_at = time.monotonic()
+
+    def read(self, day: Day) -> None:
+        self._read_at = time.monotonic()
+        response = self.client.get(PATHS[day.reads % len(PATHS)])
+        day.reads += 1
+        if response.status_code != 200:
+            day.errors += 1
+        else:
+            day.ages.append(_age(response.headers, response.content))
+
+    def let_pass(self, interval: timedelta) -> None:
+        """What is running ends, and then the next read is `interval` after the last."""
+        for thread in threading.enumerate():
+            if thread.name == "guildhall-job":
+                thread.join()
+        delta = interval - timedelta(seconds=time.monotonic() - self._read_at)
+        _shift(max(delta, timedelta(0)))
+
+
+def _age(headers: Mapping[str, str], content: bytes) -> int:
+    """The age in seconds that the answer admits to: the API in `Age`, a page where its clock starts."""
+    if "Age" in headers:
+        return int(headers["Age"])
+    shown = PAGE_AGE.search(content)
+    if shown is None:
+        raise AssertionError("the page does not say how old its list is")
+    return int(shown[1])
+
+
+def _shift(delta: timedelta) -> None:
+    GuildListVerification.objects.update(
+        **{
+            name: F(name) - delta
+            for name in ("verified_at", "refresh_after", "not_before", "lease_until", "last_read_at")
+        }
+    )
+    DiscordGate.objects.update(until=F("until") - delta, tat=F("tat") - delta)
+    DiscordRefusal.objects.update(at=F("at") - delta)
+
+
+def live(stage: Stage, rate: int) -> Day:
+    """One day at `rate` reads an hour, from nothing."""
+    call_command("flush", interactive=False, verbosity=0)
+    stage.call("POST", "reset")
+    stage.call("PUT", "limits", {"per_person": False, "per_second": 1_000_000, "invalid_per_10_minutes": 1_000_000})
+    site = Site(_sign_up(Tokens.from_json(stage.tokens(READER))))
+    naive_token = Tokens.from_json(stage.tokens(NAIVE)).access_token
+    stage.take_requests()
+
+    day, interval = Day(rate), timedelta(hours=1) / rate
+    for stretch, mood in DAY:
+        stage.call("PUT", "mood", mood)
+        for _ in range(stretch // interval):
+            site.read(day)
+            day.naive_errors += not _naive_view_works(naive_token)
+            site.let_pass(interval)
+        _count(day, stage, stretch, limited=mood is LIMITED)
+    return day
+
+
+def _sign_up(tokens: Tokens) -> User:
+    person = discord_client().get_current_user(tokens.access_token)
+    user = User.objects.create_user(username=str(person.id), discord_id=person.id, discord_username=person.username)
+    stored: Any = sealed(tokens)
+    DiscordAccount.objects.create(user=user, provider="discord", uid=str(person.id), extra_data=stored)
+    return user
+
+
+def _naive_view_works(token: str) -> bool:
+    """Ask as a view would that keeps nothing; it does not retry, so that it is not counted worse than it is."""
+    try:
+        replace(discord_client(), max_retries=0).get_user_guilds(token)
+    except DiscordAPIError:
+        return False
+    return True
+
+
+def _count(day: Day, stage: Stage, stretch: timedelta, *, limited: bool) -> None:
+    requests = stage.take_requests()
+    day.naive_requests += requests[NAIVE]
+    if limited:
+        day.requests_limited += requests[READER]
+        day.requests_limited_bound += limited_bound(stretch)
+    else:
+        day.requests_healthy += requests[READER]
+        day.requests_healthy_bound += healthy_bound(stretch)
+
+
+def run(stage: Stage) -> int:
+    """Measure, print, and say by the exit code whether it came out as designed."""
+    started = time.monotonic()
+    days = [live(stage, rate) for rate in RATES]
+    seconds = round(time.monotonic() - started, 1)
+
+    _print_table(days)
+    broken = [what for day in days for what in day.broken()]
+    for what in broken:
+        print(f"BROKEN {what}")
+    print(json.dumps(_summary(days, seconds)))
+    return 1 if broken else 0
+
+
+def _print_table(days: list[Day]) -> None:
+    rows: dict[str, list[object]] = {
+        "reads an hour": [day.rate for day in days],
+        "reads": [day.reads for day in days],
+        "requests, healthy 21 h": [f"{day.requests_healthy} (≤ {day.requests_healthy_bound})" for day in days],
+        "requests, limited 3 h": [f"{day.requests_limited} (≤ {day.requests_limited_bound})" for day in days],
+        "errors shown": [day.errors for day in days],
+        "stale lists served": [day.stale_reads for day in days],
+        "median age": [_minutes(statistics.median(day.ages)) for day in days],
+        "greatest age": [_minutes(max(day.ages)) for day in days],
+        "naive requests": [day.naive_requests for day in days],
+        "naive errors": [day.naive_errors for day in days],
+        "requests saved": [f"{day.saved_percent} %" for day in days],
+        "said of such caching": [f"{CLAIMED_PERCENT} %" for _ in days],
+    }
+    for name, values in rows.items():
+        print(f"{name:<24}" + "".join(f"{value!s:>12}" for value in values))
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds / 60:.0f} min"
+
+
+def _summary(days: list[Day], seconds: float) -> dict[str, Any]:
+    """The first day's figures, what each day saved, and the other days' under their rate."""
+    first, *others = days
+    return {
+        **_figures(first),
+        **{f"saved_percent_{day.rate}": day.saved_percent for day in days},
+        "claimed_percent": CLAIMED_PERCENT,
+        "seconds": seconds,
+        **{f"at_{day.rate}": _figures(day) for day in others},
+    }
+
+
+def _figures(day: Day) -> dict[str, Any]:
+    return {
+        "requests_healthy": day.requests_healthy,
+        "requests_healthy_bound": day.requests_healthy_bound,
+        "requests_limited": day.requests_limited,
+        "requests_limited_bound": day.requests_limited_bound,
+        "errors": day.errors,
+        "naive_requests": day.naive_requests,
+        "naive_errors": day.naive_errors,
+        "median_age_s": statistics.median(day.ages),
+        "max_age_s": max(day.ages),
+    }
