@@ -14,6 +14,7 @@ from social_core.exceptions import (
     AuthCanceled,
     AuthConfigurationError,
     AuthInputError,
+    AuthPolicyError,
     AuthSessionError,
     SocialAuthBaseException,
 )
@@ -49,6 +50,11 @@ IN_USE = SignInFailure(
     HTTPStatus.CONFLICT,
     _("That is another Discord account"),
     _("You are signed in here as somebody else. Sign out first, then sign in with that account."),
+)
+INACTIVE = SignInFailure(
+    HTTPStatus.FORBIDDEN,
+    _("This account is switched off"),
+    _("An operator of this site has deactivated your account here. Only they can switch it on again."),
 )
 MISCONFIGURED = SignInFailure(
     HTTPStatus.SERVICE_UNAVAILABLE,
@@ -90,8 +96,10 @@ def failure_of(error: Exception) -> SignInFailure | None:
             return EXPIRED
         case AuthAssociationError():
             return IN_USE
-        case AuthConfigurationError() | DiscordAPIError():
+        case AuthPolicyError():
+            return INACTIVE
+        case AuthConfigurationError() | DiscordAPIError(route="POST /oauth2/token"):
             return MISCONFIGURED
-        case SocialAuthBaseException():
+        case SocialAuthBaseException() | DiscordAPIError():
             return FAILED
     return None

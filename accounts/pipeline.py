@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.contrib.auth.hashers import make_password
-from social_core.exceptions import AuthAssociationError
+from social_core.exceptions import AuthAssociationError, AuthPolicyError
 
 from accounts import tokens
 from accounts.discord import CurrentUser, Tokens
@@ -24,6 +24,11 @@ def find_or_create_user(backend: Any, uid: str, user: User | None = None, *args:
         discord_id=discord_id, defaults={"username": uid, "password": make_password(None)}
     )
     return {"is_new": is_new, "user": user}
+
+
+def stop_if_inactive(backend: Any, user: User, *args: Any, **kwargs: Any) -> None:
+    if not user.is_active:
+        raise AuthPolicyError(backend, code="authentication_disallowed", stage="pipeline")
 
 
 def save_profile(user: User, response: dict[str, Any], *args: Any, **kwargs: Any) -> None:

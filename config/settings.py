@@ -221,6 +221,7 @@ SOCIAL_AUTH_PIPELINE = [
     "social_core.pipeline.social_auth.auth_allowed",
     "social_core.pipeline.social_auth.social_user",
     "accounts.pipeline.find_or_create_user",
+    "accounts.pipeline.stop_if_inactive",
     "social_core.pipeline.social_auth.associate_user",
     "accounts.pipeline.save_profile",
     "accounts.pipeline.save_tokens",

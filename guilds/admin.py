@@ -101,7 +101,11 @@ class GuildListVerificationAdmin(ReadOnlyAdmin):
     def next_attempt(self, row: GuildListVerification) -> datetime | str:
         return row.not_before if row.not_before and row.not_before > timezone.now() else "when read"
 
-    @admin.action(description="Verify again with Discord")
+    def has_verify_permission(self, request: HttpRequest) -> bool:
+        """Asking Discord is more than looking."""
+        return bool(request.user.has_perm("guilds.change_guildlistverification"))
+
+    @admin.action(description="Verify again with Discord", permissions=["verify"])
     def verify_again(self, request: HttpRequest, queryset: QuerySet[GuildListVerification]) -> None:
         rows = list(queryset.select_related("user")[: MOST_AT_ONCE + 1])
         if len(rows) > MOST_AT_ONCE:

@@ -3,9 +3,12 @@
 import math
 from dataclasses import dataclass
 from http import HTTPStatus
+from urllib.parse import urlencode
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
+from django.urls import reverse
 
 from accounts.discord import DiscordAPIError, DiscordUnavailable, MissingScope, RateLimited
 from accounts.tokens import ReconnectRequired
@@ -42,7 +45,7 @@ NOT_SIGNED_IN = Problem("not-signed-in", HTTPStatus.UNAUTHORIZED, "Not signed in
 NOT_IN_GUILD = Problem("not-in-guild", HTTPStatus.NOT_FOUND, "No such server", "You are not in a server with this id.")
 
 WHY = {
-    Reason.RATE_LIMITED: "Discord is limiting how often it may be asked for your servers.",
+    Reason.RATE_LIMITED: "Discord is limiting how often it may be asked about you.",
     Reason.GLOBAL_LIMIT: "Discord is limiting this whole site at the moment.",
     Reason.CLOUDFLARE: "Discord's shield against traffic is keeping this site out at the moment.",
     Reason.UNAVAILABLE: "Discord isn't answering at the moment.",
@@ -121,11 +124,24 @@ def problem_response(request: HttpRequest, problem: Problem) -> HttpResponse:
             problem.as_dict(), status=problem.status, content_type="application/problem+json"
         )
     else:
-        response = render(request, "guilds/problem.html", {"problem": problem}, status=problem.status)
+        context = {"problem": problem, "again": _again(request), "is_sign_in": _is_sign_in(request)}
+        response = render(request, "guilds/problem.html", context, status=problem.status)
     if problem.retry_after is not None:
         response["Retry-After"] = str(problem.retry_after)
     response["Cache-Control"] = "no-store"
     return response
+
+
+def _is_sign_in(request: HttpRequest) -> bool:
+    return request.resolver_match is not None and request.resolver_match.namespace == settings.SOCIAL_AUTH_URL_NAMESPACE
+
+
+def _again(request: HttpRequest) -> str:
+    """Where to try again. Discord's answer to a sign-in works once, so that starts anew, with its way back."""
+    if _is_sign_in(request):
+        way_back = {"next": request.session["next"]} if request.session.get("next") else {}
+        return f"{reverse('sign-in')}?{urlencode({'again': 1, **way_back})}"
+    return request.get_full_path() if request.method == "GET" else reverse("guilds:picker")
 
 
 def wants_json(request: HttpRequest) -> bool:

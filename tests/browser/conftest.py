@@ -145,6 +145,8 @@ def sign_in(site: Site) -> Callable[[Page, str], None]:
         page.get_by_role("main").get_by_role("button", name="Sign in with Discord").click()
         consent(page, name)
         expect(page.get_by_role("heading", name="Your servers")).to_be_visible()
+        # The scripts come after the first paint; whoever types faster than they load searches with Enter.
+        page.wait_for_load_state("load")
 
     return sign_in
 

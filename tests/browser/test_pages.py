@@ -82,6 +82,7 @@ def test_the_keyboard_finds_a_server(site: Site, page: Page, person: str, sign_i
     name = page.locator(".servers .name").last.inner_text()
 
     page.keyboard.press("/")
+    expect(page.get_by_role("searchbox")).to_be_focused()
     page.keyboard.type(name)
     expect(page.locator(".servers li")).to_have_count(1)
     page.locator(".servers a").focus()

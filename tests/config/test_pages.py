@@ -1,0 +1,106 @@
+"""The front door, the health check and the pages for errors of the web."""
+
+import html
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import OperationalError, connection
+from django.test import Client
+from django.urls import path
+
+from accounts.models import User
+from config.urls import urlpatterns as site_urls
+
+JSON = {"Accept": "application/json"}
+
+
+def words_of(response: Any) -> str:
+    return html.unescape(response.content.decode())
+
+
+def test_the_front_page_invites_a_visitor_to_sign_in(client: Client) -> None:
+    response = client.get("/")
+
+    assert response.status_code == 200
+    assert "Sign in with Discord" in words_of(response)
+
+
+def test_the_front_page_leads_somebody_signed_in_to_their_servers(
+    ada: User, client_of: Callable[[User], Client]
+) -> None:
+    response = client_of(ada).get("/")
+
+    assert (response.status_code, response["Location"]) == (302, "/servers/")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("method", ["get", "head"])
+def test_the_health_check_is_well_while_the_database_answers(client: Client, method: str) -> None:
+    response = getattr(client, method)("/healthz")
+
+    assert response.status_code == 200
+    assert "no-store" in response["Cache-Control"]
+
+
+@pytest.mark.django_db
+def test_the_health_check_says_when_the_database_is_gone(client: Client) -> None:
+    def lose(*args: Any) -> None:
+        raise OperationalError("the database is gone")
+
+    with connection.execute_wrapper(lose):
+        response = client.get("/healthz")
+
+    assert (response.status_code, response["Retry-After"]) == (503, "5")
+    assert response.content == b"database unavailable\n"
+
+
+@pytest.mark.parametrize("page", ["/", "/healthz"])
+def test_the_front_door_is_only_looked_at(client: Client, page: str) -> None:
+    assert client.post(page).status_code == 405
+
+
+def test_a_page_that_is_not_there_says_so_in_the_houses_style(client: Client) -> None:
+    response = client.get("/no-such-page/")
+
+    assert response.status_code == 404
+    assert "Nothing here" in words_of(response)
+    assert "guildhall.css" in words_of(response)
+
+
+def test_a_program_gets_the_missing_page_as_a_problem(client: Client) -> None:
+    response = client.get("/no-such-page/", headers=JSON)
+
+    assert (response.status_code, response["Content-Type"]) == (404, "application/problem+json")
+    assert response.json()["status"] == 404
+
+
+def test_a_form_without_its_token_is_answered_in_the_houses_style() -> None:
+    response = Client(enforce_csrf_checks=True).post("/login/discord/")
+
+    assert response.status_code == 403
+    assert "Please try again" in words_of(response)
+
+
+@pytest.mark.urls(__name__)
+def test_a_fault_of_ours_is_a_page_that_needs_nothing() -> None:
+    response = Client(raise_request_exception=False).get("/broken/")
+
+    assert response.status_code == 500
+    assert "Something broke on our side" in words_of(response)
+    assert "secret of the fault" not in words_of(response)
+
+
+def test_a_host_that_is_not_ours_is_a_bad_request(client: Client) -> None:
+    response = client.get("/", headers={"host": "elsewhere.example"})
+
+    assert response.status_code == 400
+    assert "elsewhere.example" not in words_of(response)
+
+
+def broken(request: Any) -> None:
+    raise ZeroDivisionError("secret of the fault")
+
+
+urlpatterns = [path("broken/", broken), *site_urls]
+handler500 = "config.views.server_error"

@@ -1,0 +1,398 @@
+"""The admin: rows to look at, never a call to Discord by looking, and never a token."""
+
+import html
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from accounts.clock import database_now
+from accounts.models import DiscordAccount, DiscordGate, DiscordRefusal, User
+from guilds import services
+from guilds.models import GuildListVerification, UserGuildMembership
+from tests.conftest import Sandbox, forget_requests, let_pass
+
+WithList = Callable[..., User]
+
+MEMBERSHIPS = "/admin/guilds/userguildmembership/"
+VERIFICATIONS = "/admin/guilds/guildlistverification/"
+ACCOUNTS = "/admin/accounts/discordaccount/"
+GATE = "/admin/accounts/discordgate/"
+REFUSALS = "/admin/accounts/discordrefusal/"
+USERS = "/admin/accounts/user/"
+READ_ONLY = [MEMBERSHIPS, VERIFICATIONS, ACCOUNTS, GATE, REFUSALS]
+MODELS = {
+    MEMBERSHIPS: UserGuildMembership,
+    VERIFICATIONS: GuildListVerification,
+    ACCOUNTS: DiscordAccount,
+    GATE: DiscordGate,
+    REFUSALS: DiscordRefusal,
+    USERS: User,
+}
+
+
+@pytest.fixture
+def operator(transactional_db: None) -> Client:
+    root = User.objects.create_superuser(username="root", password="only for tests")
+    client = Client()
+    client.force_login(root, backend="guilds.backends.PasswordBackend")
+    return client
+
+
+@pytest.fixture
+def rows(with_list: WithList, sandbox: Sandbox) -> User:
+    """Ada with a stale list, an open gate and a refusal; the sandbox unwell and without a memory of requests."""
+    ada = with_list("ada", hours=5)
+    DiscordRefusal.objects.create(status=401, at=database_now())
+    sandbox.mood("outage")
+    forget_requests(sandbox)
+    return ada
+
+
+def words_of(response: Any) -> str:
+    return html.unescape(response.content.decode())
+
+
+def detail_of(changelist: str) -> str:
+    return f"{changelist}{MODELS[changelist]._default_manager.values_list('pk', flat=True)[0]}/change/"
+
+
+def found_on(response: Any) -> list[Any]:
+    return list(response.context["cl"].result_list)
+
+
+def choose(operator: Client, *people: int) -> Any:
+    return operator.post(VERIFICATIONS, {"action": "verify_again", "_selected_action": people}, follow=True)
+
+
+# looking
+
+
+@pytest.mark.parametrize("changelist", [*READ_ONLY, USERS])
+def test_looking_never_asks_discord(operator: Client, rows: User, sandbox: Sandbox, changelist: str) -> None:
+    pages = [operator.get(changelist), operator.get(detail_of(changelist)), operator.get(f"{changelist}?q=ada")]
+
+    assert {page.status_code for page in pages[:2]} == {200}
+    assert pages[2].status_code in (200, 302)
+    assert sandbox.requests() == sandbox.requests("/oauth2/token") == []
+
+
+@pytest.mark.parametrize("changelist", READ_ONLY)
+def test_what_only_the_site_writes_is_read_only(operator: Client, rows: User, changelist: str) -> None:
+    detail = detail_of(changelist)
+    model = MODELS[changelist]
+    before = list(model._default_manager.values())
+
+    answers = [
+        operator.get(f"{changelist}add/"),
+        operator.post(f"{changelist}add/", {}),
+        operator.post(detail, {"name": "changed"}),
+        operator.get(detail.replace("change/", "delete/")),
+        operator.post(detail.replace("change/", "delete/"), {"post": "yes"}),
+    ]
+    operator.post(
+        changelist, {"action": "delete_selected", "_selected_action": [before[0].get("id", 1)], "post": "yes"}
+    )
+
+    assert [answer.status_code for answer in answers] == [403] * 5
+    assert list(model._default_manager.values()) == before
+    assert 'name="_save"' not in words_of(operator.get(detail))
+
+
+@pytest.mark.parametrize("changelist", [MEMBERSHIPS, VERIFICATIONS, ACCOUNTS, USERS])
+def test_no_page_of_the_admin_shows_a_token(operator: Client, rows: User, changelist: str) -> None:
+    stored = DiscordAccount.objects.get(user=rows).extra_data
+    detail = detail_of(changelist)
+
+    pages = [changelist, detail, detail.replace("change/", "history/"), f"{changelist}?q=ada", "/admin/"]
+
+    for page in pages:
+        shown = words_of(operator.get(page, follow=True))
+        assert not [secret for secret in (stored["access_token"], stored["refresh_token"], "gAAAA") if secret in shown]
+
+
+@pytest.mark.parametrize("model", ["usersocialauth", "nonce", "association"])
+def test_the_pages_of_social_auth_are_gone(operator: Client, model: str) -> None:
+    assert operator.get(f"/admin/social_django/{model}/").status_code == 404
+
+
+@pytest.mark.parametrize("query", ["extra_data__regex=^gAAAA", "extra_data__startswith=g", "extra_data=x"])
+def test_nobody_can_filter_by_a_token(operator: Client, rows: User, query: str) -> None:
+    response = operator.get(f"{ACCOUNTS}?{query}")
+
+    assert response.status_code == 400
+
+
+@pytest.mark.parametrize("page", ["/admin/", MEMBERSHIPS, VERIFICATIONS])
+def test_a_person_is_no_operator(rows: User, client_of: Callable[[User], Client], page: str) -> None:
+    response = client_of(rows).get(page)
+
+    assert response.status_code == 302
+    assert response["Location"].startswith("/admin/login/")
+
+
+def test_the_door_for_operators_takes_a_password(transactional_db: None) -> None:
+    User.objects.create_superuser(username="root", password="only for tests")
+    client = Client()
+
+    response = client.post("/admin/login/?next=/admin/", {"username": "root", "password": "only for tests"})
+
+    assert (response.status_code, response["Location"]) == (302, "/admin/")
+    assert client.get("/admin/").status_code == 200
+
+
+def test_a_person_cannot_be_deleted_here(operator: Client, rows: User) -> None:
+    response = operator.post(f"{USERS}{rows.pk}/delete/", {"post": "yes"})
+
+    assert response.status_code == 403
+    assert User.objects.filter(pk=rows.pk).exists()
+
+
+def test_shutting_a_person_out_ends_their_visit(
+    operator: Client, with_list: WithList, client_of: Callable[[User], Client]
+) -> None:
+    ada = with_list("ada")
+    client = client_of(ada)
+
+    response = operator.post(f"{USERS}{ada.pk}/change/", {"username": ada.username})
+
+    assert response.status_code == 302, words_of(response)
+    assert not User.objects.get(pk=ada.pk).is_active
+    assert client.get("/servers/").status_code == 302
+
+
+def test_the_list_of_memberships_costs_the_same_for_one_and_for_two_hundred(
+    operator: Client, with_list: WithList
+) -> None:
+    with_list("linus")
+    operator.get(MEMBERSHIPS)
+    with CaptureQueriesContext(
+        connection,
+    ) as few:
+        operator.get(MEMBERSHIPS)
+    with_list("grace")
+
+    with CaptureQueriesContext(connection) as many:
+        response = operator.get(MEMBERSHIPS)
+
+    assert response.context["cl"].result_count == 201
+    assert len(many) == len(few)
+
+
+def test_the_list_of_verifications_costs_the_same_for_one_and_for_many(operator: Client, with_list: WithList) -> None:
+    with_list("linus")
+    operator.get(VERIFICATIONS)
+    with CaptureQueriesContext(connection) as few:
+        operator.get(VERIFICATIONS)
+    crowd(50)
+
+    with CaptureQueriesContext(connection) as many:
+        response = operator.get(VERIFICATIONS)
+
+    assert len(found_on(response)) == 51
+    assert len(many) == len(few)
+
+
+# finding
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ("lisbon", {"Lisbon Board Gamers"}),
+        ("القراءة", {"نادي القراءة العربي"}),
+        ("no such server", set()),
+        ("9" * 30, set()),
+        ("²", set()),
+    ],
+)
+def test_a_membership_is_found_by_the_servers_name(
+    operator: Client, with_list: WithList, query: str, names: set[str]
+) -> None:
+    with_list("ada")
+
+    assert {row.name for row in found_on(operator.get(MEMBERSHIPS, {"q": query}))} == names
+
+
+def test_a_membership_is_found_by_the_servers_id(operator: Client, with_list: WithList) -> None:
+    with_list("ada")
+    with_list("linus")
+    shared = UserGuildMembership.objects.get(user__discord_username="linus").guild_id
+
+    found = found_on(operator.get(MEMBERSHIPS, {"q": f" {shared} "}))
+
+    assert sorted(row.user.discord_username for row in found) == ["ada", "linus"]
+
+
+@pytest.mark.parametrize("changelist", [MEMBERSHIPS, VERIFICATIONS, ACCOUNTS, USERS])
+@pytest.mark.parametrize("by", ["name", "id"])
+def test_a_person_is_found_by_name_and_by_id_at_discord(
+    operator: Client, with_list: WithList, changelist: str, by: str
+) -> None:
+    ada = with_list("ada")
+    linus = with_list("linus")
+
+    found = found_on(operator.get(changelist, {"q": "Linus" if by == "name" else str(linus.discord_id)}))
+
+    assert [getattr(row, "user", row) for row in found] == [linus]
+    assert ada not in found
+
+
+@pytest.fixture
+def people(with_list: WithList, sign_up: WithList) -> dict[str, User]:
+    """One person of each freshness."""
+    expired = with_list("ada", hours=20)
+    stale = with_list("linus", hours=5)
+    fresh = with_list("grace", minutes=10)
+    never = sign_up("nobody")
+    services.relink(never.pk)
+    return {"expired": expired, "stale": stale, "fresh": fresh, "none": never}
+
+
+@pytest.mark.parametrize("freshness", ["fresh", "stale", "expired", "none"])
+def test_lists_are_found_by_freshness(operator: Client, people: dict[str, User], freshness: str) -> None:
+    verifications = operator.get(VERIFICATIONS, {"freshness": freshness})
+    memberships = operator.get(MEMBERSHIPS, {"freshness": freshness})
+
+    user = people[freshness]
+    assert [row.user for row in found_on(verifications)] == [user]
+    assert {row.user for row in found_on(memberships)} == ({user} if freshness != "none" else set())
+    assert ("never verified" if freshness == "none" else freshness) in words_of(verifications)
+
+
+@pytest.mark.parametrize(("seconds", "fresh"), [(3590, 1), (3600, 0)])
+def test_the_filter_draws_the_line_where_the_site_does(
+    operator: Client, with_list: WithList, seconds: int, fresh: int
+) -> None:
+    with_list("linus", seconds=seconds)
+
+    counts = [len(found_on(operator.get(VERIFICATIONS, {"freshness": kind}))) for kind in ("fresh", "stale")]
+
+    assert counts == [fresh, 1 - fresh]
+
+
+def test_a_refused_person_stands_out(
+    operator: Client, with_list: WithList, client_of: Callable[[User], Client], sandbox: Sandbox
+) -> None:
+    ada = with_list("ada", hours=5)
+    sandbox.mood("unauthorized")
+    client_of(ada).get("/servers/")
+
+    response = operator.get(VERIFICATIONS, {"reason": "reconnect_required"})
+
+    assert [row.user for row in found_on(response)] == [ada]
+    assert ">refused<" in words_of(response)
+
+
+def test_a_shut_gate_says_why_and_until_when(operator: Client, with_list: WithList) -> None:
+    with_list("ada")
+    until = database_now() + timedelta(minutes=5)
+    DiscordGate.objects.update(streak=2, until=until, reason="global_limit")
+
+    assert "shut (global_limit)" in words_of(operator.get(GATE))
+
+
+# verifying again
+
+
+def test_verifying_again_asks_once_and_reports(operator: Client, with_list: WithList, sandbox: Sandbox) -> None:
+    ada = with_list("ada")
+    let_pass(seconds=10)
+
+    response = choose(operator, ada.pk)
+
+    verified_at = GuildListVerification.objects.get(pk=ada.pk).verified_at
+    assert "Ada: verified." in words_of(response)
+    assert len(sandbox.requests()) == 1
+    assert verified_at
+    assert database_now() - verified_at < timedelta(seconds=5)
+
+
+def test_verifying_again_asks_for_those_who_were_chosen(
+    operator: Client, with_list: WithList, sandbox: Sandbox
+) -> None:
+    people = [with_list("ada"), with_list("linus")]
+    with_list("grace")
+    let_pass(seconds=10)
+    forget_requests(sandbox)
+
+    response = choose(operator, *(user.pk for user in people))
+
+    assert sorted(re.findall(r"(\w+): verified\.", words_of(response))) == ["Ada", "Linus"]
+    assert sorted(line["person"] for line in sandbox.requests()) == ["ada", "linus"]
+
+
+@pytest.mark.parametrize(
+    ("mode", "words"), [("rate_limited", "Discord is limiting how often"), ("outage", "Discord isn't answering")]
+)
+def test_verifying_again_in_vain_names_the_wait(
+    operator: Client, with_list: WithList, sandbox: Sandbox, mode: str, words: str
+) -> None:
+    ada = with_list("ada", minutes=10)
+    sandbox.mood(mode, **({"retry_after": 45} if mode == "rate_limited" else {}))
+
+    responses = [choose(operator, ada.pk) for _ in range(2)]
+
+    not_before = GuildListVerification.objects.get(pk=ada.pk).not_before
+    assert not_before
+    for response in responses:
+        wait = re.search(rf"Ada: {words}[^<]* Try again in (\d+) s\.", words_of(response))
+        assert wait
+        assert int(wait[1]) >= (not_before - database_now()).total_seconds()
+    assert len(sandbox.requests()) == 1
+    assert UserGuildMembership.objects.filter(user=ada).count() == 12
+
+
+def test_verifying_again_reports_a_refusal(operator: Client, with_list: WithList, sandbox: Sandbox) -> None:
+    ada = with_list("ada", minutes=10)
+    sandbox.mood("unauthorized")
+
+    response = choose(operator, ada.pk)
+
+    assert re.search(r'class="warning">Ada: Discord', words_of(response))
+
+
+def test_more_than_twenty_at_once_are_refused(operator: Client, sandbox: Sandbox) -> None:
+    people = crowd(21)
+
+    response = choose(operator, *people)
+
+    assert "Select at most 20 people at once." in words_of(response)
+    assert sandbox.requests() == []
+
+
+def test_people_without_an_account_cost_no_request(operator: Client, sandbox: Sandbox) -> None:
+    people = crowd(20)
+
+    response = choose(operator, *people)
+
+    assert words_of(response).count('class="warning"') == 20
+    assert sandbox.requests() == []
+
+
+def crowd(count: int) -> list[int]:
+    """So many people who never had a list; their ids."""
+    users = User.objects.bulk_create([User(username=f"one of many {n}") for n in range(count)])
+    GuildListVerification.objects.bulk_create([GuildListVerification(user=user) for user in users])
+    return [user.pk for user in users]
+
+
+def test_who_may_only_look_may_not_make_the_site_ask(ada: User, sandbox: Sandbox) -> None:
+    reader = User.objects.create_user(username="reader", is_staff=True)
+    reader.user_permissions.add(*Permission.objects.filter(codename__startswith="view_"))
+    browser = Client()
+    browser.force_login(reader, backend="guilds.backends.PasswordBackend")
+    forget_requests(sandbox)
+
+    page = browser.get(VERIFICATIONS)
+    browser.post(VERIFICATIONS, {"action": "verify_again", "_selected_action": [ada.pk]})
+
+    assert page.status_code == 200
+    assert b"verify_again" not in page.content
+    assert sandbox.requests() == []
