@@ -35,6 +35,8 @@ from guilds.models import GuildListVerification, UserGuildMembership
 logger = structlog.get_logger(__name__)
 
 LIMITS = {"global": Reason.GLOBAL_LIMIT, "cloudflare": Reason.CLOUDFLARE}
+# Without it a reader whose place in the send budget is milliseconds away would claim again and again.
+LEAST_PAUSE = timedelta(seconds=1)
 MEMBERSHIP_FIELDS = ("name", "icon", "banner", "owner", "permissions", "features")
 
 
@@ -175,7 +177,7 @@ def _store_failure(claimed: Claim, failed: Failed, now: datetime) -> bool:
         jitter = random.uniform(1, 1.25)
         not_before, streak = now + retry_pause(claimed.streak, failed.retry_after, jitter), claimed.streak + 1
     else:
-        not_before, streak = now + timedelta(seconds=failed.retry_after or 0), claimed.streak
+        not_before, streak = now + max(timedelta(seconds=failed.retry_after or 0), LEAST_PAUSE), claimed.streak
     logger.warning(
         "guild_list_refresh_failed", user_id=claimed.user_id, reason=str(failed.reason), not_before=str(not_before)
     )

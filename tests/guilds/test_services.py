@@ -592,3 +592,25 @@ def test_forgetting_leaves_nothing_of_the_person(
     for model in (GuildListVerification, UserGuildMembership, DiscordAccount, Session):
         assert not model._default_manager.filter(user_id=ada.pk).exists()
     assert len(get_guild_list(linus)) == 1
+
+
+def test_a_send_budget_that_is_spent_costs_an_old_list_one_attempt(with_list: WithList, sandbox: Sandbox) -> None:
+    ada = with_list("ada", **STALE)
+    _, now = services.refresh.read_record(ada.pk)
+    DiscordGate.objects.update(tat=now + timedelta(seconds=0.9))
+    before = row_of(ada).generation
+
+    guild_list = get_guild_list(ada)
+
+    assert (guild_list.freshness, guild_list.reason) == ("stale", Reason.BUSY)
+    assert row_of(ada).generation == before + 2
+    assert sandbox.requests() == []
+
+
+def test_a_cold_reader_waits_for_a_place_in_the_send_budget(ada: User, sandbox: Sandbox) -> None:
+    _, now = services.refresh.read_record(ada.pk)
+    DiscordGate.objects.all().delete()
+    DiscordGate.objects.create(pk=1, tat=now + timedelta(seconds=1.3))
+
+    assert len(get_guild_list(ada)) == 12
+    assert len(sandbox.requests()) == 1
