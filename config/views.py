@@ -1,9 +1,12 @@
 """The front door, the health check and the pages for errors of the web."""
 
-from django.db import DatabaseError, connection
-from django.http import HttpRequest, HttpResponse
+import sys
+
+from django.db import DatabaseError, InterfaceError, OperationalError, connection
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.templatetags.static import static
+from django.utils.html import format_html
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
@@ -38,8 +41,6 @@ def healthz(request: HttpRequest) -> HttpResponse:
 
 def _error(request: HttpRequest, status: int, title: str, text: str) -> HttpResponse:
     if wants_json(request):
-        from django.http import JsonResponse
-
         body = {"type": "about:blank", "title": title, "status": status, "detail": text}
         return JsonResponse(body, status=status, content_type="application/problem+json")
     return render(request, "error.html", {"title": title, "text": text}, status=status)
@@ -63,9 +64,20 @@ def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Without context processors: whatever broke, this page must not need it."""
-    return HttpResponse(
-        '<!doctype html><html lang="en"><meta charset="utf-8"><title>Something broke</title>'
-        "<h1>Something broke on our side</h1><p>It has been written down. Try again in a minute.</p></html>",
-        status=500,
+    """500, or 503 where the database can't be reached. Needs neither database nor context processors itself."""
+    if isinstance(sys.exception(), OperationalError | InterfaceError):
+        title, text, status = "Back in a moment", "This site can't reach its database. Try again in a few seconds.", 503
+    else:
+        title, text, status = "Something broke on our side", "It has been written down. Try again in a minute.", 500
+    headers = {"Retry-After": "5"} if status == 503 else {}
+    if wants_json(request):
+        body = {"type": "about:blank", "title": title, "status": status, "detail": text}
+        return JsonResponse(body, status=status, content_type="application/problem+json", headers=headers)
+    page = format_html(
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{}</title></head>'
+        "<body><main><h1>{}</h1><p>{}</p></main></body></html>",
+        title,
+        title,
+        text,
     )
+    return HttpResponse(page, status=status, headers=headers)

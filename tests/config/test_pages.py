@@ -11,6 +11,7 @@ from django.urls import path
 
 from accounts.models import User
 from config.urls import urlpatterns as site_urls
+from tests.conftest import Sandbox, forget_requests
 
 JSON = {"Accept": "application/json"}
 
@@ -104,3 +105,22 @@ def broken(request: Any) -> None:
 
 urlpatterns = [path("broken/", broken), *site_urls]
 handler500 = "config.views.server_error"
+
+
+@pytest.mark.parametrize(("path", "headers"), [("/servers/", {}), ("/api/v1/guilds/", JSON), ("/account/", {})])
+def test_a_site_without_its_database_says_when_to_come_back_and_asks_nobody(
+    ada: User, client_of: Callable[[User], Client], sandbox: Sandbox, path: str, headers: dict[str, str]
+) -> None:
+    def lose(*args: Any) -> None:
+        raise OperationalError("the database is gone")
+
+    client = client_of(ada)
+    client.raise_request_exception = False
+    forget_requests(sandbox)
+
+    with connection.execute_wrapper(lose):
+        response = client.get(path, headers=headers)
+
+    assert (response.status_code, response["Retry-After"]) == (503, "5")
+    assert "can't reach its database" in words_of(response)
+    assert sandbox.requests("") == []
