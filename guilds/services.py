@@ -271,6 +271,9 @@ def _refusal(decision: Decision, now: datetime) -> Exception:
         return MissingScope(message="the person did not grant the scope guilds")
     reason = decision.reason or Reason.BUSY
     seconds = max((decision.until - now).total_seconds(), 0.0) if decision.until else BUSY_PAUSE.total_seconds()
+    if reason is Reason.IN_PROGRESS:
+        # The answer may be there long before the attempt must end, and asking us again costs Discord nothing.
+        seconds = min(seconds, BUSY_PAUSE.total_seconds())
     error = RateLimited if reason.is_limit else DiscordUnavailable
     return error(message="there is no list that may be served", scope=str(reason), retry_after=seconds)
 

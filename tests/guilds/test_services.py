@@ -614,3 +614,14 @@ def test_a_cold_reader_waits_for_a_place_in_the_send_budget(ada: User, sandbox: 
 
     assert len(get_guild_list(ada)) == 12
     assert len(sandbox.requests()) == 1
+
+
+def test_who_finds_no_room_to_wait_is_told_to_come_back_soon(ada: User, sandbox: Sandbox, settings: Settings) -> None:
+    settings.DISCORD_FETCH_BUDGET_MS = 10_000
+    _, now = services.refresh.read_record(ada.pk)
+    GuildListVerification.objects.filter(pk=ada.pk).update(lease_until=now + timedelta(seconds=12), generation=7)
+
+    with pytest.raises(DiscordUnavailable) as error:
+        services._read(ada.pk, None, timeout=0)
+
+    assert (error.value.scope, error.value.retry_after) == ("in_progress", 2)
