@@ -7,6 +7,7 @@ Beside each read another person's list is asked for directly, as a site that kee
 The sandbox's own limits are off: hours pass here in seconds, and it counts by its own clock.
 """
 
+import argparse
 import json
 import re
 import statistics
@@ -25,10 +26,11 @@ from django.test import Client
 from accounts.discord import DiscordAPIError, Tokens
 from accounts.models import DiscordAccount, DiscordGate, DiscordRefusal, User
 from accounts.tokens import discord_client, sealed
-from bench.stage import LIST, Stage
+from bench.stage import Stage
 from guilds.freshness import retry_pause
 from guilds.models import GuildListVerification
 from guilds.refresh import windows
+from sandbox.remote import LIST
 
 RATES = (30, 120)
 CLAIMED_PERCENT = 99
@@ -162,15 +164,15 @@ def _shift(delta: timedelta) -> None:
 def live(stage: Stage, rate: int) -> Day:
     """One day at `rate` reads an hour, from nothing."""
     call_command("flush", interactive=False, verbosity=0)
-    stage.call("POST", "reset")
-    stage.call("PUT", "limits", {"per_person": False, "per_second": 1_000_000, "invalid_per_10_minutes": 1_000_000})
-    site = Site(_sign_up(Tokens.from_json(stage.tokens(READER))))
-    naive_token = Tokens.from_json(stage.tokens(NAIVE)).access_token
+    stage.sandbox.reset()
+    stage.sandbox.limits(per_person=False, per_second=1_000_000, invalid_per_10_minutes=1_000_000)
+    site = Site(_sign_up(Tokens.from_json(stage.sandbox.token(READER))))
+    naive_token = Tokens.from_json(stage.sandbox.token(NAIVE)).access_token
     stage.take_requests()
 
     day, interval = Day(rate), timedelta(hours=1) / rate
     for stretch, mood in DAY:
-        stage.call("PUT", "mood", mood)
+        stage.sandbox.mood(**mood)
         for _ in range(stretch // interval):
             site.read(day)
             day.naive_errors += not _naive_view_works(naive_token)
@@ -207,7 +209,7 @@ def _count(day: Day, stage: Stage, stretch: timedelta, *, limited: bool) -> None
         day.requests_healthy_bound += healthy_bound(stretch)
 
 
-def run(stage: Stage) -> int:
+def run(stage: Stage, _options: argparse.Namespace) -> int:
     """Measure, print, and say by the exit code whether it came out as designed."""
     started = time.monotonic()
     days = [live(stage, rate) for rate in RATES]

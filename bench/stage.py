@@ -3,18 +3,18 @@
 The environment of whoever calls counts for nothing, so that two machines measure the same site.
 """
 
-import json
 import os
-import subprocess
-import sys
 import tempfile
-import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from urllib.parse import urlsplit
+
+import psycopg
+
+from sandbox.remote import Remote, running
 
 OURS = (
     "DISCORD_",
@@ -28,57 +28,59 @@ OURS = (
     "DEBUG",
     "BEHIND_",
 )
-LIST = "/users/@me/guilds"
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """The stand-in for Discord, running at `url`; Django is set up and leads to it."""
+    """The stand-in for Discord; Django is set up and leads to it. `folder` is there for files until the end."""
 
-    url: str
-
-    def call(self, method: str, path: str, body: Any = None) -> str:
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(
-            f"{self.url}/_sandbox/{path}", data, {"Content-Type": "application/json"}, method=method
-        )
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            text: str = answer.read().decode()
-            return text
-
-    def tokens(self, person: str) -> dict[str, Any]:
-        """A token response for the person, without a browser."""
-        answer: dict[str, Any] = json.loads(self.call("POST", "token", {"person": person}))
-        return answer
+    sandbox: Remote
+    folder: Path
 
     def take_requests(self) -> Counter[str]:
         """How often each person's list was asked for since the last call."""
-        lines = [json.loads(line) for line in self.call("GET", "requests").splitlines()]
-        self.call("DELETE", "requests")
-        return Counter(line["person"] for line in lines if line["path"].endswith(LIST))
+        requests = self.sandbox.requests()
+        self.sandbox.forget_requests()
+        return Counter(request["person"] for request in requests)
 
 
 @contextmanager
-def build_stage() -> Iterator[Stage]:
-    with tempfile.TemporaryDirectory(prefix="guildhall-bench-") as name, _sandbox(Path(name)) as url:
-        _set_environment(Path(name), url)
+def build_stage(server: str = "") -> Iterator[Stage]:
+    """A stage on SQLite, or on a database of its own at the PostgreSQL `server`, a URL."""
+    with (
+        tempfile.TemporaryDirectory(prefix="guildhall-bench-") as name,
+        _database(Path(name), server) as database,
+        running(Path(name) / "sandbox.json") as sandbox,
+    ):
+        _set_environment(Path(name), sandbox.url)
+        os.environ["DATABASE_URL"] = database
         _set_up()
-        yield Stage(url)
+        yield Stage(sandbox, Path(name))
 
 
 @contextmanager
-def _sandbox(folder: Path) -> Iterator[str]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "sandbox", "--port", "0", "--state", str(folder / "sandbox.json")],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert process.stdout
-        yield process.stdout.readline().split()[-1]
-    finally:
-        process.terminate()
-        process.communicate(timeout=10)
+def _database(folder: Path, server: str) -> Iterator[str]:
+    if not server:
+        yield f"sqlite:///{folder / 'bench.sqlite3'}"
+        return
+    name = f"guildhall_bench_{os.getpid()}"
+    with psycopg.connect(server, autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {name}")
+        try:
+            yield urlsplit(server)._replace(path=f"/{name}").geturl()
+        finally:
+            admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@contextmanager
+def build_settings() -> Iterator[None]:
+    """Django's settings and models alone, for a bench that asks nobody and stores nothing."""
+    with tempfile.TemporaryDirectory(prefix="guildhall-bench-") as name:
+        _set_environment(Path(name), "http://127.0.0.1")
+        import django
+
+        django.setup()
+        yield
 
 
 def _set_environment(folder: Path, url: str) -> None:

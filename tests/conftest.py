@@ -3,15 +3,10 @@
 Time is moved by shifting rows into the past, never by moving a clock: the database's clock decides everything.
 """
 
-import json
 import os
-import subprocess
-import sys
-import urllib.request
+import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
@@ -25,63 +20,24 @@ from accounts.models import DiscordAccount, DiscordGate, DiscordRefusal, User
 from accounts.tokens import discord_client, sealed
 from guilds import services, waiting
 from guilds.models import GuildListVerification, UserGuildMembership
+from sandbox.remote import Remote as Sandbox
+from sandbox.remote import running
 
 REQUIRED = os.environ.get("GUILDHALL_REQUIRE", "").split()
 
 
-@dataclass
-class Sandbox:
-    """The stand-in for Discord, running at `url`."""
-
-    url: str
-
-    def call(self, method: str, path: str, body: Any = None) -> Any:
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(
-            f"{self.url}/_sandbox/{path}", data, {"Content-Type": "application/json"}, method=method
-        )
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            text = answer.read().decode()
-        return json.loads(text) if text.startswith("{") and path != "requests" else text
-
-    def mood(self, mode: str, **options: Any) -> None:
-        self.call("PUT", "mood", {"mode": mode, **options})
-
-    def reset(self) -> None:
-        self.call("POST", "reset")
-        # One list a second a person is Discord's limit, and tests ask faster; those about it switch it on.
-        self.call("PUT", "limits", {"per_person": False})
-
-    def requests(self, path: str = "/users/@me/guilds") -> list[dict[str, Any]]:
-        """The requests that arrived at `path`, oldest first."""
-        lines = [json.loads(line) for line in self.call("GET", "requests").splitlines()]
-        return [line for line in lines if line["path"].endswith(path)]
-
-    def token(self, person: str, *scopes: str) -> dict[str, Any]:
-        answer: dict[str, Any] = self.call("POST", "token", {"person": person, "scopes": list(scopes)})
-        return answer
-
-    def person(self, name: str, **options: Any) -> None:
-        self.call("PUT", f"people/{name}", options)
-
-
 @pytest.fixture(scope="session")
 def sandbox_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    state = tmp_path_factory.mktemp("sandbox") / "state.json"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "sandbox", "--port", "0", "--state", str(state)], stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout
-    line = process.stdout.readline()
-    yield Sandbox(line.split()[-1])
-    process.terminate()
-    process.communicate(timeout=10)
+    with running(tmp_path_factory.mktemp("sandbox") / "state.json") as sandbox:
+        yield sandbox
 
 
 @pytest.fixture
 def sandbox(sandbox_process: Sandbox, settings: Settings) -> Sandbox:
     """A healthy sandbox as on its first day, and the site's settings leading to it."""
     sandbox_process.reset()
+    # One list a second a person is Discord's limit, and tests ask faster; those about it switch it on.
+    sandbox_process.limits(per_person=False)
     settings.SANDBOX_URL = sandbox_process.url
     settings.DISCORD_API_URL = f"{sandbox_process.url}/api/v10"
     settings.DISCORD_AUTHORIZE_URL = f"{sandbox_process.url}/oauth2/authorize"
@@ -119,8 +75,6 @@ def all_slots_free() -> bool:
 
 
 def threading_join() -> None:
-    import threading
-
     for thread in threading.enumerate():
         if thread.name == "guildhall-job":
             thread.join(10)
@@ -183,14 +137,10 @@ def with_list(sign_up: Callable[..., User], sandbox: Sandbox) -> Callable[..., U
         services.get_guild_list(user)
         if age:
             let_pass(**age)
-        forget_requests(sandbox)
+        sandbox.forget_requests()
         return user
 
     return with_list
 
 
-def forget_requests(sandbox: Sandbox) -> None:
-    sandbox.call("DELETE", "requests")
-
-
-__all__ = ["Sandbox", "forget_requests", "gate", "let_pass"]
+__all__ = ["Sandbox", "gate", "let_pass"]

@@ -17,7 +17,7 @@ from accounts.clock import database_now
 from accounts.models import DiscordAccount, DiscordGate, Session, User
 from accounts.tokens import discord_client
 from guilds.models import GuildListVerification, UserGuildMembership
-from tests.conftest import Sandbox, forget_requests
+from tests.conftest import Sandbox
 
 pytestmark = pytest.mark.usefixtures("sandbox", "transactional_db")
 
@@ -182,7 +182,7 @@ def test_a_person_without_display_name_and_picture_may_sign_in(visitor: Client) 
 def test_a_second_sign_in_asks_for_the_list_again_and_replaces_the_tokens(visitor: Client, sandbox: Sandbox) -> None:
     sign_in(visitor)
     before = DiscordAccount.objects.get()
-    forget_requests(sandbox)
+    sandbox.forget_requests()
 
     sign_in(visitor)
 

@@ -11,7 +11,7 @@ from django.urls import path
 
 from accounts.models import User
 from config.urls import urlpatterns as site_urls
-from tests.conftest import Sandbox, forget_requests
+from tests.conftest import Sandbox
 
 JSON = {"Accept": "application/json"}
 
@@ -116,7 +116,7 @@ def test_a_site_without_its_database_says_when_to_come_back_and_asks_nobody(
 
     client = client_of(ada)
     client.raise_request_exception = False
-    forget_requests(sandbox)
+    sandbox.forget_requests()
 
     with connection.execute_wrapper(lose):
         response = client.get(path, headers=headers)

@@ -12,7 +12,7 @@ from django.test import Client
 from accounts.clock import database_now
 from accounts.models import DiscordAccount, Session, User
 from guilds.models import GuildListVerification, UserGuildMembership
-from tests.conftest import Sandbox, forget_requests, let_pass
+from tests.conftest import Sandbox, let_pass
 
 WithList = Callable[..., User]
 ClientOf = Callable[[User], Client]
@@ -554,7 +554,7 @@ def test_deleting_leaves_nothing_and_signs_out_everywhere(
 ) -> None:
     ada, linus = with_list("ada"), with_list("linus")
     here, elsewhere, of_linus = client_of(ada), client_of(ada), client_of(linus)
-    forget_requests(sandbox)
+    sandbox.forget_requests()
 
     response = here.post("/servers/delete-my-data/", follow=True)
 
