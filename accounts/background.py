@@ -13,14 +13,21 @@ from typing import TypeVar
 from django.conf import settings
 from django.db import connection, connections
 
+from accounts import metrics
+
 T = TypeVar("T")
 
 
 class Slots:
     """At most `share` of the web threads at once, counted within this process; nothing is made before first use."""
 
-    def __init__(self, share: float) -> None:
+    def __init__(self, share: float, *, pool: str) -> None:
         self._share = share
+        self._size = metrics.SLOTS.labels(pool)
+        self._in_use = metrics.SLOTS_IN_USE.labels(pool)
+        self._refused = metrics.SLOTS_REFUSED.labels(pool)
+        # A process may find the numbers of a dead one that had its id.
+        self._in_use.set(0)
         self._lock = threading.Lock()
         self._semaphore: threading.BoundedSemaphore | None = None
 
@@ -28,16 +35,24 @@ class Slots:
         """Whether a slot was free; it is the caller's until `give_back`."""
         with self._lock:
             if self._semaphore is None:
-                self._semaphore = threading.BoundedSemaphore(max(1, int(settings.WEB_THREADS * self._share)))
-        return self._semaphore.acquire(blocking=False)
+                size = max(1, int(settings.WEB_THREADS * self._share))
+                self._semaphore = threading.BoundedSemaphore(size)
+                self._size.set(size)
+        taken = self._semaphore.acquire(blocking=False)
+        if taken:
+            self._in_use.inc()
+        else:
+            self._refused.inc()
+        return taken
 
     def give_back(self) -> None:
         if self._semaphore is not None:
+            self._in_use.dec()
             self._semaphore.release()
 
 
 # As many jobs as web threads: each waiting reader may have one, and a stall can't pile up more.
-job_slots = Slots(1)
+job_slots = Slots(1, pool="jobs")
 
 
 class Reservation:

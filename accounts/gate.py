@@ -16,6 +16,8 @@ from enum import Enum
 import structlog
 from django.conf import settings
 
+from accounts import metrics
+from accounts.background import release_connection
 from accounts.clock import Now
 from accounts.discord import DiscordClient, Exchange
 from accounts.models import DiscordGate, DiscordRefusal
@@ -112,6 +114,25 @@ def change(rule: Callable[[Gate, datetime], Gate]) -> Gate:
             return after
 
 
+def open_gate(by: str) -> Gate | None:
+    """Open the gate by hand, for the operator `by` who knows that the limit is over; the gate as it was.
+
+    None if it wasn't shut. The brake and the send clock stay as they are, so that no burst follows.
+    """
+    found = OPEN
+
+    def opened(gate: Gate, _now: datetime) -> Gate:
+        nonlocal found
+        found = gate
+        return replace(gate, until=None, reason="", streak=0) if gate.streak else gate
+
+    change(opened)
+    if not found.streak:
+        return None
+    logger.info("discord_gate_opened", by=by, reason=found.reason, until=str(found.until), streak=found.streak)
+    return found
+
+
 def braked_until(priority: Priority, now: datetime) -> datetime | None:
     """When `priority` may ask again, if too many invalid requests are in the sliding window; else None."""
     limit = settings.DISCORD_BRAKE_HARD if priority is Priority.COLD else settings.DISCORD_BRAKE_SOFT
@@ -144,29 +165,43 @@ def gated(
     """
     probe: datetime | None = None
 
-    def before_send(_route: str) -> None:
+    def admitted() -> float | None:
+        """None if the call may go now; else the seconds until its place in the send budget, if it may wait for it."""
         nonlocal probe
         lease = timedelta(milliseconds=settings.DISCORD_FETCH_BUDGET_MS) + LEASE_MARGIN
-        while True:
+        try:
             still_mine()
             _, now = read()
             if braked := braked_until(priority, now):
                 raise GateShut("brake", braked, now)
-            try:
-                gate = change(lambda gate, now: gate.admit(priority, now, rate=settings.DISCORD_SEND_RATE, lease=lease))
-            except GateShut as shut:
-                left = client.deadline - client.clock() if client.deadline is not None else 0.0
-                if shut.reason != "busy" or priority is not Priority.COLD or shut.retry_after >= left:
-                    raise
-                sleep(shut.retry_after)
-            else:
-                probe = gate.until if gate.streak else None
-                return
+            gate = change(lambda gate, now: gate.admit(priority, now, rate=settings.DISCORD_SEND_RATE, lease=lease))
+        except GateShut as shut:
+            left = client.deadline - client.clock() if client.deadline is not None else 0.0
+            if shut.reason != "busy" or priority is not Priority.COLD or shut.retry_after >= left:
+                raise
+            return shut.retry_after
+        finally:
+            # Discord's answer, and a place in the budget, take longer than a pool of connections can spare one.
+            release_connection()
+        probe = gate.until if gate.streak else None
+        return None
+
+    def before_send(_route: str) -> None:
+        while (wait := admitted()) is not None:
+            sleep(wait)
 
     def on_answer(exchange: Exchange) -> None:
-        learn(exchange, probe)
+        metrics.count_request(exchange)
+        try:
+            learn(exchange, probe)
+        finally:
+            release_connection()
 
-    return replace(client, before_send=before_send, on_answer=on_answer)
+    def before_retry(seconds: float) -> None:
+        metrics.RETRY_WAIT.observe(seconds)
+        client.sleep(seconds)
+
+    return replace(client, before_send=before_send, on_answer=on_answer, sleep=before_retry)
 
 
 # A lease outlives the attempt it covers by this, so that the attempt's end can still be written.

@@ -11,6 +11,7 @@ import structlog
 from django.conf import settings
 from django.db.models import F
 
+from accounts import metrics
 from accounts.clock import database_now
 from accounts.discord import DiscordClient, DiscordUnavailable, InvalidGrant, Tokens, Unauthorized
 from accounts.models import DiscordAccount
@@ -98,15 +99,18 @@ def refresh(credentials: Credentials, client: DiscordClient) -> Credentials:
             raise InvalidGrant(message="there is no refresh token")
         tokens = client.refresh_tokens(credentials.refresh_token)
     except InvalidGrant:
+        metrics.TOKEN_REFRESHES.labels("invalid_grant").inc()
         disconnect(credentials)
         raise ReconnectRequired from None
     except Unauthorized as error:
         # At this endpoint 401 is about our client id and secret, not about the person.
+        metrics.TOKEN_REFRESHES.labels("site_refused").inc()
         logger.error("discord_refuses_client_credentials", status=error.status)
         raise DiscordUnavailable(message="Discord refuses this site's credentials", status=error.status) from None
     replaced = DiscordAccount.objects.filter(user_id=credentials.user_id, token_version=credentials.version).update(
         extra_data=sealed(tokens), token_version=credentials.version + 1
     )
+    metrics.TOKEN_REFRESHES.labels("refreshed" if replaced else "replaced").inc()
     if not replaced:
         raise TokensReplaced
     logger.info("discord_tokens_refreshed", user_id=credentials.user_id)
@@ -127,4 +131,5 @@ def disconnect(credentials: Credentials) -> None:
     )
     if not disconnected:
         raise TokensReplaced
+    metrics.DISCONNECTS.inc()
     logger.warning("discord_account_disconnected", user_id=credentials.user_id)

@@ -228,6 +228,13 @@ SOCIAL_AUTH_PIPELINE = [
     "guilds.pipeline.ask_at_sign_in",
 ]
 
+# Monitoring
+METRICS_TOKEN = read(env.str, "METRICS_TOKEN", "").strip()
+if 0 < len(METRICS_TOKEN) < 16:
+    raise wrong("METRICS_TOKEN", "it is shorter than 16 characters")
+if (_folder := env.str("PROMETHEUS_MULTIPROC_DIR", "")) and not Path(_folder).is_dir():
+    raise wrong("PROMETHEUS_MULTIPROC_DIR", "it is no folder; each process counts in a file there")
+
 # Security
 _https = _site.scheme == "https"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _https

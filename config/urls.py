@@ -1,7 +1,7 @@
 from django.contrib import admin
 from django.urls import include, path
 
-from config import views
+from config import metrics, views
 
 urlpatterns = [
     path("", views.home, name="home"),
@@ -11,6 +11,7 @@ urlpatterns = [
     path("api/v1/", include("guilds.api.urls")),
     path("admin/", admin.site.urls),
     path("healthz", views.healthz, name="healthz"),
+    path("metrics", metrics.page, name="metrics"),
     # Browsers ask for it by this name on pages that name no other, the admin's and the API's.
     path("favicon.ico", views.favicon, name="favicon"),
 ]

@@ -16,7 +16,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import F
 
-from accounts import background, gate, tokens
+from accounts import gate, tokens
 from accounts.clock import Now, database_now
 from accounts.discord import (
     DiscordAPIError,
@@ -29,7 +29,9 @@ from accounts.discord import (
 )
 from accounts.gate import GateShut, Priority
 from accounts.tokens import ReconnectRequired, TokensReplaced
+from guilds import metrics
 from guilds.freshness import Decision, Reason, Windows, refresh_moment, retry_pause
+from guilds.metrics import Lease
 from guilds.models import GuildListVerification, UserGuildMembership
 
 logger = structlog.get_logger(__name__)
@@ -101,7 +103,9 @@ def claim(record: GuildListVerification, now: datetime, decision: Decision, clie
         lease_until=now + windows().lease, generation=record.generation + 1
     )
     if not won:
+        metrics.count_lease(Lease.LOST)
         return None
+    metrics.count_lease(Lease.TAKEN_OVER if record.lease_until else Lease.WON)
     return Claim(record.pk, record.generation + 1, now, record.failure_streak, decision.priority, deadline)
 
 
@@ -138,7 +142,6 @@ def _user_guilds(claimed: Claim, client: DiscordClient) -> list[Guild]:
     renewed = credentials.expired
     if renewed:
         credentials = tokens.refresh(credentials, client)
-    background.release_connection()
     try:
         return client.get_user_guilds(credentials.access_token)
     except Unauthorized:
@@ -165,7 +168,10 @@ def store(claimed: Claim, answer: Verified | Failed, now: datetime) -> bool:
         stored = _store_list(claimed, answer.guilds)
     else:
         stored = _store_failure(claimed, answer, now)
-    if not stored:
+    if stored:
+        metrics.count_refresh("verified" if isinstance(answer, Verified) else answer.reason)
+    else:
+        metrics.count_lease(Lease.FENCED)
         logger.warning("guild_list_answer_fenced", user_id=claimed.user_id, generation=claimed.generation)
     return stored
 
@@ -253,6 +259,7 @@ def run(claimed: Claim, client: DiscordClient) -> None:
     try:
         answer = ask(claimed, client)
     except Fenced:
+        metrics.count_lease(Lease.FENCED)
         logger.warning("guild_list_answer_fenced", user_id=claimed.user_id, generation=claimed.generation)
         return
     except Exception:

@@ -27,8 +27,9 @@ from accounts.discord import (
 )
 from accounts.models import DiscordAccount, Session, User
 from accounts.tokens import ReconnectRequired, discord_client
-from guilds import freshness, refresh, waiting
+from guilds import freshness, metrics, refresh, waiting
 from guilds.freshness import Decision, Reason, Tier, Wait
+from guilds.metrics import Outcome
 from guilds.models import GuildListVerification, UserGuildMembership
 
 logger = structlog.get_logger(__name__)
@@ -207,11 +208,14 @@ def _read(
     end = clock() + timeout
     windows = refresh.windows()
     wanted_since: datetime | None = None
+    found: Tier | None = None
+    waited = False
     while True:
         record, now = refresh.read_record(user_id)
         if max_age is not None and wanted_since is None:
             wanted_since = now - max_age
         decision = freshness.decide(record, None, now, windows, wanted_since=wanted_since)
+        found = found or decision.tier
         if decision.claim and (shut := gate.closed(decision.priority)):
             decision = freshness.decide(record, shut, now, windows, wanted_since=wanted_since)
         if decision.claim:
@@ -220,12 +224,13 @@ def _read(
                 continue
             decision = started
         if not decision.ask or decision.wait is Wait.NONE:
-            return _serve(record, decision, now)
+            return _serve(record, decision, now, found, waited=waited)
         left = end - clock()
         if decision.wait is Wait.SOFT:
             left = min(left, freshness.soft_wait_left(decision.until, now, windows).total_seconds())
         if left <= 0 or not waiting.wait_for_change(user_id, record.generation, left):
-            return _serve(record, decision, now)
+            return _serve(record, decision, now, found, waited=waited)
+        waited = True
 
 
 def _start(record: GuildListVerification, now: datetime, decision: Decision) -> Decision | None:
@@ -243,9 +248,10 @@ def _start(record: GuildListVerification, now: datetime, decision: Decision) -> 
     return replace(decision, claim=False, reason=Reason.IN_PROGRESS, until=now + refresh.windows().lease)
 
 
-def _serve(record: GuildListVerification, decision: Decision, now: datetime) -> GuildList:
-    """The stored list as `decision` allows it, or the exception that says why not."""
+def _serve(record: GuildListVerification, decision: Decision, now: datetime, found: Tier, *, waited: bool) -> GuildList:
+    """The stored list as `decision` allows it, or the exception that says why not; counted by what was `found`."""
     if not decision.serve or record.verified_at is None:
+        metrics.count_read(found, Outcome.REFUSED)
         raise _refusal(decision, now)
     stale = decision.tier is Tier.STALE
     served = GuildList(
@@ -257,6 +263,7 @@ def _serve(record: GuildListVerification, decision: Decision, now: datetime) -> 
         next_attempt_at=decision.until,
         list_version=record.list_version,
     )
+    metrics.count_served(found, served.age, stale=stale, waited=waited)
     if stale:
         _log_stale(record.pk, served)
     if record.last_read_at is None or now - record.last_read_at >= LAST_READ_GRAIN:

@@ -18,7 +18,7 @@ from guilds.models import GuildListVerification
 
 POLL_SECONDS = 0.1
 
-wait_slots = Slots(0.75)
+wait_slots = Slots(0.75, pool="waits")
 _lock = threading.Lock()
 _ends: "dict[int, Future[None]]" = {}
 

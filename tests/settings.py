@@ -9,7 +9,20 @@ import shutil
 import tempfile
 
 for name in list(os.environ):
-    if name.startswith(("DISCORD_", "SANDBOX_", "SITE_", "LOG_", "WEB_", "SECRET_KEY", "TOKEN_KEYS", "ALLOWED_HOSTS")):
+    if name.startswith(
+        (
+            "DISCORD_",
+            "SANDBOX_",
+            "SITE_",
+            "LOG_",
+            "WEB_",
+            "SECRET_KEY",
+            "TOKEN_KEYS",
+            "ALLOWED_HOSTS",
+            "METRICS_",
+            "PROMETHEUS_",
+        )
+    ):
         del os.environ[name]
 os.environ["ENV_FILE"] = os.devnull
 os.environ["VAR_DIR"] = tempfile.mkdtemp(prefix="guildhall-tests-")

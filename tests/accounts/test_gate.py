@@ -1,14 +1,19 @@
 """The gate, the brake and the send budget: first the pure rules, then the row they live in."""
 
+import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.db import connection
 from pytest_django import Settings
 
 from accounts import gate
+from accounts.clock import database_now
 from accounts.discord import Exchange
 from accounts.gate import Gate, GateShut, Priority
 from accounts.models import DiscordGate, DiscordRefusal
+from accounts.tokens import discord_client
 from tests.conftest import let_pass
 
 NOW = datetime(2026, 3, 14, 15, 9, 26, tzinfo=UTC)
@@ -169,3 +174,28 @@ class TestTheRow:
 
         assert gate.read()[0] == Gate()
         assert DiscordGate.objects.count() == 1
+
+
+def test_a_call_on_its_way_holds_no_database_connection(transactional_db: None) -> None:
+    """There are fewer connections than threads, and Discord may take as long as an attempt may."""
+    client = gate.gated(discord_client(), Priority.COLD)
+
+    client.before_send("GET /users/@me/guilds")
+    assert connection.connection is None
+    client.on_answer(exchange(429, "user"))
+    assert connection.connection is None
+
+
+def test_a_call_that_waits_for_its_place_in_the_send_budget_holds_none_either(transactional_db: None) -> None:
+    now = database_now()
+    DiscordGate.objects.create(pk=1, tat=now + timedelta(seconds=3))
+    held: list[object] = []
+
+    def sleep(_seconds: float) -> None:
+        held.append(connection.connection)
+        let_pass(seconds=3)
+
+    client = replace(discord_client(), deadline=time.monotonic() + 60)
+    gate.gated(client, Priority.COLD, sleep=sleep).before_send("GET /users/@me/guilds")
+
+    assert held == [None]

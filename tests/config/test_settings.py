@@ -41,6 +41,8 @@ def start(*command: str, **environment: str) -> subprocess.CompletedProcess[str]
         ("LOG_FORMAT", "xml"),
         ("WEB_THREADS", "1"),
         ("DEBUG", "perhaps"),
+        ("METRICS_TOKEN", "fifteen letters"),
+        ("PROMETHEUS_MULTIPROC_DIR", "/nowhere"),
     ],
 )
 def test_a_wrong_value_stops_the_start_and_is_named(name: str, value: str) -> None:
