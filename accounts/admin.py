@@ -1,13 +1,22 @@
 """People and their Discord accounts in the admin: read-only where rows are the engine's, and never a token."""
 
+import math
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from django.contrib import admin
+from django.conf import settings
+from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
-from django.http import HttpRequest
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 from social_django.models import Association, Nonce, UserSocialAuth
 
+from accounts import gate
+from accounts.clock import Now, database_now
+from accounts.gate import Priority
 from accounts.models import DiscordAccount, DiscordGate, DiscordRefusal, User
+from accounts.templatetags.durations import span
 
 # social-auth's own pages: the first shows tokens, and none of them answers an operator's question.
 for model in (UserSocialAuth, Nonce, Association):
@@ -74,7 +83,52 @@ class DiscordAccountAdmin(ReadOnlyAdmin):
 
 @admin.register(DiscordGate)
 class DiscordGateAdmin(ReadOnlyAdmin):
-    list_display = ("__str__", "until", "reason", "streak")
+    """The one row, in words and in the database's time; "open the gate" is the only thing to do about it."""
+
+    list_display = ("state", "remaining", "until", "streak", "send_clock")
+    fields = readonly_fields = ("state", "remaining", "until", "reason", "streak", "send_clock", "version")
+    actions = ("open_gate",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[DiscordGate]:
+        gate.read()  # makes the row on a site that hasn't asked Discord yet
+        rows: QuerySet[DiscordGate] = super().get_queryset(request).annotate(now=Now())
+        return rows
+
+    @admin.display(ordering="streak")
+    def state(self, row: Any) -> str:
+        if not row.streak:
+            return "open"
+        if row.until and row.until > row.now:
+            return f"shut ({row.reason})"
+        return f"waiting for the probe ({row.reason})"
+
+    @admin.display(description="opens in", ordering="until")
+    def remaining(self, row: Any) -> str:
+        return in_words(row.until - row.now) if row.streak and row.until and row.until > row.now else "–"
+
+    @admin.display(description="send clock", ordering="tat")
+    def send_clock(self, row: Any) -> str:
+        ahead = row.tat - row.now if row.tat else timedelta(0)
+        return f"{ahead.total_seconds():.1f} s ahead" if ahead > timedelta(0) else "free"
+
+    def has_open_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.has_perm("accounts.change_discordgate"))
+
+    @admin.action(description="Open the gate", permissions=["open"])
+    def open_gate(self, request: HttpRequest, queryset: QuerySet[DiscordGate]) -> HttpResponse | None:
+        if "confirmed" not in request.POST:
+            context = {**self.admin_site.each_context(request), "title": "Open the gate?", "opts": self.opts}
+            context |= {"rows": [(row.pk, self.state(row), self.remaining(row)) for row in queryset]}
+            return TemplateResponse(request, "admin/open_gate.html", context)
+        found = gate.open_gate(by=f"user {request.user.pk}")
+        if found is None:
+            messages.info(request, "The gate isn't shut; there is nothing to open.")
+        else:
+            self.log_change(
+                request, queryset.get(), f"Opened by hand; it was shut ({found.reason}) until {found.until}."
+            )
+            messages.success(request, "The gate is open. The send budget still holds.")
+        return None
 
 
 @admin.register(DiscordRefusal)
@@ -84,3 +138,27 @@ class DiscordRefusalAdmin(ReadOnlyAdmin):
     date_hierarchy = None
     ordering = ("-at",)
     show_full_result_count = False
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        return super().changelist_view(request, {"subtitle": brake_in_words(), **(extra_context or {})})
+
+
+def brake_in_words() -> str:
+    """How near the refusals of the sliding window are to the brake, which decides by the same count."""
+    now = database_now()
+    count = DiscordRefusal.objects.filter(at__gt=now - gate.INVALID_REQUEST_WINDOW).count()
+    if hard := gate.braked_until(Priority.COLD, now):
+        state = f"The brake is on for another {in_words(hard - now)}: nobody asks Discord."
+    elif soft := gate.braked_until(Priority.DUE, now):
+        state = f"The brake is on for another {in_words(soft - now)}: only people without a list ask Discord."
+    else:
+        state = "The brake is off."
+    return (
+        f"{count:,} in the last {gate.INVALID_REQUEST_WINDOW.total_seconds() / 60:.0f} minutes; from "
+        f"{settings.DISCORD_BRAKE_SOFT:,} only people without a list ask Discord, from "
+        f"{settings.DISCORD_BRAKE_HARD:,} nobody. {state}"
+    )
+
+
+def in_words(wait: timedelta) -> str:
+    return span(math.ceil(wait.total_seconds()))

@@ -1,22 +1,21 @@
 """What an operator sees: rows, never a call to Discord by looking, and never a token."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin import SimpleListFilter
 from django.db.models import F, Q, QuerySet
-from django.http import HttpRequest
-from django.utils import timezone
+from django.http import HttpRequest, HttpResponse
 from django.utils.timesince import timesince
 
-from accounts.admin import ReadOnlyAdmin
-from accounts.clock import database_now
+from accounts.admin import ReadOnlyAdmin, in_words
+from accounts.clock import Now, database_now
 from accounts.discord import DiscordAPIError
 from accounts.tokens import ReconnectRequired
 from guilds import services
 from guilds.freshness import Reason, Tier, tier
-from guilds.models import GuildListVerification, UserGuildMembership
+from guilds.models import GuildListVerification, RefreshLease, UserGuildMembership
 from guilds.problems import problem_of
 from guilds.refresh import windows
 
@@ -84,22 +83,23 @@ class GuildListVerificationAdmin(ReadOnlyAdmin):
         return (search_people(queryset, search_term.strip()) if search_term.strip() else queryset), False
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).select_related("user")
+        rows: QuerySet[Any] = super().get_queryset(request).select_related("user").annotate(now=Now())
+        return rows
 
     @admin.display(ordering="verified_at")
-    def state(self, row: GuildListVerification) -> str:
+    def state(self, row: Any) -> str:
         if row.reason and Reason(row.reason).is_refusal:
             return "refused"
-        kind = tier(row, timezone.now(), windows())
+        kind = tier(row, row.now, windows())
         return "never verified" if kind is Tier.NONE else str(kind)
 
     @admin.display(ordering="verified_at")
-    def age(self, row: GuildListVerification) -> str:
-        return timesince(row.verified_at, timezone.now()) if row.verified_at else "–"
+    def age(self, row: Any) -> str:
+        return timesince(row.verified_at, row.now) if row.verified_at else "–"
 
     @admin.display(ordering="not_before")
-    def next_attempt(self, row: GuildListVerification) -> datetime | str:
-        return row.not_before if row.not_before and row.not_before > timezone.now() else "when read"
+    def next_attempt(self, row: Any) -> datetime | str:
+        return row.not_before if row.not_before and row.not_before > row.now else "when read"
 
     def has_verify_permission(self, request: HttpRequest) -> bool:
         """Asking Discord is more than looking."""
@@ -120,6 +120,47 @@ class GuildListVerificationAdmin(ReadOnlyAdmin):
                 messages.warning(request, f"{row.user}: {problem.detail if problem else error}{wait}")
             else:
                 messages.success(request, f"{row.user}: verified.")
+
+
+@admin.register(RefreshLease)
+class RefreshLeaseAdmin(ReadOnlyAdmin):
+    """Who is being asked for right now, and whose attempt was never ended."""
+
+    list_display = ("user", "generation", "since", "ends_in", "overdue")
+    list_select_related = ("user",)
+    fields = readonly_fields = ("user", "generation", "since", "lease_until", "ends_in", "overdue", "reason")
+    search_fields = ("user__discord_username",)
+    search_help_text = "A name or an id at Discord"
+    show_full_result_count = False
+    ordering = ("lease_until",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        claimed: QuerySet[Any] = super().get_queryset(request).filter(lease_until__isnull=False)
+        rows: QuerySet[Any] = claimed.select_related("user").annotate(now=Now())
+        return rows
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        return (search_people(queryset, search_term.strip()) if search_term.strip() else queryset), False
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        words = "Overdue: its process died or hangs; the next read of that person takes over."
+        return super().changelist_view(request, {"subtitle": words, **(extra_context or {})})
+
+    @admin.display(ordering="lease_until")
+    def since(self, row: Any) -> datetime:
+        moment: datetime = row.lease_until - windows().lease
+        return moment
+
+    @admin.display(ordering="lease_until")
+    def ends_in(self, row: Any) -> str:
+        left = row.lease_until - row.now
+        return in_words(left) if left > timedelta(0) else f"{in_words(-left)} ago"
+
+    @admin.display(boolean=True)
+    def overdue(self, row: Any) -> bool:
+        return bool(row.lease_until <= row.now)
 
 
 @admin.register(UserGuildMembership)

@@ -42,7 +42,11 @@ class GuildListVerification(models.Model):
     )
     list_version = models.BigIntegerField(default=0, help_text="Counted up whenever the memberships change.")
     last_read_at = models.DateTimeField(
-        null=True, blank=True, help_text="When somebody last read the list, to the hour."
+        # The sweep looks for the few who read lately among all who ever did.
+        null=True,
+        blank=True,
+        db_index=True,
+        help_text="When somebody last read the list, to the hour.",
     )
     changed_at = models.DateTimeField(null=True, blank=True, help_text="When the memberships last changed.")
     joined_count = models.PositiveIntegerField(default=0, help_text="How many servers the last change added.")
@@ -53,6 +57,18 @@ class GuildListVerification(models.Model):
 
     def __str__(self) -> str:
         return f"list of {self.user}"
+
+
+class RefreshLease(GuildListVerification):
+    """The same row, looked at as an attempt: somebody asks Discord for this list, or died while asking."""
+
+    class Meta:
+        proxy = True
+        verbose_name = "running refresh"
+        verbose_name_plural = "running refreshes"
+
+    def __str__(self) -> str:
+        return f"refresh of {self.user}"
 
 
 class UserGuildMembership(models.Model):

@@ -7,16 +7,20 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission
 from django.db import connection
+from django.db.models import F
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from pytest_django import Settings
 
+from accounts import gate
 from accounts.clock import database_now
 from accounts.models import DiscordAccount, DiscordGate, DiscordRefusal, User
 from guilds import services
-from guilds.models import GuildListVerification, UserGuildMembership
-from tests.conftest import Sandbox, forget_requests, let_pass
+from guilds.models import GuildListVerification, RefreshLease, UserGuildMembership
+from tests.conftest import Sandbox, let_pass
 
 WithList = Callable[..., User]
 
@@ -25,14 +29,16 @@ VERIFICATIONS = "/admin/guilds/guildlistverification/"
 ACCOUNTS = "/admin/accounts/discordaccount/"
 GATE = "/admin/accounts/discordgate/"
 REFUSALS = "/admin/accounts/discordrefusal/"
+LEASES = "/admin/guilds/refreshlease/"
 USERS = "/admin/accounts/user/"
-READ_ONLY = [MEMBERSHIPS, VERIFICATIONS, ACCOUNTS, GATE, REFUSALS]
+READ_ONLY = [MEMBERSHIPS, VERIFICATIONS, ACCOUNTS, GATE, REFUSALS, LEASES]
 MODELS = {
     MEMBERSHIPS: UserGuildMembership,
     VERIFICATIONS: GuildListVerification,
     ACCOUNTS: DiscordAccount,
     GATE: DiscordGate,
     REFUSALS: DiscordRefusal,
+    LEASES: RefreshLease,
     USERS: User,
 }
 
@@ -47,11 +53,12 @@ def operator(transactional_db: None) -> Client:
 
 @pytest.fixture
 def rows(with_list: WithList, sandbox: Sandbox) -> User:
-    """Ada with a stale list, an open gate and a refusal; the sandbox unwell and without a memory of requests."""
+    """Ada with a stale list and a lease, an open gate and a refusal; the sandbox unwell and without a memory."""
     ada = with_list("ada", hours=5)
+    GuildListVerification.objects.update(lease_until=database_now() + timedelta(minutes=1))
     DiscordRefusal.objects.create(status=401, at=database_now())
     sandbox.mood("outage")
-    forget_requests(sandbox)
+    sandbox.forget_requests()
     return ada
 
 
@@ -320,7 +327,7 @@ def test_verifying_again_asks_for_those_who_were_chosen(
     people = [with_list("ada"), with_list("linus")]
     with_list("grace")
     let_pass(seconds=10)
-    forget_requests(sandbox)
+    sandbox.forget_requests()
 
     response = choose(operator, *(user.pk for user in people))
 
@@ -388,7 +395,7 @@ def test_who_may_only_look_may_not_make_the_site_ask(ada: User, sandbox: Sandbox
     reader.user_permissions.add(*Permission.objects.filter(codename__startswith="view_"))
     browser = Client()
     browser.force_login(reader, backend="guilds.backends.PasswordBackend")
-    forget_requests(sandbox)
+    sandbox.forget_requests()
 
     page = browser.get(VERIFICATIONS)
     browser.post(VERIFICATIONS, {"action": "verify_again", "_selected_action": [ada.pk]})
@@ -396,3 +403,101 @@ def test_who_may_only_look_may_not_make_the_site_ask(ada: User, sandbox: Sandbox
     assert page.status_code == 200
     assert b"verify_again" not in page.content
     assert sandbox.requests() == []
+
+
+# the gate, the brake and the leases
+
+
+def shut_gate(**wait: float) -> None:
+    gate.read()
+    until = database_now() + timedelta(**wait)
+    DiscordGate.objects.update(streak=2, until=until, reason="global_limit", version=F("version") + 1)
+
+
+def act_on_gate(operator: Client, **form: str) -> Any:
+    return operator.post(GATE, {"action": "open_gate", "_selected_action": [1], **form}, follow=True)
+
+
+def test_a_site_that_never_asked_shows_its_gate_open(operator: Client) -> None:
+    response = operator.get(GATE)
+
+    assert len(found_on(response)) == 1
+    assert ">open<" in words_of(response)
+
+
+def test_the_gate_shows_what_is_left(operator: Client) -> None:
+    shut_gate(seconds=80)
+
+    assert re.search(r">(7\d|80) seconds<", words_of(operator.get(GATE)))
+
+
+def test_a_gate_whose_time_is_over_waits_for_its_probe(operator: Client) -> None:
+    shut_gate(seconds=-1)
+
+    assert "waiting for the probe (global_limit)" in words_of(operator.get(GATE))
+
+
+def test_opening_the_gate_is_asked_back_first(operator: Client) -> None:
+    shut_gate(minutes=5)
+
+    page = act_on_gate(operator)
+
+    assert "Open it only if you know that Discord's limit is over." in words_of(page)
+    assert DiscordGate.objects.get().streak == 2
+
+
+def test_an_operator_opens_the_gate_and_it_is_written_down(operator: Client) -> None:
+    shut_gate(minutes=5)
+
+    response = act_on_gate(operator, confirmed="yes")
+
+    assert "The gate is open." in words_of(response)
+    assert gate.read()[0].shut_until(database_now()) is None
+    assert "it was shut (global_limit)" in LogEntry.objects.get().change_message
+
+
+def test_there_is_nothing_to_open_about_an_open_gate(operator: Client) -> None:
+    gate.read()
+
+    assert "isn't shut" in words_of(act_on_gate(operator, confirmed="yes"))
+    assert not LogEntry.objects.exists()
+
+
+def test_who_may_only_look_may_not_open_the_gate(transactional_db: None) -> None:
+    reader = User.objects.create_user(username="reader", is_staff=True)
+    reader.user_permissions.add(*Permission.objects.filter(codename__startswith="view_"))
+    browser = Client()
+    browser.force_login(reader, backend="guilds.backends.PasswordBackend")
+    shut_gate(minutes=5)
+
+    act_on_gate(browser, confirmed="yes")
+
+    assert DiscordGate.objects.get().streak == 2
+
+
+@pytest.mark.parametrize(
+    ("count", "words"),
+    [(1, "The brake is off."), (2, "only people without a list ask Discord"), (4, "nobody asks Discord")],
+)
+def test_the_refusals_say_how_near_the_brake_is(operator: Client, settings: Settings, count: int, words: str) -> None:
+    settings.DISCORD_BRAKE_SOFT, settings.DISCORD_BRAKE_HARD = 2, 4
+    now = database_now()
+    DiscordRefusal.objects.bulk_create(DiscordRefusal(status=401, at=now) for _ in range(count))
+
+    shown = words_of(operator.get(REFUSALS))
+
+    assert f"{count} in the last 10 minutes; from 2 only people without a list ask Discord, from 4 nobody." in shown
+    assert words in shown.partition("from 4 nobody.")[2]
+
+
+def test_only_claimed_lists_are_leases_and_a_dead_ones_is_overdue(operator: Client, with_list: WithList) -> None:
+    live, dead, _ = with_list("ada"), with_list("linus"), with_list("grace")
+    now = database_now()
+    for user, seconds in ((live, 9), (dead, -9)):
+        GuildListVerification.objects.filter(pk=user.pk).update(lease_until=now + timedelta(seconds=seconds))
+
+    response = operator.get(LEASES)
+
+    assert [row.user for row in found_on(response)] == [dead, live]
+    assert re.search(r">\d+ seconds ago<", words_of(response))
+    assert [row.user for row in found_on(operator.get(f"{LEASES}?q=ada"))] == [live]
