@@ -1,11 +1,18 @@
-"""`python -m bench NAME`: one measurement; without NAME, what there is."""
+"""`python -m bench NAME [options]`: one measurement; without NAME, what there is."""
 
+import argparse
 import importlib
 import sys
 
-from bench.stage import Stage, build_stage
+from bench.stage import Stage, build_settings, build_stage
 
-BENCHES = {"reads": "requests to Discord for a day of one person's reads, beside asking at each view"}
+BENCHES = {
+    "reads": "requests to Discord for a day of one person's reads, beside asking at each view",
+    "ablations": "which promises break when one guard of the engine is switched off",
+    "fleet": "a day of a million people under Discord's limits, simulated, with four ways to cache",
+}
+# Those that ask nobody: no sandbox is started for them, and their stage is None.
+WITHOUT_STAGE = frozenset({"ablations", "fleet"})
 
 
 def main(arguments: list[str]) -> int:
@@ -13,16 +20,27 @@ def main(arguments: list[str]) -> int:
         for name, line in BENCHES.items():
             print(f"{name:<10} {line}")
         return 0
-    if len(arguments) != 1 or arguments[0] not in BENCHES:
-        print(f"there is no bench {' '.join(arguments)!r}; there are: {', '.join(BENCHES)}", file=sys.stderr)
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--database", default="", metavar="URL", help="a PostgreSQL server; SQLite without it")
+    name, *options = arguments
+    if name not in BENCHES:
+        print(f"there is no bench {name!r}; there are: {', '.join(BENCHES)}", file=sys.stderr)
         return 2
-    with build_stage() as stage:
-        return _run(arguments[0], stage)
+    if name in WITHOUT_STAGE:
+        with build_settings():
+            return _run(name, options, None, common)
+    database, _ = common.parse_known_args(options)
+    with build_stage(database.database) as stage:
+        return _run(name, options, stage, common)
 
 
-def _run(name: str, stage: Stage) -> int:
+def _run(name: str, options: list[str], stage: Stage | None, common: argparse.ArgumentParser) -> int:
     # Only now: a bench imports models, and Django wants its settings first.
-    code: int = importlib.import_module(f"bench.{name}").run(stage)
+    bench = importlib.import_module(f"bench.{name}")
+    parser = argparse.ArgumentParser(prog=f"./run bench {name}", description=BENCHES[name], parents=[common])
+    if hasattr(bench, "add_options"):
+        bench.add_options(parser)
+    code: int = bench.run(stage, parser.parse_args(options))
     return code
 
 
