@@ -1,0 +1,239 @@
+"""One process asks Discord, whatever happens to it: G1, G3, G4, G12, G16."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from django.db.models import F
+
+from accounts import tokens
+from accounts.clock import database_now
+from accounts.discord import Tokens
+from accounts.models import DiscordAccount
+from bench.sites import Site, start_all
+from guilds import services
+from guilds.models import GuildListVerification, UserGuildMembership
+from tests.conftest import Sandbox, let_pass
+from tests.engine.conftest import BUDGET, LEASE, PROCESSES, STALLED, Fleet, Reader, eventually, jobs
+
+
+def test_g1_many_cold_readers_of_one_person_cost_one_request(fleet: Fleet, join: Callable[..., Reader]) -> None:
+    """Over all processes; those who found no room to wait are told to come back, and then get the same list."""
+    ada = join()
+    fleet.sandbox.mood(latency_ms=500)
+
+    first = fleet.crowd([ada], times=60)
+    told_to_come_back = [reply for reply in first if reply.status == 503]
+    again = fleet.crowd([ada], times=max(len(told_to_come_back), 1))
+
+    assert {reply.status for reply in first} <= {200, 503}
+    assert all(reply.retry_after >= 1 for reply in told_to_come_back)
+    assert {reply.status for reply in again} == {200}
+    lists = {tuple(reply.guilds) for reply in first + again if reply.status == 200}
+    assert len(lists) == 1
+    assert fleet.asked() == 1
+
+
+def test_g1_as_many_requests_as_people_however_many_read(fleet: Fleet, crowd_of: Callable[..., list[Reader]]) -> None:
+    readers = crowd_of(6)
+    fleet.sandbox.mood(latency_ms=300)
+
+    fleet.crowd(readers, times=6)
+
+    assert [fleet.asked(reader) for reader in readers] == [1] * len(readers)
+
+
+def test_g3_a_killed_refresh_is_taken_over_when_its_lease_ends(fleet: Fleet, join: Callable[..., Reader]) -> None:
+    ada = join(hours=2)
+    fleet.sandbox.mood(**STALLED)
+    assert ada.get(fleet[0]).freshness == "stale"
+    assert fleet.asked() == 1
+
+    fleet[0].kill()
+    fleet.sandbox.mood()
+    while_leased = [ada.get(site) for site in fleet.sites[1:] for _ in range(5)]
+
+    assert {(reply.status, reply.freshness) for reply in while_leased} == {(200, "stale")}
+    assert {reply.json["reason"] for reply in while_leased} == {"in_progress"}
+    assert fleet.asked() == 1, "its lease is nobody else's before it ends"
+
+    let_pass(seconds=LEASE)
+    after = ada.get(fleet[1])
+
+    assert (after.status, after.freshness) == (200, "fresh")
+    assert fleet.asked() == 2
+
+
+def test_g3_all_processes_killed_and_started_again_go_on(fleet: Fleet, join: Callable[..., Reader]) -> None:
+    ada = join(hours=2)
+    fleet.sandbox.mood(**STALLED)
+    ada.get(fleet[0])
+    for site in fleet.sites:
+        site.kill()
+    fleet.sandbox.mood()
+    start_all(fleet.sites[:2])
+
+    assert ada.get(fleet[1]).freshness == "stale"
+    assert fleet.asked() == 1
+    let_pass(seconds=LEASE)
+    assert ada.get(fleet[0]).freshness == "fresh"
+    assert fleet.asked() == 2
+
+
+def frozen_with_an_old_answer(fleet: Fleet, reader: Reader) -> Site:
+    """A process that is stopped after Discord has answered it, and before it could read the answer."""
+    site = fleet[0]
+    fleet.sandbox.mood(latency_ms=700)
+    assert reader.get(site).freshness == "stale"
+    assert fleet.on_the_wire() == 1
+    site.freeze()
+    eventually(lambda: fleet.on_the_wire() == 0, "the sandbox has answered")
+    fleet.sandbox.mood()
+    return site
+
+
+def test_g4_the_answer_to_a_frozen_process_is_dropped_after_a_takeover(
+    fleet: Fleet, join: Callable[..., Reader]
+) -> None:
+    ada = join(hours=2)
+    frozen = frozen_with_an_old_answer(fleet, ada)
+    let_pass(seconds=LEASE)
+    fleet.sandbox.person(ada.name, guilds=[{"name": "Newer"}])
+    assert ada.get(fleet[1]).guilds == ["Newer"]
+
+    before = ada.row
+    frozen.thaw()
+    eventually(lambda: jobs(frozen) == 0, "the frozen job has ended")
+
+    assert ada.stored == ["Newer"]
+    assert (ada.row.generation, ada.row.list_version) == (before.generation, before.list_version)
+    assert ada.get(fleet[2]).guilds == ["Newer"]
+    assert fleet.asked() == 2
+
+
+def relink(reader: Reader, sandbox: Sandbox) -> None:
+    account = DiscordAccount.objects.get(user=reader.user)
+    tokens.replace(account, Tokens.from_json(sandbox.token(reader.name)))
+    services.relink(reader.user.pk)
+
+
+def test_g4_an_answer_to_older_tokens_is_dropped_after_a_new_sign_in(fleet: Fleet, join: Callable[..., Reader]) -> None:
+    ada = join(hours=2)
+    frozen = frozen_with_an_old_answer(fleet, ada)
+
+    relink(ada, fleet.sandbox)
+    frozen.thaw()
+    eventually(lambda: jobs(frozen) == 0, "the frozen job has ended")
+
+    assert ada.stored == ["As it was"]
+    assert ada.row.lease_until is None
+
+
+def test_g4_an_answer_is_dropped_after_the_account_was_disconnected(fleet: Fleet, join: Callable[..., Reader]) -> None:
+    """By another process, which Discord told that the tokens are dead."""
+    ada = join(hours=2)
+    frozen = frozen_with_an_old_answer(fleet, ada)
+    let_pass(seconds=LEASE)
+    fleet.sandbox.revoke(ada.name)
+    assert ada.get(fleet[1]).json["reason"] == "reconnect_required"
+
+    frozen.thaw()
+    eventually(lambda: jobs(frozen) == 0, "the frozen job has ended")
+
+    assert ada.stored == ["As it was"]
+    assert ada.get(fleet[2]).json["reason"] == "reconnect_required"
+
+
+def test_g4_an_answer_about_somebody_forgotten_is_dropped(fleet: Fleet, join: Callable[..., Reader]) -> None:
+    ada = join(hours=2)
+    frozen = frozen_with_an_old_answer(fleet, ada)
+
+    services.forget_user(ada.user)
+    frozen.thaw()
+    eventually(lambda: jobs(frozen) == 0, "the frozen job has ended")
+
+    assert not GuildListVerification.objects.exists()
+    assert not UserGuildMembership.objects.exists()
+
+
+def test_g4_a_frozen_process_that_finds_its_claim_lost_sends_no_more(fleet: Fleet, join: Callable[..., Reader]) -> None:
+    """It was waiting to try again after a 429."""
+    ada = join(hours=2)
+    fleet.sandbox.mood("rate_limited", retry_after=1)
+    ada.get(fleet[0])
+    fleet[0].freeze()
+    eventually(lambda: fleet.on_the_wire() == 0, "the sandbox has answered")
+    fleet.sandbox.mood()
+    let_pass(seconds=LEASE)
+    assert ada.get(fleet[1]).freshness == "fresh"
+    asked = fleet.asked()
+
+    fleet[0].thaw()
+    eventually(lambda: jobs(fleet[0]) == 0, "the frozen job has ended")
+
+    assert fleet.asked() == asked
+    assert ada.row.reason == ""
+
+
+def test_g12_a_restart_forgets_no_wait(fleet: Fleet, crowd_of: Callable[..., list[Reader]]) -> None:
+    readers = crowd_of(4, hours=2)
+    fleet.sandbox.mood("rate_limited", retry_after=300)
+    fleet.crowd(readers)
+    fleet.settle()
+    asked = fleet.asked()
+    assert asked == len(readers)
+
+    for site in fleet.sites:
+        site.stop()
+    fleet.sandbox.mood()
+    start_all(fleet.sites)
+    replies = fleet.crowd(readers, times=3)
+
+    assert {(reply.status, reply.json["reason"]) for reply in replies} == {(200, "rate_limited")}
+    assert fleet.asked() == asked, "the new processes know what the old ones were told"
+    let_pass(seconds=301)
+    assert {reply.freshness for reply in fleet.crowd(readers)} == {"fresh"}
+    assert fleet.asked() == 2 * asked
+
+
+@pytest.fixture
+def ahead_and_behind(fleet: Fleet, new_site: Callable[..., Site]) -> list[Site]:
+    """Two processes whose clocks are five minutes wrong, in either direction."""
+    sites = [new_site("ahead", CLOCK_SKEW_SECONDS="300"), new_site("behind", CLOCK_SKEW_SECONDS="-300")]
+    fleet.sites = [*fleet.sites, *sites]
+    start_all(sites)
+    return sites
+
+
+def test_g16_wrong_clocks_ask_no_earlier_lease_nothing_twice_and_know_the_age(
+    fleet: Fleet, ahead_and_behind: list[Site], crowd_of: Callable[..., list[Reader]]
+) -> None:
+    try:
+        fresh, limited, leased, stale = crowd_of(4, minutes=120)
+        now = database_now()
+        rows = GuildListVerification.objects
+        rows.filter(user=fresh.user).update(
+            verified_at=now - timedelta(minutes=44), refresh_after=now + timedelta(minutes=4)
+        )
+        rows.filter(user=limited.user).update(not_before=now + timedelta(minutes=4), reason="rate_limited")
+        rows.filter(user=leased.user).update(lease_until=now + timedelta(seconds=LEASE), generation=F("generation") + 1)
+
+        for site in ahead_and_behind:
+            replies = [reader.get(site) for reader in (fresh, limited, leased)]
+            assert [reply.freshness for reply in replies] == ["fresh", "stale", "stale"]
+            assert [int(reply.headers["Age"]) // 60 for reply in replies] == [44, 120, 120]
+        assert fleet.asked() == 0
+
+        assert stale.get(ahead_and_behind[0]).freshness == "fresh"
+        assert abs(stale.row.verified_at - database_now()) < timedelta(minutes=1)
+        assert stale.get(ahead_and_behind[1]).freshness == "fresh"
+        assert fleet.asked() == 1
+    finally:
+        for site in ahead_and_behind:
+            site.stop()
+
+
+def test_the_lease_outlives_the_attempt_that_it_covers() -> None:
+    """Also in the processes that these tests start; otherwise what they prove is another engine's."""
+    assert LEASE > BUDGET
+    assert PROCESSES >= 3
