@@ -1,0 +1,134 @@
+"""Many who write at once, each through a connection of its own: nobody deadlocks and nobody finds a locked database."""
+
+import random
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import timedelta
+from functools import partial
+from uuid import uuid4
+
+import pytest
+from django.db import connection, connections
+from django.db.models import F
+from django.test.utils import CaptureQueriesContext
+
+from accounts import gate
+from accounts.clock import database_now
+from accounts.discord import Guild
+from accounts.gate import GateShut, Priority
+from accounts.models import DiscordGate, User
+from accounts.tokens import discord_client
+from guilds import freshness, refresh, services
+from guilds.models import GuildListVerification, UserGuildMembership
+from guilds.refresh import Claim, Verified
+
+pytestmark = pytest.mark.usefixtures("transactional_db")
+
+WRITERS = 20
+SHARED = [
+    Guild(id=number, name=f"Server {number}", icon=None, banner=None, owner=False, permissions=0, features=())
+    for number in range(1, 31)
+]
+
+
+def people(count: int) -> list[int]:
+    made = User.objects.bulk_create([User(username=f"writer {uuid4()}") for _ in range(count)])
+    return [user.pk for user in made]
+
+
+def claim(user_id: int) -> Claim | None:
+    """The claim on one person's list, however young it is; None if somebody has it."""
+    record, now = refresh.read_record(user_id)
+    decision = freshness.decide(record, None, now, refresh.windows(), wanted_since=now)
+    return refresh.claim(record, now, decision, discord_client()) if decision.claim else None
+
+
+def store(claimed: Claim | None, guilds: list[Guild]) -> bool:
+    return claimed is not None and refresh.store(claimed, Verified(tuple(guilds)), database_now())
+
+
+def write(user_id: int, guilds: list[Guild]) -> bool:
+    """What a job does but for asking Discord; whether it was stored."""
+    return store(claim(user_id), guilds)
+
+
+def at_once(jobs: list[Callable[[], object]]) -> list[object]:
+    """The results of all jobs, by as many threads as may write; the first error is raised."""
+
+    def run(job: Callable[[], object]) -> object:
+        try:
+            return job()
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(WRITERS) as pool:
+        return [future.result() for future in [pool.submit(run, job) for job in jobs]]
+
+
+def test_thousands_of_lists_that_share_guilds_are_written_at_once_beside_purge_and_forget() -> None:
+    chance = random.Random(1)
+    staying, leaving, old = people(40), people(20), people(20)
+    for user_id in old:
+        write(user_id, SHARED[:3])
+    GuildListVerification.objects.filter(pk__in=old).update(verified_at=F("verified_at") - timedelta(days=31))
+
+    def some() -> list[Guild]:
+        return chance.sample(SHARED, chance.randint(0, len(SHARED)))
+
+    jobs: list[Callable[[], object]] = [partial(write, user_id, some()) for user_id in staying * 50]
+    # Their answers are on the way while they leave.
+    jobs += [partial(store, claim(user_id), some()) for user_id in leaving]
+    jobs += [partial(services.forget_user, user) for user in User.objects.filter(pk__in=leaving)]
+    jobs += [services.purge_memberships] * 5
+    chance.shuffle(jobs)
+    at_once(jobs)
+
+    assert all(write(user_id, SHARED) for user_id in staying)
+    memberships = UserGuildMembership.objects
+    assert memberships.filter(user_id__in=staying).count() == len(staying) * len(SHARED)
+    assert not memberships.filter(user_id__in=[*leaving, *old]).exists()
+    assert not User.objects.filter(pk__in=leaving).exists()
+
+
+def test_two_answers_for_one_person_never_mix() -> None:
+    """Whoever stores last stored all of it: the rows are one of the answers, whole."""
+    (ada,) = people(1)
+    answers = [SHARED[:number] for number in range(1, 11)]
+
+    stored = at_once([partial(write, ada, answer) for answer in answers * 20])
+
+    held = [row.guild_id for row in UserGuildMembership.objects.filter(user_id=ada)]
+    assert held in [[guild.id for guild in answer] for answer in answers]
+    assert any(stored)
+
+
+def test_twenty_writers_within_the_send_budget_find_no_locked_database() -> None:
+    """Each takes a claim, a place in the send budget and the lock of its list."""
+    gate.read()
+    users = people(200)
+
+    def attempt(user_id: int) -> bool:
+        claimed = claim(user_id)
+        with suppress(GateShut):  # there may be no place left in this second
+            gate.gated(discord_client(), Priority.COLD).before_send("GET /users/@me/guilds")
+        return store(claimed, SHARED)
+
+    assert all(at_once([partial(attempt, user_id) for user_id in users]))
+    assert UserGuildMembership.objects.count() == len(users) * len(SHARED)
+    assert DiscordGate.objects.get().tat
+
+
+def test_a_refresh_writes_three_times_and_once_if_nothing_changed() -> None:
+    (ada,) = people(1)
+    write(ada, SHARED[:20])
+
+    def writes(guilds: list[Guild]) -> list[str]:
+        claimed = claim(ada)
+        with CaptureQueriesContext(connection) as queries:
+            assert store(claimed, guilds)
+        words = [query["sql"].split()[0] for query in queries.captured_queries]
+        return [word for word in words if word in ("INSERT", "UPDATE", "DELETE")]
+
+    assert writes(SHARED[5:]) == ["UPDATE", "INSERT", "DELETE"]
+    assert writes(SHARED[5:]) == ["UPDATE"]
