@@ -13,14 +13,22 @@ from guilds import freshness, refresh
 
 
 def lease() -> None:
-    """Nobody's running attempt keeps another one away."""
-    decide = freshness.decide
+    """A process knows of its own attempts, and of nobody else's."""
+    decide, claim = freshness.decide, refresh.claim
+    mine: dict[int, int] = {}
+
+    def claim_for_this_process(*arguments: Any) -> refresh.Claim | None:
+        claimed = claim(*arguments)
+        if claimed:
+            mine[claimed.user_id] = claimed.generation
+        return claimed
 
     def without(record: Any, *arguments: Any, **options: Any) -> freshness.Decision:
-        record.lease_until = None
+        if mine.get(record.pk) != record.generation:
+            record.lease_until = None
         return decide(record, *arguments, **options)
 
-    freshness.decide = without
+    refresh.claim, freshness.decide = claim_for_this_process, without
 
 
 def generation() -> None:
@@ -32,9 +40,20 @@ def generation() -> None:
 
 
 def not_before() -> None:
-    """After a failure anybody may ask again at once."""
-    release = refresh._release
-    refresh._release = lambda claimed, **fields: release(claimed, **{**fields, "not_before": None})
+    """A process obeys the waits that it met itself, and nobody else's."""
+    decide, release = freshness.decide, refresh._release
+    mine: dict[int, int] = {}
+
+    def release_in_this_process(claimed: refresh.Claim, **fields: object) -> bool:
+        mine[claimed.user_id] = claimed.generation + 1
+        return release(claimed, **fields)
+
+    def without(record: Any, *arguments: Any, **options: Any) -> freshness.Decision:
+        if mine.get(record.pk) != record.generation:
+            record.not_before = None
+        return decide(record, *arguments, **options)
+
+    refresh._release, freshness.decide = release_in_this_process, without
 
 
 def gate_() -> None:

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from django.db.models import F
 
 from accounts import tokens
 from accounts.clock import database_now
@@ -209,24 +208,40 @@ def test_g16_wrong_clocks_ask_no_earlier_lease_nothing_twice_and_know_the_age(
     fleet: Fleet, ahead_and_behind: list[Site], crowd_of: Callable[..., list[Reader]]
 ) -> None:
     try:
-        fresh, limited, leased, stale = crowd_of(4, minutes=120)
+        fresh, limited, stale = crowd_of(3, minutes=120)
         now = database_now()
         rows = GuildListVerification.objects
         rows.filter(user=fresh.user).update(
             verified_at=now - timedelta(minutes=44), refresh_after=now + timedelta(minutes=4)
         )
-        rows.filter(user=limited.user).update(not_before=now + timedelta(minutes=4), reason="rate_limited")
-        rows.filter(user=leased.user).update(lease_until=now + timedelta(seconds=LEASE), generation=F("generation") + 1)
+        fleet.sandbox.mood("rate_limited", retry_after=240, people=[limited.name])
 
         for site in ahead_and_behind:
-            replies = [reader.get(site) for reader in (fresh, limited, leased)]
-            assert [reply.freshness for reply in replies] == ["fresh", "stale", "stale"]
-            assert [int(reply.headers["Age"]) // 60 for reply in replies] == [44, 120, 120]
-        assert fleet.asked() == 0
-
+            reply = fresh.get(site)
+            assert (reply.freshness, int(reply.headers["Age"]) // 60) == ("fresh", 44)
+        for site in ahead_and_behind:
+            assert limited.get(site).json["reason"] == "rate_limited"
+            let_pass(seconds=220)
+            assert limited.get(site).json["reason"] == "rate_limited"
+            let_pass(seconds=21)
         assert stale.get(ahead_and_behind[0]).freshness == "fresh"
         assert abs(stale.row.verified_at - database_now()) < timedelta(minutes=1)
         assert stale.get(ahead_and_behind[1]).freshness == "fresh"
+        assert (fleet.asked(fresh), fleet.asked(limited), fleet.asked(stale)) == (0, 2, 1)
+    finally:
+        for site in ahead_and_behind:
+            site.stop()
+
+
+def test_g3_a_lease_holds_whatever_the_clocks_say(
+    fleet: Fleet, ahead_and_behind: list[Site], join: Callable[..., Reader]
+) -> None:
+    try:
+        ada = join(hours=2)
+        fleet.sandbox.mood(**STALLED)
+        assert ada.get(fleet[0]).freshness == "stale"
+
+        assert {ada.get(site).json["reason"] for site in ahead_and_behind} == {"in_progress"}
         assert fleet.asked() == 1
     finally:
         for site in ahead_and_behind:
