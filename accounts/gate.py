@@ -40,12 +40,16 @@ class Priority(Enum):
 
 
 class GateShut(Exception):
-    """Nothing was sent. `reason` is global_limit, cloudflare, brake or busy; `until` when asking makes sense again."""
+    """A request was not sent. `reason` is global_limit, cloudflare, brake or busy; `until` when asking makes sense again.
+
+    `sent` says whether an earlier request of the same attempt was.
+    """
 
     def __init__(self, reason: str, until: datetime, now: datetime) -> None:
         super().__init__(f"not sent ({reason})")
         self.reason = reason
         self.until = until
+        self.sent = False
         self.retry_after = max((until - now).total_seconds(), 0.0)
 
 
@@ -164,10 +168,11 @@ def gated(
     the send budget as long as its deadline allows; the others give way.
     """
     probe: datetime | None = None
+    sent = False
 
     def admitted() -> float | None:
         """None if the call may go now; else the seconds until its place in the send budget, if it may wait for it."""
-        nonlocal probe
+        nonlocal probe, sent
         lease = timedelta(milliseconds=settings.DISCORD_FETCH_BUDGET_MS) + LEASE_MARGIN
         try:
             still_mine()
@@ -178,12 +183,13 @@ def gated(
         except GateShut as shut:
             left = client.deadline - client.clock() if client.deadline is not None else 0.0
             if shut.reason != "busy" or priority is not Priority.COLD or shut.retry_after >= left:
+                shut.sent = sent
                 raise
             return shut.retry_after
         finally:
             # Discord's answer, and a place in the budget, take longer than a pool of connections can spare one.
             release_connection()
-        probe = gate.until if gate.streak else None
+        probe, sent = gate.until if gate.streak else None, True
         return None
 
     def before_send(_route: str) -> None:

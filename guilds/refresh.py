@@ -7,14 +7,15 @@ All moments come in as `now`, read from the database by whoever calls.
 
 import random
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 
 import structlog
 from django.conf import settings
-from django.db import transaction
-from django.db.models import F
+from django.db import IntegrityError, transaction
+from django.db.models import DateTimeField, ExpressionWrapper, F
 
 from accounts import gate, tokens
 from accounts.clock import Now, database_now
@@ -84,23 +85,30 @@ class Fenced(Exception):
 
 
 def read_record(user_id: int) -> tuple[GuildListVerification, datetime]:
-    """The person's verification and the database's present moment, in one query; the row is made if it is missing."""
-    rows = GuildListVerification.objects.annotate(now=Now())
-    record = rows.filter(pk=user_id).first()
+    """The person's verification and the database's present moment, in one query; the row is made if it is missing.
+
+    Raises `ReconnectRequired` for somebody who was forgotten while they read: whoever it is has to sign in again.
+    """
+    rows = GuildListVerification.objects.annotate(now=Now()).filter(pk=user_id)
+    record = rows.first()
     if record is None:
-        GuildListVerification.objects.bulk_create([GuildListVerification(user_id=user_id)], ignore_conflicts=True)
-        record = rows.get(pk=user_id)
+        with suppress(IntegrityError):
+            GuildListVerification.objects.bulk_create([GuildListVerification(user_id=user_id)], ignore_conflicts=True)
+        record = rows.first()
+    if record is None:
+        raise ReconnectRequired
     return record, record.now
 
 
 def claim(record: GuildListVerification, now: datetime, decision: Decision, client: DiscordClient) -> Claim | None:
     """Take the lease on `record` as it was read; None if somebody was quicker.
 
-    The deadline runs from before the claim, so that the lease outlives the attempt whatever the database took.
+    The deadline runs from before the claim, so that the lease outlives the attempt whatever the database took; and the
+    lease from the claim itself, not from `now`, because a process may be stopped between reading and claiming.
     """
     deadline = client.clock() + client.budget
     won = GuildListVerification.objects.filter(pk=record.pk, generation=record.generation).update(
-        lease_until=now + windows().lease, generation=record.generation + 1
+        lease_until=ExpressionWrapper(Now() + windows().lease, DateTimeField()), generation=record.generation + 1
     )
     if not won:
         metrics.count_lease(Lease.LOST)
@@ -123,7 +131,7 @@ def ask(claimed: Claim, client: DiscordClient) -> Verified | Failed:
     except MissingScope:
         return Failed(Reason.MISSING_SCOPE)
     except GateShut as shut:
-        return Failed(Reason(shut.reason), shut.retry_after, sent=False)
+        return Failed(Reason(shut.reason), shut.retry_after, sent=shut.sent)
     except RateLimited as error:
         return Failed(LIMITS.get(error.scope or "", Reason.RATE_LIMITED), error.retry_after)
     except Forbidden as error:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.db import connection
+from django.db.models import F
 from pytest_django import Settings
 
 from accounts import gate
@@ -199,3 +200,19 @@ def test_a_call_that_waits_for_its_place_in_the_send_budget_holds_none_either(tr
     gate.gated(client, Priority.COLD, sleep=sleep).before_send("GET /users/@me/guilds")
 
     assert held == [None]
+
+
+def test_who_is_stopped_knows_whether_the_attempt_had_sent_anything(transactional_db: None) -> None:
+    client = gate.gated(discord_client(), Priority.STALE)
+    stopped = gate.gated(discord_client(), Priority.STALE)
+    client.before_send("GET /users/@me/guilds")
+    DiscordGate.objects.update(
+        until=database_now() + timedelta(minutes=1), reason="global_limit", streak=1, version=F("version") + 1
+    )
+
+    with pytest.raises(GateShut) as on_retry:
+        client.before_send("GET /users/@me/guilds")
+    with pytest.raises(GateShut) as at_first:
+        stopped.before_send("GET /users/@me/guilds")
+
+    assert (on_retry.value.sent, at_first.value.sent) == (True, False)

@@ -18,7 +18,7 @@ from accounts.clock import database_now
 from accounts.discord import Guild
 from accounts.gate import GateShut, Priority
 from accounts.models import DiscordGate, User
-from accounts.tokens import discord_client
+from accounts.tokens import ReconnectRequired, discord_client
 from guilds import freshness, refresh, services
 from guilds.models import GuildListVerification, UserGuildMembership
 from guilds.refresh import Claim, Verified
@@ -132,3 +132,44 @@ def test_a_refresh_writes_three_times_and_once_if_nothing_changed() -> None:
 
     assert writes(SHARED[5:]) == ["UPDATE", "INSERT", "DELETE"]
     assert writes(SHARED[5:]) == ["UPDATE"]
+
+
+def test_a_lease_runs_from_the_claim_though_the_process_was_stopped_after_reading() -> None:
+    (ada,) = people(1)
+    record, now = refresh.read_record(ada)
+    long_ago = now - timedelta(minutes=1)
+
+    assert refresh.claim(record, long_ago, freshness.decide(record, None, now, refresh.windows()), discord_client())
+
+    lease_until = GuildListVerification.objects.get(pk=ada).lease_until
+    assert lease_until
+    assert lease_until >= now + refresh.windows().lease
+
+
+def test_whoever_is_forgotten_while_they_read_has_to_sign_in_again() -> None:
+    (ada,) = people(1)
+    user = User.objects.get(pk=ada)
+    services.forget_user(user)
+
+    with pytest.raises(ReconnectRequired):
+        services.get_guild_list(user)
+    assert not GuildListVerification.objects.exists()
+
+
+def test_an_attempt_that_is_stopped_on_its_retry_counts_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It met Discord, and the next one waits as long as after any failure."""
+    (ada,) = people(1)
+    claimed = claim(ada)
+    assert claimed
+    stopped = GateShut("busy", database_now() + timedelta(seconds=1), database_now())
+    stopped.sent = True
+
+    def meet_the_gate(*_: object) -> None:
+        raise stopped
+
+    monkeypatch.setattr(refresh, "_user_guilds", meet_the_gate)
+    refresh.run(claimed, discord_client())
+
+    row = GuildListVerification.objects.get(pk=ada)
+    assert row.not_before
+    assert (row.failure_streak, row.not_before > database_now() + timedelta(seconds=25)) == (1, True)
