@@ -40,7 +40,7 @@ class Priority(Enum):
 
 
 class GateShut(Exception):
-    """A request was not sent. `reason` is global_limit, cloudflare, brake or busy; `until` when asking makes sense again.
+    """A request was not sent: `reason` is global_limit, cloudflare, brake or busy; `until` is when asking makes sense.
 
     `sent` says whether an earlier request of the same attempt was.
     """

@@ -151,13 +151,13 @@ class Guildhall:
         if at >= job.deadline:
             return self._store(at, job, Failed(Reason.UNAVAILABLE))
         if braked := self._braked_until(job.priority, now):
-            return self._store(at, job, Failed(Reason.BRAKE, (braked - now).total_seconds(), sent=False))
+            return self._store(at, job, Failed(Reason.BRAKE, (braked - now).total_seconds(), sent=job.attempts > 0))
         try:
             self.gate = self.gate.admit(job.priority, now, rate=self._send_rate, lease=self._probe_lease)
         except GateShut as shut:
             turn = at + _microseconds(shut.retry_after)
             if shut.reason != "busy" or job.priority is not Priority.COLD or turn >= job.deadline:
-                return self._store(at, job, Failed(Reason(shut.reason), shut.retry_after, sent=False))
+                return self._store(at, job, Failed(Reason(shut.reason), shut.retry_after, sent=job.attempts > 0))
             return self.events.plan(turn, self._send, job)
         probe = self.gate.until if self.gate.streak else None
         answer = self.discord.send(job.person, at, min(self._patience, job.deadline - at))
