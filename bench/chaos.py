@@ -38,7 +38,7 @@ PROCESSES, PEOPLE, READERS = 4, 200, 16
 # A process answers its readers, and works for them, with as many.
 THREADS = 16
 BUDGET = 4
-KNOWN = Settings(lease=BUDGET + 2, timeout=2, fresh=60, manual_pause=5, retries=3, brake_soft=40, brake_hard=60)
+KNOWN = Settings(lease=BUDGET + 2, timeout=2, fresh=60, manual_pause=5, retries=3, brake_soft=20, brake_hard=30)
 ENVIRONMENT = {
     "DISCORD_GUILD_CACHE_FRESH_MINUTES": "1",
     "DISCORD_FETCH_BUDGET_MS": str(BUDGET * 1000),

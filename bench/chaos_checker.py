@@ -18,6 +18,8 @@ Guilds = frozenset[tuple[int, str]]
 # From the last look at the rows before a send to its arrival, and from Discord's answer to what is written of it, on a
 # machine that is busy with everything at once.
 WIRE = 2.0
+# As long a writer may wait for SQLite's one lock on such a machine.
+QUEUE = 10.0
 # From a statement until its transaction is seen by others.
 COMMIT = 0.5
 # Between two statements of one step, and the rounding of SQLite's clock to milliseconds.
@@ -694,7 +696,7 @@ def g7_every_refusal_is_counted(run: Run) -> Finding:
             continue
         if run.lost(request):
             continue
-        row = next((at for at in inserted if request.at <= at <= request.end + WIRE), None)
+        row = next((at for at in inserted if request.at <= at <= request.end + QUEUE), None)
         if row is not None:
             inserted.remove(row)
         found.expect(row is not None, request.end, None, f"an answer {request.status} was not counted")

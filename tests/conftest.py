@@ -23,6 +23,18 @@ from guilds.models import GuildListVerification, UserGuildMembership
 from sandbox.remote import Remote as Sandbox
 from sandbox.remote import running
 
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--deep", action="store_true", help="the tests that look for ten minutes, and only those")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    wanted = config.getoption("--deep")
+    others = [item for item in items if ("deep" in item.keywords) != wanted]
+    items[:] = [item for item in items if item not in others]
+    config.hook.pytest_deselected(items=others)
+
+
 REQUIRED = os.environ.get("GUILDHALL_REQUIRE", "").split()
 
 
