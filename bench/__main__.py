@@ -9,6 +9,11 @@ from bench.stage import Stage, build_settings, build_stage
 BENCHES = {
     "reads": "requests to Discord for a day of one person's reads, beside asking at each view",
     "ablations": "which promises break when one guard of the engine is switched off",
+    "chaos": "processes that die and freeze, a Discord in every mood, and whether any promise was broken",
+    "herd": "500 readers at once of one list that is not stored: requests to Discord, and the other pages meanwhile",
+    "outage": "a stale list read 40 times a second while Discord fails: requests, errors, and what readers feel",
+    "stall": "Discord takes 30 s per answer: pages of stale lists, of none, and the others",
+    "takeover": "the process that asks Discord is killed: how soon another one asks",
     "fleet": "a day of a million people under Discord's limits, simulated, with four ways to cache",
 }
 # Those that ask nobody: no sandbox is started for them, and their stage is None.
