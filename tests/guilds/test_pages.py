@@ -412,7 +412,7 @@ def test_a_server_one_is_not_in_is_not_there(with_list: WithList, client_of: Cli
     response = client.get(f"/servers/{of_grace.guild_id}/")
 
     assert response.status_code == 404
-    assert "Nothing here" in words_of(response)
+    assert "Not one of your servers" in words_of(response)
     assert of_grace.name not in words_of(response)
 
 
