@@ -18,7 +18,7 @@ from django.utils.translation import get_language, ngettext
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
-from django_htmx.http import HttpResponseClientRefresh, trigger_client_event
+from django_htmx.http import HttpResponseClientRefresh
 
 from accounts.discord import DiscordUnavailable, RateLimited
 from guilds import export, services
@@ -119,7 +119,7 @@ def freshness(request: HttpRequest) -> HttpResponse:
             raise
         return HttpResponseClientRefresh()
     if request.GET.get("version") != str(guild_list.list_version):
-        return trigger_client_event(HttpResponse(status=204), "due")
+        return HttpResponse(status=204, headers={"HX-Trigger": "due"})
     context = _freshness(guild_list)
     response = render(request, "guilds/_freshness.html", {"guild_list": guild_list, **context})
     response["ETag"] = etag = _etag(guild_list)
