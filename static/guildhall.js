@@ -21,10 +21,13 @@
     left < SECONDS_END ? unit("second", left)
       : left < MINUTES_END ? unit("minute", Math.ceil(left / MINUTE))
       : unit("hour", Math.ceil(left / HOUR));
-  const relative = new Intl.RelativeTimeFormat(language);
-  const ago = (age) =>
-    age < MINUTES_END ? relative.format(-Math.floor(age / MINUTE), "minute")
+  // Made when it is needed: it costs more than the rest of the script.
+  let relative;
+  const ago = (age) => {
+    relative ??= new Intl.RelativeTimeFormat(language);
+    return age < MINUTES_END ? relative.format(-Math.floor(age / MINUTE), "minute")
       : relative.format(-Math.floor(age / HOUR), "hour");
+  };
 
   // Seconds since the element came, by this machine's clock: only differences count, so it may be wrong.
   const arrivals = new WeakMap();

@@ -10,6 +10,7 @@ import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from pytest_django import Settings
 
 from accounts.models import User
 from guilds import services
@@ -21,6 +22,12 @@ ClientOf = Callable[[User], Client]
 
 HTMX = {"HX-Request": "true"}
 PATH = "/servers/freshness/"
+
+
+@pytest.fixture
+def patience(settings: Settings) -> None:
+    """Readers wait for a healthy Discord, however busy the machine is."""
+    settings.DISCORD_REFRESH_WAIT_MS = settings.DISCORD_FETCH_BUDGET_MS
 
 
 def words_of(response: Any) -> str:
@@ -71,6 +78,7 @@ def test_what_did_not_change_is_answered_with_304(with_list: WithList, client_of
     assert len(sandbox.requests()) == 1
 
 
+@pytest.mark.usefixtures("patience")
 def test_another_attempt_that_failed_brings_its_own_countdown(
     with_list: WithList, client_of: ClientOf, sandbox: Sandbox
 ) -> None:
@@ -87,6 +95,7 @@ def test_another_attempt_that_failed_brings_its_own_countdown(
     assert due_in(answer)
 
 
+@pytest.mark.usefixtures("patience")
 def test_a_list_that_came_as_it_was_changes_the_age_alone(
     with_list: WithList, client_of: ClientOf, sandbox: Sandbox
 ) -> None:
@@ -103,6 +112,7 @@ def test_a_list_that_came_as_it_was_changes_the_age_alone(
     assert due_in(answer) is None
 
 
+@pytest.mark.usefixtures("patience")
 def test_a_list_that_came_otherwise_is_asked_for(with_list: WithList, client_of: ClientOf, sandbox: Sandbox) -> None:
     client = client_of(with_list("linus", hours=5))
     sandbox.mood("rate_limited", retry_after=45)
@@ -116,7 +126,7 @@ def test_a_list_that_came_otherwise_is_asked_for(with_list: WithList, client_of:
 
     assert (answer.status_code, answer["HX-Trigger"]) == (204, "due")
     assert 'hx-swap-oob="innerHTML:#freshness"' in page.content.decode()
-    assert "1 left less than a minute ago" in words_of(page)
+    assert "Checked with Discord less than a minute ago 1 left" in words_of(page)
 
 
 @pytest.mark.parametrize("hours", [0.95, 5], ids=["due", "stale"])
@@ -161,9 +171,10 @@ def test_a_poll_costs_four_queries(with_list: WithList, client_of: ClientOf, san
 # what changed
 
 
+@pytest.mark.usefixtures("patience")
 @pytest.mark.parametrize(
     ("joined", "left", "words"),
-    [(2, 1, "2 new, 1 left 3 hours ago"), (1, 0, "1 new 3 hours ago"), (0, 2, "2 left 3 hours ago")],
+    [(2, 1, "3 hours ago : 2 new, 1 left"), (1, 0, "3 hours ago : 1 new"), (0, 2, "3 hours ago : 2 left")],
 )
 def test_a_change_is_told_for_a_day(
     with_list: WithList, client_of: ClientOf, joined: int, left: int, words: str

@@ -118,7 +118,7 @@ PAGES: dict[str, tuple[HTTPStatus, Callable[[Visit], Any]]] = {
         lambda visit: visit.in_mood("rate_limited", hours=25, retry_after=80_000),
     ),
     "silent": (HTTPStatus.SERVICE_UNAVAILABLE, lambda visit: visit.in_mood("outage", hours=25)),
-    "reconnect": (HTTPStatus.FORBIDDEN, lambda visit: visit.in_mood("unauthorized", hours=5)),
+    "reconnect": (HTTPStatus.FORBIDDEN, lambda visit: visit.in_mood("unauthorized", hours=25)),
 }
 FRAGMENTS = {"found by htmx", "age alone"}
 

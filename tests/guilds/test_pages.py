@@ -276,7 +276,9 @@ def test_a_stale_list_says_when_the_next_try_is(with_list: WithList, client_of: 
     response = client_of(ada).get("/servers/")
 
     left = seconds_left(ada)
-    shown = re.search(r'Next try in <span class="count" data-countdown="(\d+)" aria-live="off">(\d+) seconds<', page_of(response))
+    shown = re.search(
+        r'Next try in <span class="count" data-countdown="(\d+)" aria-live="off">(\d+) seconds<', page_of(response)
+    )
     assert shown
     assert left <= int(shown[1]) < left + 3
     assert shown[1] == shown[2]
