@@ -1,12 +1,18 @@
 """Signing in, and what we keep about the person."""
 
 from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth import logout
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_GET, require_POST
+
+from accounts.models import Session
 
 
 def safe_next(request: HttpRequest) -> str:
@@ -28,4 +34,17 @@ def sign_in(request: HttpRequest) -> HttpResponse:
 @login_required
 @require_GET
 def account(request: HttpRequest) -> HttpResponse:
-    return render(request, "accounts/account.html")
+    """Who the person is here, and what is stored, counted. Never asks Discord."""
+    sessions = Session.objects.filter(user_id=request.user.pk, expire_date__gt=timezone.now()).count()
+    return render(request, "accounts/account.html", {"sessions": sessions})
+
+
+@never_cache
+@login_required
+@require_POST
+def sign_out_everywhere(request: HttpRequest) -> HttpResponse:
+    """End every session of the person, this one too. Their tokens stay: revoking one would end all at Discord."""
+    Session.objects.filter(user_id=request.user.pk).delete()
+    logout(request)
+    messages.success(request, _("You are signed out in every browser."))
+    return redirect("home")

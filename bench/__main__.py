@@ -14,6 +14,7 @@ BENCHES = {
     "outage": "a stale list read 40 times a second while Discord fails: requests, errors, and what readers feel",
     "stall": "Discord takes 30 s per answer: pages of stale lists, of none, and the others",
     "takeover": "the process that asks Discord is killed: how soon another one asks",
+    "lighthouse": "what Lighthouse says of the picker, a server's page and sign-in",
     "fleet": "a day of a million people under Discord's limits, simulated, with four ways to cache",
 }
 # Those that ask nobody: no sandbox is started for them, and their stage is None.

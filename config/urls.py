@@ -1,5 +1,6 @@
 from django.contrib import admin
 from django.urls import include, path
+from django.views.i18n import set_language
 
 from config import metrics, views
 
@@ -10,6 +11,7 @@ urlpatterns = [
     path("servers/", include("guilds.urls")),
     path("api/v1/", include("guilds.api.urls")),
     path("admin/", admin.site.urls),
+    path("language/", set_language, name="set-language"),
     path("healthz", views.healthz, name="healthz"),
     path("metrics", metrics.page, name="metrics"),
     # Browsers ask for it by this name on pages that name no other, the admin's and the API's.

@@ -1,16 +1,25 @@
 """The front door, the health check and the pages for errors of the web."""
 
 import sys
+from dataclasses import dataclass
+from http import HTTPStatus
 
+import structlog
 from django.db import DatabaseError, InterfaceError, OperationalError, connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
+from django.template.loader import render_to_string
 from django.templatetags.static import static
+from django.utils import translation
+from django.utils.functional import Promise
 from django.utils.html import format_html
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from guilds.problems import wants_json
+
+logger = structlog.get_logger(__name__)
 
 
 @require_safe
@@ -39,45 +48,94 @@ def healthz(request: HttpRequest) -> HttpResponse:
     return HttpResponse("ok\n", content_type="text/plain")
 
 
-def _error(request: HttpRequest, status: int, title: str, text: str) -> HttpResponse:
-    if wants_json(request):
-        body = {"type": "about:blank", "title": title, "status": status, "detail": text}
-        return JsonResponse(body, status=status, content_type="application/problem+json")
-    return render(request, "error.html", {"title": title, "text": text}, status=status)
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What the web itself has to say. `again`: whether the same address may answer otherwise in a moment."""
+
+    status: HTTPStatus
+    title: str | Promise
+    text: str | Promise
+    again: bool = False
+
+
+BAD_REQUEST = Fault(
+    HTTPStatus.BAD_REQUEST, _("That can't be read"), _("Your browser sent something this site can't read.")
+)
+NOT_ALLOWED = Fault(HTTPStatus.FORBIDDEN, _("Not allowed"), _("You may not see this page."))
+FORM_TOO_OLD = Fault(
+    HTTPStatus.FORBIDDEN,
+    _("Please try again"),
+    _("The page was open for too long, or cookies are off. Go back, reload it and try again."),
+)
+NOTHING_HERE = Fault(HTTPStatus.NOT_FOUND, _("Nothing here"), _("There is no page with this address."))
+BROKEN = Fault(
+    HTTPStatus.INTERNAL_SERVER_ERROR,
+    _("Something broke on our side"),
+    _("It has been written down. Try again in a minute."),
+    again=True,
+)
+NO_DATABASE = Fault(
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    _("Back in a moment"),
+    _("This site can't reach its database. Try again in a few seconds."),
+    again=True,
+)
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return _error(request, 400, "Bad request", "Your browser sent something this site can't read.")
+    return _plain(request, BAD_REQUEST)
 
 
 def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return _error(request, 403, "Not allowed", "You may not see this page.")
+    return _in_house(request, NOT_ALLOWED)
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
-    text = "The page was open for too long, or cookies are off. Go back, reload it and try again."
-    return _error(request, 403, "Please try again", text)
+    return _in_house(request, FORM_TOO_OLD)
 
 
 def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return _error(request, 404, "Nothing here", "There is no such page, or it is about a server you are not in.")
+    return _in_house(request, NOTHING_HERE)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """500, or 503 where the database can't be reached. Needs neither database nor context processors itself."""
-    if isinstance(sys.exception(), OperationalError | InterfaceError):
-        title, text, status = "Back in a moment", "This site can't reach its database. Try again in a few seconds.", 503
-    else:
-        title, text, status = "Something broke on our side", "It has been written down. Try again in a minute.", 500
-    headers = {"Retry-After": "5"} if status == 503 else {}
+    """500, or 503 where the database can't be reached."""
+    no_database = isinstance(sys.exception(), OperationalError | InterfaceError)
+    response = _plain(request, NO_DATABASE if no_database else BROKEN)
+    if no_database:
+        response["Retry-After"] = "5"
+    return response
+
+
+def _in_house(request: HttpRequest, fault: Fault) -> HttpResponse:
     if wants_json(request):
-        body = {"type": "about:blank", "title": title, "status": status, "detail": text}
-        return JsonResponse(body, status=status, content_type="application/problem+json", headers=headers)
-    page = format_html(
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{}</title></head>'
-        "<body><main><h1>{}</h1><p>{}</p></main></body></html>",
-        title,
-        title,
-        text,
-    )
-    return HttpResponse(page, status=status, headers=headers)
+        return _as_problem(fault)
+    return render(request, "error.html", {"fault": fault}, status=fault.status)
+
+
+def _plain(request: HttpRequest, fault: Fault) -> HttpResponse:
+    """The same page without request, context processors and database, any of which may be what is at fault.
+
+    The thread may still have the language of somebody else: the middleware that sets it may not have run.
+    """
+    with translation.override(translation.get_language_from_request(request)):
+        if wants_json(request):
+            return _as_problem(fault)
+        again = request.get_full_path() if fault.again and request.method == "GET" else None
+        try:
+            page = render_to_string("error.html", {"fault": fault, "again": again})
+        except Exception:
+            logger.exception("error_page_failed")
+            page = format_html(BARE, fault.title, fault.title, fault.text)
+        return HttpResponse(page, status=fault.status)
+
+
+BARE = (
+    '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{}</title></head>'
+    "<body><main><h1>{}</h1><p>{}</p></main></body></html>"
+)
+
+
+def _as_problem(fault: Fault) -> HttpResponse:
+    body = {"type": "about:blank", "title": str(fault.title), "status": fault.status, "detail": str(fault.text)}
+    return JsonResponse(body, status=fault.status, content_type="application/problem+json")

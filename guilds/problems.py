@@ -1,4 +1,4 @@
-"""What a reader is told when there is no list: one account of each failure, for pages and for the API alike."""
+"""What a reader is told instead of a page: one account of each failure, for pages and for the API alike."""
 
 import math
 from dataclasses import dataclass
@@ -6,9 +6,12 @@ from http import HTTPStatus
 from urllib.parse import urlencode
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.urls import reverse
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
 
 from accounts.discord import DiscordAPIError, DiscordUnavailable, MissingScope, RateLimited
 from accounts.tokens import ReconnectRequired
@@ -22,17 +25,17 @@ class Problem:
 
     name: str
     status: HTTPStatus
-    title: str
-    detail: str
+    title: str | Promise
+    detail: str | Promise
     retry_after: int | None = None
     reason: str | None = None
 
     def as_dict(self) -> dict[str, object]:
         members: dict[str, object] = {
             "type": f"urn:guildhall:problem:{self.name}",
-            "title": self.title,
+            "title": str(self.title),
             "status": int(self.status),
-            "detail": self.detail,
+            "detail": str(self.detail),
         }
         if self.retry_after is not None:
             members["retry_after"] = self.retry_after
@@ -41,45 +44,77 @@ class Problem:
         return members
 
 
-NOT_SIGNED_IN = Problem("not-signed-in", HTTPStatus.UNAUTHORIZED, "Not signed in", "Sign in with Discord first.")
-NOT_IN_GUILD = Problem("not-in-guild", HTTPStatus.NOT_FOUND, "No such server", "You are not in a server with this id.")
+class NotInGuild(Http404):
+    """The person isn't in the guild that was asked for, or nobody is: both get the same answer."""
 
-WHY = {
-    Reason.RATE_LIMITED: "Discord is limiting how often it may be asked about you.",
-    Reason.GLOBAL_LIMIT: "Discord is limiting this whole site at the moment.",
-    Reason.CLOUDFLARE: "Discord's shield against traffic is keeping this site out at the moment.",
-    Reason.UNAVAILABLE: "Discord isn't answering at the moment.",
-    Reason.BRAKE: "Discord has refused so many requests that this site is giving it a rest.",
-    Reason.BUSY: "A lot of people are asking at once.",
-    Reason.IN_PROGRESS: "Discord is taking its time to answer.",
+
+class MayNotManage(PermissionDenied):
+    """The person is in the guild, but may not manage it."""
+
+
+class BotNotInGuild(Exception):
+    """The page needs the bot in the guild, and it isn't there."""
+
+
+NOT_SIGNED_IN = Problem("not-signed-in", HTTPStatus.UNAUTHORIZED, _("Not signed in"), _("Sign in with Discord first."))
+NOT_IN_GUILD = Problem(
+    "not-in-guild", HTTPStatus.NOT_FOUND, _("Not one of your servers"), _("You are not in a server with this id.")
+)
+MAY_NOT_MANAGE = Problem(
+    "may-not-manage",
+    HTTPStatus.FORBIDDEN,
+    _("You may not manage this server"),
+    _("That takes the permission “Manage Server”. The owner can give you a role that has it."),
+)
+BOT_NOT_IN_GUILD = Problem(
+    "bot-not-in-guild",
+    HTTPStatus.CONFLICT,
+    _("The bot isn't in this server"),
+    _("This page works once somebody who may manage the server has added the bot to it."),
+)
+
+WHY: dict[Reason, str | Promise] = {
+    Reason.RATE_LIMITED: _("Discord is limiting how often it may be asked about you."),
+    Reason.GLOBAL_LIMIT: _("Discord is limiting this whole site at the moment."),
+    Reason.CLOUDFLARE: _("Discord's shield against traffic is keeping this site out at the moment."),
+    Reason.UNAVAILABLE: _("Discord isn't answering at the moment."),
+    Reason.BRAKE: _("Discord has refused so many requests that this site is giving it a rest."),
+    Reason.BUSY: _("A lot of people are asking at once."),
+    Reason.IN_PROGRESS: _("Discord is taking its time to answer."),
 }
 
 
 def problem_of(error: Exception) -> Problem | None:
     """The account of `error`; None if it is not one of ours and should take its way."""
     match error:
+        case NotInGuild():
+            return NOT_IN_GUILD
+        case MayNotManage():
+            return MAY_NOT_MANAGE
+        case BotNotInGuild():
+            return BOT_NOT_IN_GUILD
         case ReconnectRequired():
             return Problem(
                 "reconnect-required",
                 HTTPStatus.FORBIDDEN,
-                "Sign in with Discord again",
-                "Discord doesn't accept this site's access to your account, or there is none yet.",
+                _("Sign in with Discord again"),
+                _("Discord doesn't accept this site's access to your account, or there is none yet."),
                 reason=Reason.RECONNECT_REQUIRED,
             )
         case MissingScope():
             return Problem(
                 "missing-scope",
                 HTTPStatus.FORBIDDEN,
-                "Discord wasn't allowed to share your servers",
-                "Sign in again and leave “Know what servers you’re in” switched on.",
+                _("Discord wasn't allowed to share your servers"),
+                _("Sign in again and leave “Know what servers you’re in” switched on."),
                 reason=Reason.MISSING_SCOPE,
             )
         case RefreshTooSoon():
             return Problem(
                 "refresh-too-soon",
                 HTTPStatus.TOO_MANY_REQUESTS,
-                "That was a moment ago",
-                "The list was checked with Discord a moment ago.",
+                _("That was a moment ago"),
+                _("The list was checked with Discord a moment ago."),
                 retry_after=_seconds(error.retry_after),
             )
         case RateLimited():
@@ -87,7 +122,7 @@ def problem_of(error: Exception) -> Problem | None:
             return Problem(
                 "rate-limited",
                 HTTPStatus.TOO_MANY_REQUESTS,
-                "Discord asks for a pause",
+                _("Discord asks for a pause"),
                 WHY[reason],
                 retry_after=_seconds(error.retry_after),
                 reason=reason,
@@ -97,7 +132,7 @@ def problem_of(error: Exception) -> Problem | None:
             return Problem(
                 "discord-unavailable",
                 HTTPStatus.SERVICE_UNAVAILABLE,
-                "Discord is out of reach",
+                _("Discord is out of reach"),
                 WHY[reason],
                 retry_after=_seconds(error.retry_after),
                 reason=reason,
@@ -124,7 +159,12 @@ def problem_response(request: HttpRequest, problem: Problem) -> HttpResponse:
             problem.as_dict(), status=problem.status, content_type="application/problem+json"
         )
     else:
-        context = {"problem": problem, "again": _again(request), "is_sign_in": _is_sign_in(request)}
+        context = {
+            "problem": problem,
+            "again": _again(request),
+            "is_sign_in": _is_sign_in(request),
+            "guild_id": request.resolver_match.kwargs.get("guild_id") if request.resolver_match else None,
+        }
         response = render(request, "guilds/problem.html", context, status=problem.status)
     if problem.retry_after is not None:
         response["Retry-After"] = str(problem.retry_after)

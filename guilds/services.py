@@ -65,7 +65,8 @@ class GuildList:
     """The guilds one person is in, as Discord verified them at `verified_at`, ascending by id.
 
     `freshness` is "fresh" or "stale"; `age` is what it was when the list was read. `reason` says why a stale list
-    isn't younger, `next_attempt_at` when Discord will be asked next.
+    isn't younger, `next_attempt_at` when Discord will be asked next, `is_asking` whether it is being asked right now.
+    `joined_count` and `left_count` are what changed at `changed_at`, the last time that a list brought something else.
     """
 
     memberships: tuple[Membership, ...]
@@ -75,6 +76,10 @@ class GuildList:
     reason: Reason | None
     next_attempt_at: datetime | None
     list_version: int
+    is_asking: bool = False
+    changed_at: datetime | None = None
+    joined_count: int = 0
+    left_count: int = 0
 
     def __iter__(self) -> Iterator[Membership]:
         return iter(self.memberships)
@@ -262,6 +267,11 @@ def _serve(record: GuildListVerification, decision: Decision, now: datetime, fou
         reason=(decision.reason or Reason.BUSY) if stale else None,
         next_attempt_at=decision.until,
         list_version=record.list_version,
+        is_asking=decision.reason is Reason.IN_PROGRESS
+        or (record.lease_until is not None and record.lease_until > now),
+        changed_at=record.changed_at,
+        joined_count=record.joined_count,
+        left_count=record.left_count,
     )
     metrics.count_served(found, served.age, stale=stale, waited=waited)
     if stale:

@@ -3,10 +3,10 @@
 // data-countdown=S      counts S seconds down, in words; at zero
 //   data-reload=URL       loads URL, once somebody looks
 //   data-cooling          lets its button be pressed again
-// data-due=S            brings the page up to date after S seconds, once somebody looks: by the event "due" where htmx
-//                       waits for it, else as a whole
+// data-due=S            follows what may change: after S seconds, once somebody looks, it is asked for by the event
+//                       "poll" where htmx waits for it, else with the whole page
 // data-age=S            keeps "12 minutes ago" current
-// data-clock            shows a <time> in the reader's own zone; "long" with its date
+// data-clock            shows a <time> in the reader's own zone; "long" with its date, "date" the date alone
 // data-picture          an image that gives way to the letters beside it if it cannot be had
 (() => {
   "use strict";
@@ -21,10 +21,13 @@
     left < SECONDS_END ? unit("second", left)
       : left < MINUTES_END ? unit("minute", Math.ceil(left / MINUTE))
       : unit("hour", Math.ceil(left / HOUR));
-  const relative = new Intl.RelativeTimeFormat(language);
-  const ago = (age) =>
-    age < MINUTES_END ? relative.format(-Math.floor(age / MINUTE), "minute")
+  // Made when it is needed: it costs more than the rest of the script.
+  let relative;
+  const ago = (age) => {
+    relative ??= new Intl.RelativeTimeFormat(language);
+    return age < MINUTES_END ? relative.format(-Math.floor(age / MINUTE), "minute")
       : relative.format(-Math.floor(age / HOUR), "hour");
+  };
 
   // Seconds since the element came, by this machine's clock: only differences count, so it may be wrong.
   const arrivals = new WeakMap();
@@ -40,13 +43,21 @@
   const soon = (act) => setTimeout(act, Math.random() * 1000);
 
   const renew = (element) => {
-    if (window.htmx && document.querySelector("[data-search]")) element.dispatchEvent(new Event("due", { bubbles: true }));
+    if (window.htmx) element.dispatchEvent(new Event("poll"));
     else location.reload();
+  };
+  // What was asked for and stays as it is, is asked for again.
+  const follow = (element, seconds) => {
+    if (!element.isConnected) return;
+    arrivals.set(element, Date.now());
+    element.dataset.due = seconds;
   };
 
   const finish = (element) => {
     if ("cooling" in element.dataset) {
-      element.closest("button").classList.remove("cooling");
+      const button = element.closest("button");
+      button.classList.remove("cooling");
+      button.removeAttribute("aria-disabled");
       element.remove();
     } else if ("reload" in element.dataset && !document.hidden) {
       element.removeAttribute("data-countdown");
@@ -73,8 +84,11 @@
   };
 
   const showClock = (element) => {
-    const long = element.dataset.clock === "long";
-    const style = long ? { dateStyle: "medium", timeStyle: "short" } : { hour: "2-digit", minute: "2-digit" };
+    const style = {
+      "": { hour: "2-digit", minute: "2-digit" },
+      long: { dateStyle: "medium", timeStyle: "short" },
+      date: { dateStyle: "medium" },
+    }[element.dataset.clock];
     say(element, new Intl.DateTimeFormat(language, style).format(new Date(element.dateTime)));
   };
 
@@ -85,6 +99,7 @@
   const prepare = (root) => {
     root.querySelectorAll("[data-clock]").forEach(showClock);
     root.querySelectorAll("[data-picture]").forEach(dropIfBroken);
+    root.querySelectorAll(".cooling").forEach((button) => button.setAttribute("aria-disabled", "true"));
     tick();
   };
 
@@ -117,7 +132,10 @@
     if (!event.target.matches("[data-once]")) return;
     const button = event.target.querySelector("button");
     if (button.classList.contains("cooling")) event.preventDefault();
-    else button.classList.add("cooling");
+    else {
+      button.classList.add("cooling");
+      button.setAttribute("aria-disabled", "true");
+    }
   });
   addEventListener("pageshow", (event) => {
     if (event.persisted) location.reload();
@@ -128,11 +146,16 @@
     if (!detail.parameters.q) delete detail.parameters.q;
   });
   document.addEventListener("htmx:beforeSwap", (event) => {
-    const { xhr, pathInfo } = event.detail;
+    const { xhr, pathInfo, requestConfig } = event.detail;
     const moved = xhr.responseURL && new URL(xhr.responseURL).pathname !== new URL(pathInfo.requestPath, location).pathname;
-    if (xhr.status < 400 && !moved) return;
+    if (xhr.status < 300 && !moved) return;
     event.preventDefault();
-    location.assign(pathInfo.finalRequestPath);
+    if (!polls(requestConfig)) location.assign(pathInfo.finalRequestPath);
+  });
+  // A poll that brought nothing new, or failed, leaves the page as it is and comes again.
+  const polls = ({ triggeringEvent }) => triggeringEvent?.type === "poll";
+  document.addEventListener("htmx:afterRequest", ({ detail }) => {
+    if (polls(detail.requestConfig)) follow(detail.requestConfig.elt, detail.xhr.status === 304 ? 5 : 15);
   });
   document.addEventListener("htmx:load", ({ target }) => prepare(target));
 

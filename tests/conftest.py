@@ -132,7 +132,10 @@ def let_pass(**time: float) -> None:
     """Let time pass for everything stored: each moment moves into the past. NULL stays NULL."""
     delta = timedelta(**time)
     for model, names in (
-        (GuildListVerification, ("verified_at", "refresh_after", "not_before", "lease_until", "last_read_at")),
+        (
+            GuildListVerification,
+            ("verified_at", "refresh_after", "not_before", "lease_until", "last_read_at", "changed_at"),
+        ),
         (UserGuildMembership, ("first_seen_at", "changed_at")),
         (DiscordGate, ("until", "tat")),
         (DiscordRefusal, ("at",)),

@@ -69,7 +69,8 @@ class Site:
             "from datetime import timedelta; from django.db.models import F;"
             "from guilds.models import GuildListVerification as V;"
             f"d = timedelta(seconds={seconds});"
-            "V.objects.update(**{n: F(n) - d for n in ('verified_at', 'refresh_after', 'not_before', 'lease_until')})"
+            "names = ('verified_at', 'refresh_after', 'not_before', 'lease_until', 'changed_at');"
+            "V.objects.update(**{n: F(n) - d for n in names})"
         )
         subprocess.run(["./run", "manage", "shell", "-v", "0", "-c", code], cwd=ROOT, env=self.environment, check=True)
 

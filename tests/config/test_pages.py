@@ -8,6 +8,7 @@ import pytest
 from django.db import OperationalError, connection
 from django.test import Client
 from django.urls import path
+from pytest_django import Settings
 
 from accounts.models import User
 from config.urls import urlpatterns as site_urls
@@ -90,6 +91,37 @@ def test_a_fault_of_ours_is_a_page_that_needs_nothing() -> None:
     assert response.status_code == 500
     assert "Something broke on our side" in words_of(response)
     assert "secret of the fault" not in words_of(response)
+
+
+@pytest.mark.urls(__name__)
+def test_a_fault_of_ours_is_told_in_the_houses_style_and_the_readers_language() -> None:
+    client = Client(raise_request_exception=False)
+
+    german = client.get("/broken/", headers={"accept-language": "de"})
+    english = client.get("/broken/")
+
+    assert "guildhall.css" in words_of(german)
+    assert "Bei uns ist etwas kaputtgegangen" in words_of(german)
+    assert "Something broke on our side" in words_of(english)
+
+
+@pytest.mark.urls(__name__)
+def test_a_fault_of_the_templates_is_told_without_them(settings: Settings) -> None:
+    settings.TEMPLATES = [{**settings.TEMPLATES[0], "DIRS": []}]
+
+    response = Client(raise_request_exception=False).get("/broken/")
+
+    assert response.status_code == 500
+    assert "Something broke on our side" in words_of(response)
+    assert "guildhall.css" not in words_of(response)
+
+
+@pytest.mark.urls(__name__)
+def test_a_program_is_told_of_a_fault_as_a_problem() -> None:
+    response = Client(raise_request_exception=False).get("/broken/", headers=JSON)
+
+    assert (response.status_code, response["Content-Type"]) == (500, "application/problem+json")
+    assert response.json()["status"] == 500
 
 
 def test_a_host_that_is_not_ours_is_a_bad_request(client: Client) -> None:

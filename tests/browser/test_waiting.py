@@ -1,0 +1,204 @@
+"""Pages that change while somebody looks at them, and those that say why there is nothing to look at."""
+
+import re
+from collections.abc import Callable
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.conftest import Site, consent
+
+SignIn = Callable[[Page, str], None]
+PHONE = {"width": 390, "height": 844}
+DESK = {"width": 1280, "height": 800}
+
+
+def start_sign_in(site: Site, page: Page, person: str) -> None:
+    page.goto(f"{site.url}/sign-in/")
+    page.get_by_role("main").get_by_role("button", name="Sign in with Discord").click()
+    consent(page, person)
+
+
+def test_a_new_list_arrives_in_place_and_leaves_the_search_alone(
+    site: Site, page: Page, person: str, sign_in: SignIn
+) -> None:
+    sign_in(page, person)
+    name = page.locator(".servers .name").first.inner_text()
+    site.let_pass(61)
+    site.sandbox.mood("rate_limited", people=[person], retry_after=60)
+    page.clock.install()
+    page.reload()
+    expect(page.get_by_text("Next try in")).to_be_visible()
+    page.get_by_role("searchbox").fill(name)
+    expect(page.locator(".servers li")).to_have_count(1)
+    loads: list[str] = []
+    page.on("framenavigated", lambda frame: loads.append(frame.url))
+
+    site.sandbox.mood("healthy")
+    site.sandbox.person(person, count=13)
+    site.let_pass(62)
+    page.clock.fast_forward(62_000)
+
+    expect(page.locator("#total")).to_have_text("13")
+    expect(page.get_by_text("1 new")).to_be_visible()
+    expect(page.get_by_text("Next try in")).to_be_hidden()
+    expect(page.locator(".servers li")).to_have_count(1)
+    expect(page.get_by_role("searchbox")).to_have_value(name)
+    expect(page.get_by_role("searchbox")).to_be_focused()
+    assert loads == []
+
+
+def test_a_page_that_follows_asks_no_more_often_than_it_must(
+    site: Site, page: Page, person: str, sign_in: SignIn
+) -> None:
+    sign_in(page, person)
+    site.let_pass(61)
+    site.sandbox.mood("rate_limited", people=[person], retry_after=600)
+    page.clock.install()
+    page.reload()
+    expect(page.get_by_text("Next try in")).to_be_visible()
+    page.wait_for_load_state("load")
+    polls: list[int] = []
+    page.on("response", lambda answer: polls.append(answer.status) if "/freshness/" in answer.url else None)
+
+    page.clock.run_for(500_000)
+    assert polls == []
+    with page.expect_response(re.compile("/freshness/")):
+        page.clock.run_for(105_000)
+    expect(page.get_by_text("Next try in")).to_be_visible()
+
+    assert set(polls) == {304}
+
+
+def test_the_cool_down_ends_on_the_page(site: Site, page: Page, person: str, sign_in: SignIn) -> None:
+    page.clock.install()
+    sign_in(page, person)
+    button = page.get_by_role("button", name="Refresh now")
+    expect(button).to_be_disabled()
+    expect(button).to_have_text(re.compile(r"Refresh now\s+\d+ s"))
+
+    page.clock.fast_forward(21_000)
+
+    expect(button).to_be_enabled()
+    expect(button).to_have_text(re.compile(r"^\s*Refresh now\s*$"))
+
+
+def test_who_has_no_list_waits_without_javascript_too(site: Site, browser: Browser, person: str) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    site.sandbox.mood("rate_limited", people=[person], routes=["/users/@me/guilds"], retry_after=60)
+    start_sign_in(site, page, person)
+    expect(page.get_by_role("heading", name="Discord asks for a pause")).to_be_visible()
+
+    site.sandbox.mood("healthy")
+    site.let_pass(57)
+    page.reload()
+
+    expect(page.get_by_role("heading", name="Your servers")).to_be_visible(timeout=20_000)
+    context.close()
+
+
+def test_without_javascript_a_stale_list_names_the_time_of_the_next_try(
+    site: Site, browser: Browser, person: str, sign_in: SignIn
+) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    sign_in(page, person)
+    site.let_pass(61)
+    site.sandbox.mood("rate_limited", people=[person], retry_after=60)
+
+    page.reload()
+
+    expect(page.get_by_text(re.compile(r"That is at \d\d:\d\d:\d\d UTC"))).to_be_visible()
+    context.close()
+
+
+def test_times_are_told_in_the_readers_zone(site: Site, browser: Browser, person: str, sign_in: SignIn) -> None:
+    context = browser.new_context(timezone_id="Asia/Tokyo", locale="en-GB")
+    page = context.new_page()
+    sign_in(page, person)
+
+    page.goto(f"{site.url}/account/")
+    moment = page.locator("time[data-clock=long]")
+    here = moment.evaluate(
+        "time => new Intl.DateTimeFormat('en-GB', {dateStyle: 'medium', timeStyle: 'short', timeZone: 'Asia/Tokyo'})"
+        ".format(new Date(time.dateTime))"
+    )
+
+    expect(moment).to_have_text(here)
+    context.close()
+
+
+@pytest.mark.parametrize("javascript", [True, False])
+def test_a_language_can_be_chosen_and_stays(
+    site: Site, browser: Browser, person: str, sign_in: SignIn, javascript: bool
+) -> None:
+    context = browser.new_context(java_script_enabled=javascript)
+    page = context.new_page()
+    sign_in(page, person)
+    page.goto(f"{site.url}/account/")
+
+    page.get_by_role("contentinfo").get_by_role("button", name="Deutsch").click()
+
+    expect(page).to_have_url(f"{site.url}/account/")
+    expect(page.get_by_role("heading", name="Was diese Seite speichert")).to_be_visible()
+    page.goto(f"{site.url}/servers/")
+    expect(page.get_by_role("heading", name="Deine Server")).to_be_visible()
+    context.close()
+
+
+def test_somebody_takes_their_data_along_and_signs_out_everywhere(
+    site: Site, browser: Browser, page: Page, person: str, sign_in: SignIn
+) -> None:
+    elsewhere = browser.new_context().new_page()
+    sign_in(elsewhere, person)
+    sign_in(page, person)
+    page.goto(f"{site.url}/account/")
+    expect(page.get_by_text("signed in, in 2 browsers")).to_be_visible()
+
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download all of it").click()
+    page.get_by_role("button", name="Sign out everywhere").click()
+    expect(page.get_by_text("You are signed out in every browser.")).to_be_visible()
+    elsewhere.goto(f"{site.url}/servers/")
+
+    assert download.value.suggested_filename == "guildhall.json"
+    assert person in download.value.path().read_text()
+    expect(elsewhere).to_have_url(re.compile("/sign-in/"))
+    elsewhere.context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("size", "locale"), [(PHONE, "de-AT"), (DESK, "en-US")], ids=["phone", "desk"])
+def test_every_failure_is_accessible_and_fits(
+    site: Site, browser: Browser, person: str, size: dict[str, int], scheme: str, locale: str
+) -> None:
+    context = browser.new_context(viewport=size, color_scheme=scheme, locale=locale, reduced_motion="reduce")  # type: ignore[arg-type]  # a literal by another name
+    errors: list[str] = []
+    page = context.new_page()
+    page.on("console", lambda line: errors.append(line.text) if "Content Security Policy" in line.text else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+
+    def inspect(path: str) -> None:
+        page.goto(site.url + path)
+        found = Axe().run(page)
+        assert found.violations_count == 0, f"{page.url}: {found.generate_report()}"
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), page.url
+
+    inspect("/no-such-page/")
+    page.goto(f"{site.url}/sign-in/")
+    page.get_by_role("main").get_by_role("button", name=re.compile("Discord")).click()
+    consent(page, person)
+    page.wait_for_url("**/servers/")
+    inspect("/servers/1/")
+    inspect("/account/")
+    for mood, hours in (("rate_limited", 2), ("healthy", 2), ("outage", 25), ("rate_limited", 25)):
+        site.let_pass(hours * 3600)
+        site.sandbox.mood(mood, people=[person], latency_ms=2500 if mood == "healthy" else 0)
+        inspect("/servers/")
+    site.let_pass(3600)
+    site.sandbox.mood("unauthorized", people=[person])
+    inspect("/servers/")
+    assert errors == []
+    context.close()

@@ -1,0 +1,149 @@
+"""What the site tells a person it stores about them: on the account page in words, and as a file."""
+
+import html
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.db.models import Model
+from django.test import Client
+from social_django.models import UserSocialAuth
+
+from accounts.models import DiscordAccount, Session, User
+from guilds import export
+from guilds.models import UserGuildMembership
+from tests.conftest import Sandbox, let_pass
+
+WithList = Callable[..., User]
+ClientOf = Callable[[User], Client]
+
+# social-auth brings it along; its accounts are `DiscordAccount`s here, and this table stays empty.
+NEVER_WRITTEN = {UserSocialAuth}
+
+
+def words_of(response: Any) -> str:
+    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", response.content.decode())).split())
+
+
+def about_a_person() -> set[type[Model]]:
+    """Every model whose rows name a person, by a relation or by an id."""
+    return {
+        model
+        for model in apps.get_models(include_auto_created=True)
+        if not model._meta.proxy
+        for field in model._meta.concrete_fields
+        if field.related_model is User or field.attname == "user_id" or model is User
+    }
+
+
+def test_every_kind_of_row_about_a_person_is_exported() -> None:
+    assert set(export.KINDS) == about_a_person() - NEVER_WRITTEN
+
+
+def test_the_export_holds_everything_and_no_secret(with_list: WithList, client_of: ClientOf, sandbox: Sandbox) -> None:
+    with_list("linus")
+    ada = with_list("ada")
+    client = client_of(ada)
+    stored = DiscordAccount.objects.get(user=ada).extra_data
+    sandbox.forget_requests()
+
+    response = client.get("/servers/my-data.json")
+    body = json.loads(response.content)
+
+    assert response["Content-Disposition"] == 'attachment; filename="guildhall.json"'
+    assert "no-store" in response["Cache-Control"]
+    assert {name: len(rows) for name, rows in body.items()} == {
+        "user": 1,
+        "discord_account": 1,
+        "guild_list_verification": 1,
+        "guild_memberships": 12,
+        "sessions": 1,
+        "administration": 0,
+        "groups": 0,
+        "user_permissions": 0,
+    }
+    assert body["user"][0]["discord_id"] == str(ada.discord_id)
+    assert body["discord_account"][0]["scopes"] == stored["scopes"]
+    assert body["discord_account"][0]["expires_at"] == stored["expires_at"]
+    ids = set(UserGuildMembership.objects.filter(user=ada).values_list("guild_id", flat=True))
+    assert {int(row["guild_id"]) for row in body["guild_memberships"]} == ids
+    assert all(isinstance(row["guild_id"], str) for row in body["guild_memberships"])
+    text = response.content.decode()
+    session = Session.objects.get(user_id=ada.pk)
+    secrets = (stored["access_token"], stored["refresh_token"], "gAAAA", ada.password, session.session_key)
+    assert [secret for secret in secrets if secret in text] == []
+    assert "linus" not in text
+    assert sandbox.requests("") == []
+
+
+def test_a_visitor_gets_no_export(client: Client) -> None:
+    assert client.get("/servers/my-data.json").status_code == 302
+
+
+# the account page
+
+
+def test_the_account_page_counts_what_is_stored(with_list: WithList, client_of: ClientOf, sandbox: Sandbox) -> None:
+    ada = with_list("ada")
+    here, _ = client_of(ada), client_of(ada)
+    let_pass(hours=30)
+    sandbox.mood("outage")
+    sandbox.forget_requests()
+
+    page = words_of(here.get("/account/"))
+
+    assert "12 servers you are in" in page
+    assert "signed in, in 2 browsers" in page
+    assert "encrypted" in page
+    assert sandbox.requests("") == []
+
+
+def test_the_account_page_says_what_is_not_there(client: Client, transactional_db: None) -> None:
+    client.force_login(User.objects.create_user("staff"), "guilds.backends.PasswordBackend")
+
+    page = words_of(client.get("/account/"))
+
+    assert "Signed in with a password" in page
+    assert "No list of servers" in page
+    assert "No keys to ask Discord with." in page
+
+
+def test_the_account_page_says_that_discord_took_its_keys_back(
+    with_list: WithList, client_of: ClientOf, sandbox: Sandbox
+) -> None:
+    client = client_of(with_list("ada", hours=5))
+    sandbox.mood("unauthorized")
+    client.get("/servers/")
+
+    assert "Keys that Discord no longer accepts" in words_of(client.get("/account/"))
+
+
+# signing out everywhere
+
+
+def test_signing_out_everywhere_ends_all_sessions_of_one_person(
+    with_list: WithList, client_of: ClientOf, sandbox: Sandbox
+) -> None:
+    ada, linus = with_list("ada"), with_list("linus")
+    here, elsewhere, of_linus = client_of(ada), client_of(ada), client_of(linus)
+    sandbox.forget_requests()
+
+    response = here.post("/sign-out-everywhere/", follow=True)
+
+    assert response.redirect_chain == [("/", 302)]
+    assert "You are signed out in every browser." in words_of(response)
+    assert [client.get("/servers/").status_code for client in (here, elsewhere, of_linus)] == [302, 302, 200]
+    assert set(Session.objects.exclude(user_id=None).values_list("user_id", flat=True)) == {linus.pk}
+    assert DiscordAccount.objects.count() == 2
+    assert sandbox.requests("") == []
+
+
+@pytest.mark.parametrize("signed_in", [True, False])
+def test_signing_out_everywhere_is_a_form_and_no_link(ada: User, client_of: ClientOf, signed_in: bool) -> None:
+    client = client_of(ada) if signed_in else Client()
+
+    assert client.get("/sign-out-everywhere/").status_code == (405 if signed_in else 302)
+    assert Session.objects.filter(user_id=ada.pk).count() == int(signed_in)

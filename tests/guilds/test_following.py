@@ -1,0 +1,205 @@
+"""How a page follows the list's age, and what it says of the last change."""
+
+import html
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from pytest_django import Settings
+
+from accounts.models import User
+from guilds import services
+from guilds.models import UserGuildMembership
+from tests.conftest import Sandbox, let_pass
+
+WithList = Callable[..., User]
+ClientOf = Callable[[User], Client]
+
+HTMX = {"HX-Request": "true"}
+PATH = "/servers/freshness/"
+
+
+@pytest.fixture
+def patience(settings: Settings) -> None:
+    """Readers wait for a healthy Discord, however busy the machine is."""
+    settings.DISCORD_REFRESH_WAIT_MS = settings.DISCORD_FETCH_BUDGET_MS
+
+
+def words_of(response: Any) -> str:
+    """What a reader sees: no markup, one space between words."""
+    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", response.content.decode())).split())
+
+
+def poll_of(page: Any) -> tuple[str, dict[str, str]]:
+    """Where the page asks how things stand, and what it sends along."""
+    text = page.content.decode()
+    address = re.search(rf'hx-get="({PATH}[^"]*)"', text)
+    headers = re.search(r'hx-headers="([^"]*)"', text)
+    assert address
+    assert headers
+    return html.unescape(address[1]), {**HTMX, **json.loads(html.unescape(headers[1]))}
+
+
+def due_in(page: Any) -> int | None:
+    found = re.search(r'data-due="(\d+)"', page.content.decode())
+    return int(found[1]) if found else None
+
+
+def test_a_fresh_list_is_not_followed(with_list: WithList, client_of: ClientOf) -> None:
+    page = client_of(with_list("ada", minutes=10)).get("/servers/")
+
+    assert due_in(page) is None
+
+
+def test_a_stale_list_is_followed_from_the_next_attempt_on(
+    with_list: WithList, client_of: ClientOf, sandbox: Sandbox
+) -> None:
+    client = client_of(with_list("ada", hours=5))
+    sandbox.mood("rate_limited", retry_after=45)
+
+    page = client.get("/servers/")
+
+    assert due_in(page) in (44, 45, 46)
+
+
+def test_what_did_not_change_is_answered_with_304(with_list: WithList, client_of: ClientOf, sandbox: Sandbox) -> None:
+    client = client_of(with_list("ada", hours=5))
+    sandbox.mood("rate_limited", retry_after=45)
+    address, headers = poll_of(client.get("/servers/"))
+
+    answers = [client.get(address, headers=headers) for _ in range(3)]
+
+    assert [(answer.status_code, answer.content) for answer in answers] == [(304, b"")] * 3
+    assert len(sandbox.requests()) == 1
+
+
+@pytest.mark.usefixtures("patience")
+def test_another_attempt_that_failed_brings_its_own_countdown(
+    with_list: WithList, client_of: ClientOf, sandbox: Sandbox
+) -> None:
+    client = client_of(with_list("ada", hours=5))
+    sandbox.mood("rate_limited", retry_after=45)
+    address, headers = poll_of(client.get("/servers/"))
+    let_pass(seconds=50)
+    sandbox.mood("outage")
+
+    answer = client.get(address, headers=headers)
+
+    assert answer.status_code == 200
+    assert "Discord isn't answering at the moment." in words_of(answer)
+    assert due_in(answer)
+
+
+@pytest.mark.usefixtures("patience")
+def test_a_list_that_came_as_it_was_changes_the_age_alone(
+    with_list: WithList, client_of: ClientOf, sandbox: Sandbox
+) -> None:
+    client = client_of(with_list("ada", hours=5))
+    sandbox.mood("rate_limited", retry_after=45)
+    address, headers = poll_of(client.get("/servers/"))
+    let_pass(seconds=50)
+    sandbox.mood("healthy")
+
+    answer = client.get(address, headers=headers)
+
+    assert answer.status_code == 200
+    assert words_of(answer) == "Checked with Discord less than a minute ago"
+    assert due_in(answer) is None
+
+
+@pytest.mark.usefixtures("patience")
+def test_a_list_that_came_otherwise_is_asked_for(with_list: WithList, client_of: ClientOf, sandbox: Sandbox) -> None:
+    client = client_of(with_list("linus", hours=5))
+    sandbox.mood("rate_limited", retry_after=45)
+    address, headers = poll_of(client.get("/servers/"))
+    let_pass(seconds=50)
+    sandbox.mood("healthy")
+    sandbox.person("linus", guilds=[])
+
+    answer = client.get(address, headers=headers)
+    page = client.get("/servers/", headers={**HTMX, "HX-Trigger": "freshness"})
+
+    assert (answer.status_code, answer["HX-Trigger"]) == (204, "due")
+    assert 'hx-swap-oob="innerHTML:#freshness"' in page.content.decode()
+    assert "Checked with Discord less than a minute ago 1 left" in words_of(page)
+
+
+@pytest.mark.parametrize("hours", [0.95, 5], ids=["due", "stale"])
+def test_a_refresh_on_its_way_is_followed_closely(
+    with_list: WithList, client_of: ClientOf, sandbox: Sandbox, hours: float
+) -> None:
+    client = client_of(with_list("ada", hours=hours))
+    sandbox.mood("healthy", latency_ms=700)
+
+    page = client.get("/servers/")
+
+    assert due_in(page) == 3
+    assert "right now" in words_of(page)
+
+
+def test_a_page_whose_list_may_not_be_shown_any_more_is_loaded_anew(
+    with_list: WithList, client_of: ClientOf, sandbox: Sandbox
+) -> None:
+    client = client_of(with_list("ada", hours=25))
+    sandbox.mood("outage")
+
+    answer = client.get(PATH, {"version": 1}, headers=HTMX)
+
+    assert (answer.status_code, answer["HX-Refresh"]) == (200, "true")
+
+
+def test_a_page_whose_person_signed_out_is_loaded_anew(client: Client) -> None:
+    assert client.get(PATH, {"version": 1}, headers=HTMX)["HX-Refresh"] == "true"
+
+
+def test_a_poll_costs_four_queries(with_list: WithList, client_of: ClientOf, sandbox: Sandbox) -> None:
+    client = client_of(with_list("grace", hours=5))
+    sandbox.mood("outage")
+    address, headers = poll_of(client.get("/servers/"))
+
+    with CaptureQueriesContext(connection) as queries:
+        client.get(address, headers=headers)
+
+    assert len([query for query in queries if "session" not in query["sql"]]) <= 4
+
+
+# what changed
+
+
+@pytest.mark.usefixtures("patience")
+@pytest.mark.parametrize(
+    ("joined", "left", "words"),
+    [(2, 1, "3 hours ago : 2 new, 1 left"), (1, 0, "3 hours ago : 1 new"), (0, 2, "3 hours ago : 2 left")],
+)
+def test_a_change_is_told_for_a_day(
+    with_list: WithList, client_of: ClientOf, joined: int, left: int, words: str
+) -> None:
+    ada = with_list("ada")
+    rows = UserGuildMembership.objects.filter(user=ada)
+    rows.filter(pk__in=rows.values_list("pk")[:joined]).delete()
+    for number in range(left):
+        row = rows.last()
+        assert row
+        row.pk, row.guild_id = None, number + 1
+        row.save(force_insert=True)
+    let_pass(hours=2)
+    services.get_guild_list(ada)
+
+    let_pass(hours=3)
+    news = words_of(client_of(ada).get("/servers/"))
+    let_pass(hours=21)
+    old = words_of(client_of(ada).get("/servers/"))
+
+    assert words in news
+    assert "hours ago" not in old
+
+
+def test_the_first_list_is_no_news(with_list: WithList, client_of: ClientOf) -> None:
+    page = client_of(with_list("ada", minutes=10)).get("/servers/")
+
+    assert " new" not in words_of(page)
