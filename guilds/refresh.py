@@ -6,7 +6,8 @@ All moments come in as `now`, read from the database by whoever calls.
 """
 
 import random
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -28,9 +29,11 @@ from accounts.discord import (
     Unauthorized,
 )
 from accounts.gate import GateShut, Priority
+from accounts.models import User
 from accounts.tokens import ReconnectRequired, TokensReplaced
 from guilds import metrics
 from guilds.freshness import Decision, Reason, Windows, refresh_moment, retry_pause
+from guilds.hooks import MembershipChange, PermissionsChange, tell_after_commit
 from guilds.metrics import Lease
 from guilds.models import GuildListVerification, UserGuildMembership
 
@@ -91,6 +94,31 @@ def read_record(user_id: int) -> tuple[GuildListVerification, datetime]:
         GuildListVerification.objects.bulk_create([GuildListVerification(user_id=user_id)], ignore_conflicts=True)
         record = rows.get(pk=user_id)
     return record, record.now
+
+
+# Long enough to get from the session to the view; whoever holds a person for longer reads anew.
+READ_WITH_USER_SECONDS = 1.0
+_READ_WITH_USER = "_verification_read_with_user"
+
+
+def user_with_record(user_id: int, clock: Callable[[], float] = time.monotonic) -> User | None:
+    """The person together with their verification and the database's present moment, in one query."""
+    users = User.objects.select_related("guild_list_verification").annotate(guild_list_read_at=Now())
+    user = users.filter(pk=user_id, is_active=True).order_by().first()
+    if user and (record := user._state.fields_cache.get("guild_list_verification")):
+        user.__dict__[_READ_WITH_USER] = record, user.guild_list_read_at, clock()
+    return user
+
+
+def taken_from(
+    user: User, clock: Callable[[], float] = time.monotonic
+) -> tuple[GuildListVerification, datetime] | None:
+    """What `user_with_record` read, once and only a moment later; None if there is nothing, or nothing any more."""
+    read = user.__dict__.pop(_READ_WITH_USER, None)
+    if read is None or clock() - read[2] > READ_WITH_USER_SECONDS:
+        return None
+    record, now, _ = read
+    return record, now
 
 
 def claim(record: GuildListVerification, now: datetime, decision: Decision, client: DiscordClient) -> Claim | None:
@@ -216,6 +244,7 @@ def _store_list(claimed: Claim, guilds: Iterable[Guild]) -> bool:
     with transaction.atomic():
         if not _release(claimed, **fields):
             return False
+        tell_after_commit(_difference(claimed, before, changed, gone))
         if changed:
             UserGuildMembership.objects.bulk_create(
                 changed,
@@ -226,6 +255,26 @@ def _store_list(claimed: Claim, guilds: Iterable[Guild]) -> bool:
         if gone:
             UserGuildMembership.objects.filter(user_id=claimed.user_id, guild_id__in=gone).delete()
     return True
+
+
+def _difference(
+    claimed: Claim,
+    before: Mapping[int, UserGuildMembership],
+    changed: Iterable[UserGuildMembership],
+    gone: Iterable[int],
+) -> MembershipChange:
+    pairs = [(before.get(row.guild_id), row) for row in changed]
+    return MembershipChange(
+        claimed.user_id,
+        claimed.at,
+        joined=tuple(row.guild_id for old, row in pairs if old is None),
+        left=tuple(sorted(gone)),
+        permissions=tuple(
+            PermissionsChange(row.guild_id, old.permissions, row.permissions, old.owner, row.owner)
+            for old, row in pairs
+            if old and (old.permissions, old.owner) != (row.permissions, row.owner)
+        ),
+    )
 
 
 def _release(claimed: Claim, **fields: object) -> bool:
