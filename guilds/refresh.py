@@ -14,11 +14,12 @@ from functools import partial
 
 import structlog
 from django.conf import settings
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import F
 
 from accounts import gate, tokens
 from accounts.clock import Now, database_now
+from accounts.compiled import CompiledQuery
 from accounts.discord import (
     DiscordAPIError,
     DiscordClient,
@@ -99,14 +100,28 @@ def read_record(user_id: int) -> tuple[GuildListVerification, datetime]:
 # Long enough to get from the session to the view; whoever holds a person for longer reads anew.
 READ_WITH_USER_SECONDS = 1.0
 _READ_WITH_USER = "_verification_read_with_user"
+USER_FIELDS = [field.attname for field in User._meta.concrete_fields]
+RECORD_FIELDS = [field.attname for field in GuildListVerification._meta.concrete_fields]
+_user_with_record = CompiledQuery(
+    lambda user_id: User.objects.filter(pk=user_id, is_active=True).values_list(
+        *USER_FIELDS, *(f"guild_list_verification__{name}" for name in RECORD_FIELDS), Now()
+    )
+)
 
 
 def user_with_record(user_id: int, clock: Callable[[], float] = time.monotonic) -> User | None:
     """The person together with their verification and the database's present moment, in one query."""
-    users = User.objects.select_related("guild_list_verification").annotate(guild_list_read_at=Now())
-    user = users.filter(pk=user_id, is_active=True).order_by().first()
-    if user and (record := user._state.fields_cache.get("guild_list_verification")):
-        user.__dict__[_READ_WITH_USER] = record, user.guild_list_read_at, clock()
+    rows = _user_with_record.rows(user_id)
+    if not rows:
+        return None
+    (*values, now) = rows[0]
+    user = User.from_db(connection.alias, USER_FIELDS, values[: len(USER_FIELDS)])
+    record = None
+    if values[len(USER_FIELDS)] is not None:
+        record = GuildListVerification.from_db(connection.alias, RECORD_FIELDS, values[len(USER_FIELDS) :])
+        GuildListVerification.user.field.set_cached_value(record, user)
+        setattr(user, _READ_WITH_USER, (record, now, clock()))
+    User.guild_list_verification.related.set_cached_value(user, record)
     return user
 
 
@@ -114,11 +129,13 @@ def taken_from(
     user: User, clock: Callable[[], float] = time.monotonic
 ) -> tuple[GuildListVerification, datetime] | None:
     """What `user_with_record` read, once and only a moment later; None if there is nothing, or nothing any more."""
-    read = user.__dict__.pop(_READ_WITH_USER, None)
-    if read is None or clock() - read[2] > READ_WITH_USER_SECONDS:
+    read = getattr(user, _READ_WITH_USER, None)
+    if read is None:
         return None
-    record, now, _ = read
-    return record, now
+    # Not by `__dict__`: the session's person comes wrapped in a lazy object, which has one of its own.
+    setattr(user, _READ_WITH_USER, None)
+    record, now, read_at = read
+    return (record, now) if clock() - read_at <= READ_WITH_USER_SECONDS else None
 
 
 def claim(record: GuildListVerification, now: datetime, decision: Decision, client: DiscordClient) -> Claim | None:
