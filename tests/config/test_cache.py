@@ -92,6 +92,12 @@ def test_without_a_url_the_process_is_the_cache() -> None:
     assert cache_settings("")["BACKEND"].endswith("LocMemCache")
 
 
+def test_redis_is_given_less_time_than_the_database_would_take_to_be_noticed() -> None:
+    options = cache_settings("redis://localhost")["OPTIONS"]
+
+    assert options["SOCKET_TIMEOUT"] == options["SOCKET_CONNECT_TIMEOUT"] <= 0.5
+
+
 @pytest.mark.parametrize("url", ["localhost:6379", "http://localhost", "redis"])
 def test_a_wrong_url_is_named(url: str) -> None:
     with pytest.raises(ImproperlyConfigured, match="REDIS_URL is wrong"):
@@ -151,7 +157,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.fixture
-def browser(with_list: Callable[..., User], client_of: Callable[[User], Client]) -> Client:
+def visitor(with_list: Callable[..., User], client_of: Callable[[User], Client]) -> Client:
     return client_of(with_list("ada", minutes=10))
 
 
@@ -169,59 +175,59 @@ class TestRedis:
     def test_a_hit_is_the_same_with_redis(
         self,
         redis: Server,
-        browser: Client,
+        visitor: Client,
         settings: Settings,
         clock: Clock,
         django_assert_num_queries: DjangoAssertNumQueries,
     ) -> None:
-        in_process = browser.get(API).json()
+        in_process = visitor.get(API).json()
         use(settings, redis.url)
-        first = browser.get(API).json()
+        first = visitor.get(API).json()
 
         with django_assert_num_queries(2):
-            second = browser.get(API).json()
+            second = visitor.get(API).json()
 
         assert in_process == first == second
         assert len(redis.keys()) == 1
 
-    def test_g15_redis_stopped(self, redis: Server, browser: Client, settings: Settings, clock: Clock) -> None:
+    def test_g15_redis_stopped(self, redis: Server, visitor: Client, settings: Settings, clock: Clock) -> None:
         use(settings, redis.url)
-        before = browser.get(API).json()
+        before = visitor.get(API).json()
         redis.process.kill()
         redis.process.wait(10)
 
         with structlog.testing.capture_logs() as log:
-            answers = [browser.get(API) for _ in range(5)]
+            answers = [visitor.get(API) for _ in range(5)]
 
         assert [answer.status_code for answer in answers] == [200] * 5
         assert all(answer.json() == before for answer in answers)
         assert events(log) == ["cache_unavailable"]
 
     def test_g15_redis_hanging_costs_one_reader_its_timeout(
-        self, redis: Server, browser: Client, settings: Settings, clock: Clock, monkeypatch: pytest.MonkeyPatch
+        self, redis: Server, visitor: Client, settings: Settings, clock: Clock, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         use(settings, redis.url)
-        before = browser.get(API).json()
+        before = visitor.get(API).json()
         failures = count_failures(monkeypatch)
         redis.signal(signal.SIGSTOP)
 
-        answers = [browser.get(API) for _ in range(10)]
+        answers = [visitor.get(API) for _ in range(10)]
 
         assert [(answer.status_code, answer.json()) for answer in answers] == [(200, before)] * 10
         assert failures() == 1
         clock.now += ours.REST_SECONDS
-        assert [browser.get(API).status_code for _ in range(5)] == [200] * 5
+        assert [visitor.get(API).status_code for _ in range(5)] == [200] * 5
         assert failures() == 2
 
-    def test_g15_redis_comes_back(self, redis: Server, browser: Client, settings: Settings, clock: Clock) -> None:
+    def test_g15_redis_comes_back(self, redis: Server, visitor: Client, settings: Settings, clock: Clock) -> None:
         use(settings, redis.url)
         redis.signal(signal.SIGSTOP)
         with structlog.testing.capture_logs() as log:
-            browser.get(API)
+            visitor.get(API)
             redis.signal(signal.SIGCONT)
-            browser.get(API)
+            visitor.get(API)
             clock.now += ours.REST_SECONDS
-            assert browser.get(API).status_code == 200
+            assert visitor.get(API).status_code == 200
 
         assert events(log) == ["cache_unavailable", "cache_available"]
         assert len(redis.keys()) == 1
@@ -276,13 +282,13 @@ class TestRedis:
 
 
 def test_g15_a_port_that_swallows_everything(
-    browser: Client, settings: Settings, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    visitor: Client, settings: Settings, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failures = count_failures(monkeypatch)
     with socket.create_server(("127.0.0.1", 0)) as hole:
         use(settings, f"redis://127.0.0.1:{hole.getsockname()[1]}/0")
 
-        answers = [browser.get(API) for _ in range(10)]
+        answers = [visitor.get(API) for _ in range(10)]
 
     assert [answer.status_code for answer in answers] == [200] * 10
     assert failures() == 1

@@ -151,103 +151,103 @@ def eve(sandbox: Sandbox, sign_up: Callable[..., User]) -> User:
 
 
 @pytest.fixture
-def browser(eve: User, client_of: Callable[[User], Client]) -> Client:
+def visitor(eve: User, client_of: Callable[[User], Client]) -> Client:
     return client_of(eve)
 
 
-@pytest.mark.parametrize("page", FOR_MEMBERS)
-def test_members_come_in_and_the_view_has_their_guild(browser: Client, page: str) -> None:
-    response = browser.get(f"{page}{MEMBER}/")
+@pytest.mark.parametrize("door", FOR_MEMBERS)
+def test_members_come_in_and_the_view_has_their_guild(visitor: Client, door: str) -> None:
+    response = visitor.get(f"{door}{MEMBER}/")
 
     assert (response.status_code, response.content.decode().strip('"')) == (200, f"{MEMBER} fresh")
 
 
-@pytest.mark.parametrize("page", FOR_MEMBERS + FOR_MANAGERS + FOR_KICKERS)
-def test_a_guild_one_is_not_in_does_not_exist(browser: Client, page: str) -> None:
-    response = browser.get(f"{page}{ELSEWHERE}/", headers={"Accept": "application/json"})
+@pytest.mark.parametrize("door", FOR_MEMBERS + FOR_MANAGERS + FOR_KICKERS)
+def test_a_guild_one_is_not_in_does_not_exist(visitor: Client, door: str) -> None:
+    response = visitor.get(f"{door}{ELSEWHERE}/", headers={"Accept": "application/json"})
 
     assert response.status_code == 404
     assert response["Content-Type"] == "application/problem+json"
     assert response.json()["type"] == "urn:guildhall:problem:not-in-guild"
 
 
-@pytest.mark.parametrize("page", FOR_MANAGERS)
+@pytest.mark.parametrize("door", FOR_MANAGERS)
 @pytest.mark.parametrize(
     ("number", "status"), [(MEMBER, 403), (KICKER, 403), (MANAGER, 200), (OWNER, 200), (ADMINISTRATOR, 200)]
 )
-def test_managers_owners_and_administrators_may_manage(browser: Client, page: str, number: int, status: int) -> None:
-    response = browser.get(f"{page}{number}/", headers={"Accept": "application/json"})
+def test_managers_owners_and_administrators_may_manage(visitor: Client, door: str, number: int, status: int) -> None:
+    response = visitor.get(f"{door}{number}/", headers={"Accept": "application/json"})
 
     assert response.status_code == status
     if status == 403:
         assert response.json()["type"] == "urn:guildhall:problem:missing-permission"
 
 
-@pytest.mark.parametrize("page", FOR_KICKERS)
+@pytest.mark.parametrize("door", FOR_KICKERS)
 @pytest.mark.parametrize(("number", "status"), [(MEMBER, 403), (MANAGER, 403), (KICKER, 200), (OWNER, 200)])
-def test_each_permission_of_discords_can_be_asked_for(browser: Client, page: str, number: int, status: int) -> None:
-    assert browser.get(f"{page}{number}/").status_code == status
+def test_each_permission_of_discords_can_be_asked_for(visitor: Client, door: str, number: int, status: int) -> None:
+    assert visitor.get(f"{door}{number}/").status_code == status
 
 
-def test_people_get_a_page_and_programs_a_problem(browser: Client) -> None:
-    page = browser.get(f"/manage/{MEMBER}/", headers={"Accept": "text/html"})
+def test_people_get_a_page_and_programs_a_problem(visitor: Client) -> None:
+    page = visitor.get(f"/manage/{MEMBER}/", headers={"Accept": "text/html"})
 
     assert (page.status_code, page["Content-Type"]) == (403, "text/html; charset=utf-8")
     assert "Not allowed" in page.content.decode()
 
 
-@pytest.mark.parametrize("page", ["/bare/11/", "/manage-async/11/", "/list-async/", "/class/11/"])
-def test_a_visitor_goes_to_sign_in_and_comes_back(client: Client, db: None, page: str) -> None:
-    response = client.get(page, headers={"Accept": "text/html"})
+@pytest.mark.parametrize("door", ["/bare/11/", "/manage-async/11/", "/list-async/", "/class/11/"])
+def test_a_visitor_goes_to_sign_in_and_comes_back(client: Client, db: None, door: str) -> None:
+    response = client.get(door, headers={"Accept": "text/html"})
 
-    assert (response.status_code, response["Location"]) == (302, f"/sign-in/?next={page}")
+    assert (response.status_code, response["Location"]) == (302, f"/sign-in/?next={door}")
 
 
-@pytest.mark.parametrize("page", ["/bare/11/", "/manage-async/11/", "/class/11/", "/api/member/11/"])
-def test_a_program_without_a_session_gets_401(client: Client, db: None, page: str) -> None:
-    response = client.get(page, headers={"Accept": "application/json"})
+@pytest.mark.parametrize("door", ["/bare/11/", "/manage-async/11/", "/class/11/", "/api/member/11/"])
+def test_a_program_without_a_session_gets_401(client: Client, db: None, door: str) -> None:
+    response = client.get(door, headers={"Accept": "application/json"})
 
     assert (response.status_code, response.json()["type"]) == (401, "urn:guildhall:problem:not-signed-in")
 
 
-def test_an_async_view_gets_the_list(browser: Client) -> None:
-    assert browser.get("/list-async/").content == b"5"
+def test_an_async_view_gets_the_list(visitor: Client) -> None:
+    assert visitor.get("/list-async/").content == b"5"
 
 
-@pytest.mark.parametrize("page", YOUNG_ONLY)
-def test_what_is_dangerous_asks_discord_again(browser: Client, sandbox: Sandbox, page: str) -> None:
+@pytest.mark.parametrize("door", YOUNG_ONLY)
+def test_what_is_dangerous_asks_discord_again(visitor: Client, sandbox: Sandbox, door: str) -> None:
     let_pass(minutes=10)
-    assert browser.get(f"/manage/{MANAGER}/").status_code == 200
+    assert visitor.get(f"/manage/{MANAGER}/").status_code == 200
     assert sandbox.requests() == []
     sandbox.person("eve", guilds=[guild(MANAGER)])
 
-    response = browser.get(f"{page}{MANAGER}/")
+    response = visitor.get(f"{door}{MANAGER}/")
 
     assert response.status_code == 403, "the permission is gone since the list of ten minutes ago"
     assert len(sandbox.requests()) == 1
 
 
-@pytest.mark.parametrize("page", YOUNG_ONLY)
-def test_a_list_that_is_young_enough_asks_nobody(browser: Client, sandbox: Sandbox, page: str) -> None:
+@pytest.mark.parametrize("door", YOUNG_ONLY)
+def test_a_list_that_is_young_enough_asks_nobody(visitor: Client, sandbox: Sandbox, door: str) -> None:
     let_pass(minutes=4)
 
-    assert browser.get(f"{page}{MANAGER}/").status_code == 200
+    assert visitor.get(f"{door}{MANAGER}/").status_code == 200
     assert sandbox.requests() == []
 
 
-@pytest.mark.parametrize("page", YOUNG_ONLY)
+@pytest.mark.parametrize("door", YOUNG_ONLY)
 @pytest.mark.parametrize(("mood", "status"), [("rate_limited", 429), ("outage", 503)])
 def test_what_cannot_be_verified_stays_shut(
-    browser: Client, sandbox: Sandbox, page: str, mood: str, status: int
+    visitor: Client, sandbox: Sandbox, door: str, mood: str, status: int
 ) -> None:
     let_pass(minutes=10)
     sandbox.mood(mood, retry_after=45)
 
-    response = browser.get(f"{page}{MANAGER}/", headers={"Accept": "application/json"})
+    response = visitor.get(f"{door}{MANAGER}/", headers={"Accept": "application/json"})
 
     assert response.status_code == status
     assert int(response["Retry-After"]) >= 1
-    assert browser.get(f"/manage/{MANAGER}/").status_code == 200, "looking is allowed on the older list"
+    assert visitor.get(f"/manage/{MANAGER}/").status_code == 200, "looking is allowed on the older list"
 
 
 def test_a_wrong_name_is_found_when_the_view_is_made() -> None:
