@@ -5,10 +5,12 @@ else the machine does meets all of them alike. Times are medians, ratios the med
 """
 
 import argparse
+import cProfile
 import gc
 import http.client
 import json
 import os
+import pstats
 import random
 import statistics
 import time
@@ -44,6 +46,7 @@ MOST = {API: 1.25, NOT_MODIFIED: 1.1, PICKER: 3.0}
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--redis", default="", metavar="URL", help="where snapshots are kept; the process without it")
     parser.add_argument("--rounds", type=int, default=300, help="how often each page is loaded (%(default)s)")
+    parser.add_argument("--profile", action="store_true", help="where the time of an API hit goes, by function")
 
 
 @dataclass
@@ -87,6 +90,8 @@ def run(stage: Stage, options: argparse.Namespace) -> int:
     finally:
         site.stop()
     extra = extra_queries(people[JUDGED])
+    if options.profile:
+        profile(people[JUDGED], options.rounds)
 
     print_table(times)
     judged = times[JUDGED]
@@ -156,6 +161,16 @@ def extra_queries(person: Person) -> int:
             client.get(PATHS[name], headers=headers)
         counts[name] = len(queries)
     return max(counts.values()) - counts[FLOOR]
+
+
+def profile(person: Person, rounds: int) -> None:
+    client = Client(SERVER_NAME="localhost")
+    client.cookies[settings.SESSION_COOKIE_NAME] = person.cookie
+    client.get(PATHS[API])
+    with cProfile.Profile() as found:
+        for _ in range(rounds):
+            client.get(PATHS[API])
+    pstats.Stats(found).sort_stats("cumulative").print_stats(60)
 
 
 def print_table(times: dict[int, dict[str, Page]]) -> None:
