@@ -143,14 +143,15 @@ def test_a_person_who_was_switched_off_is_signed_out(with_list: WithList, client
     assert client.get(API).status_code == 401
 
 
-def test_the_person_of_the_compiled_query_is_the_one_of_the_database(with_list: WithList) -> None:
+def test_the_compiled_query_finds_what_the_database_has(with_list: WithList) -> None:
     ada = with_list("ada", **FRESH)
     person = refresh.user_with_record(ada.pk)
-    assert person is not None
+    assert person
+    read = refresh.taken_from(person)
+    assert read
 
-    stored = User.objects.select_related("guild_list_verification").get(pk=ada.pk)
-
-    for ours, theirs in ((person, stored), (person.guild_list_verification, stored.guild_list_verification)):
+    for ours, theirs in ((person, ada), (read[0], ada.guild_list_verification)):
+        theirs.refresh_from_db()
         for field in theirs._meta.concrete_fields:
             value = getattr(ours, field.attname)
             assert value == getattr(theirs, field.attname)
@@ -164,7 +165,7 @@ def test_bounds_are_half_open_on_the_hot_path_too(
     ada = with_list("ada")
     person = refresh.user_with_record(ada.pk)
     assert person
-    record, now = person._verification_read_with_user[:2]  # type: ignore[attr-defined]
+    record, now, _ = getattr(person, refresh._READ_WITH_USER)
     record.verified_at = now - timedelta(seconds=seconds)
     record.refresh_after = record.verified_at + timedelta(minutes=48)
     record.not_before, record.reason = now + timedelta(minutes=1), "rate_limited"
