@@ -15,6 +15,8 @@ BENCHES = {
     "stall": "Discord takes 30 s per answer: pages of stale lists, of none, and the others",
     "takeover": "the process that asks Discord is killed: how soon another one asks",
     "lighthouse": "what Lighthouse says of the picker, a server's page and sign-in",
+    "hit": "what a fresh list costs, beside an empty view and the usual ways",
+    "scale": "10,000 to a million people on PostgreSQL: what grows with them and what doesn't",
     "fleet": "a day of a million people under Discord's limits, simulated, with four ways to cache",
 }
 # Those that ask nobody: no sandbox is started for them, and their stage is None.

@@ -50,7 +50,8 @@ class Site:
                     Path(sys.executable).with_name("granian"),
                     *("--interface", "wsgi", self.application, "--host", "127.0.0.1", "--port", str(self.port)),
                     *("--no-ws", "--workers", "1", "--workers-kill-timeout", "3", "--log-level", "error"),
-                    *("--blocking-threads", str(self.threads), "--backpressure", str(self.threads)),
+                    # As `./run` does: backpressure counts connections, idle ones too.
+                    *("--blocking-threads", str(self.threads), "--backpressure", "1024"),
                 ],
                 cwd=ROOT,
                 env={**self.environment, "WEB_THREADS": str(self.threads), "PATH": os.environ["PATH"]},

@@ -66,6 +66,12 @@ MAY_NOT_MANAGE = Problem(
     _("You may not manage this server"),
     _("That takes the permission “Manage Server”. The owner can give you a role that has it."),
 )
+MAY_NOT = Problem(
+    "missing-permission",
+    HTTPStatus.FORBIDDEN,
+    _("Not allowed"),
+    _("You don't have the permission that this takes there."),
+)
 BOT_NOT_IN_GUILD = Problem(
     "bot-not-in-guild",
     HTTPStatus.CONFLICT,
@@ -84,9 +90,19 @@ WHY: dict[Reason, str | Promise] = {
 }
 
 
+class ProblemRaised(Exception):
+    """Answer with `problem`."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.title)
+        self.problem = problem
+
+
 def problem_of(error: Exception) -> Problem | None:
     """The account of `error`; None if it is not one of ours and should take its way."""
     match error:
+        case ProblemRaised():
+            return error.problem
         case NotInGuild():
             return NOT_IN_GUILD
         case MayNotManage():

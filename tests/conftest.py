@@ -10,6 +10,7 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
+from django.core.cache import cache
 from django.db.models import F
 from django.test import Client
 from pytest_django import Settings
@@ -69,6 +70,7 @@ def hurry(settings: Settings) -> None:
 @pytest.fixture(autouse=True)
 def nothing_remembered() -> None:
     services._logged.clear()
+    cache.clear()
 
 
 @pytest.fixture(autouse=True)
