@@ -29,11 +29,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--deep", action="store_true", help="the tests that look for ten minutes, and only those")
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     wanted = config.getoption("--deep")
-    others = [item for item in items if ("deep" in item.keywords) != wanted]
-    items[:] = [item for item in items if item not in others]
-    config.hook.pytest_deselected(items=others)
+    config.hook.pytest_deselected(items=[item for item in items if ("deep" in item.keywords) != wanted])
+    # Playwright leaves an event loop running, in which other tests could start none of their own: browsers come last.
+    items[:] = sorted(
+        (item for item in items if ("deep" in item.keywords) == wanted), key=lambda item: "browser" in item.keywords
+    )
 
 
 REQUIRED = os.environ.get("GUILDHALL_REQUIRE", "").split()
