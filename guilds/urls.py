@@ -7,5 +7,8 @@ urlpatterns = [
     path("delete-my-data/", views.delete_my_data, name="delete-my-data"),
     path("", views.picker, name="picker"),
     path("refresh/", views.refresh, name="refresh"),
+    path("favourites/", views.favourites, name="favourites"),
+    path("bot-added/", views.bot_added, name="bot-added"),
     path("<int:guild_id>/", views.detail, name="detail"),
+    path("<int:guild_id>/add-bot/", views.add_bot, name="add-bot"),
 ]

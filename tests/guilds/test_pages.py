@@ -32,9 +32,7 @@ def words_of(response: Any) -> str:
 
 
 def names_on(response: Any) -> list[str]:
-    return [
-        html.unescape(name) for name in re.findall(r'<span class="name" dir="auto">([^<]*)</span>', page_of(response))
-    ]
+    return [html.unescape(name) for name in re.findall(r'<bdi class="name">([^<]*)</bdi>', page_of(response))]
 
 
 def page_of(response: Any) -> str:
@@ -46,7 +44,7 @@ def name_and_badge(response: Any) -> dict[str, str]:
     rows = re.findall(r"<li>\s*<a href=.*?</li>", page_of(response), re.DOTALL)
     found = {}
     for row in rows:
-        name = re.search(r'class="name" dir="auto">([^<]*)<', row)
+        name = re.search(r'class="name">([^<]*)<', row)
         badge = re.search(r'class="badge[^"]*">([^<]*)<', row)
         assert name
         found[html.unescape(name[1])] = badge[1] if badge else ""
