@@ -32,7 +32,7 @@ def icon(server: Membership, size: int) -> str:
     # Discord gives powers of two from 16 on.
     width = 1 << max(size - 1, 15).bit_length()
     return format_html(
-        '<img src="{}{}" srcset="{}{} 2x" width="{}" height="{}" loading="lazy" alt="">',
+        '<img src="{}{}" srcset="{}{} 2x" width="{}" height="{}" loading="lazy" alt>',
         *(url, width, url, width * 2, size, size),
     )
 
