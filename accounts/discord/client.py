@@ -24,7 +24,7 @@ from tenacity import RetryCallState, Retrying, retry_if_result
 
 from . import transport
 from .answers import Answer, Broken, Success, classify
-from .errors import DiscordAPIError, DiscordUnavailable, Forbidden, RateLimited, RequestRejected, Unauthorized
+from .errors import DiscordAPIError, DiscordUnavailable, RateLimited, RequestRejected, Unauthorized
 from .types import TOKEN, CurrentUser, Guild, InvalidPayload, PartialGuild, Tokens
 
 T = TypeVar("T")
@@ -35,7 +35,7 @@ logger = structlog.get_logger(__name__)
 DEFAULT_BASE_URL = "https://discord.com/api/v10"
 PAGE = 200  # the most that one request gives, and the most servers a person can be in
 
-_NOT_IN_GUILD = (10004, 50001)  # Unknown Guild, Missing Access
+UNKNOWN_GUILD = 10004
 
 _PLACEHOLDERS = {"guilds": "{guild.id}", "members": "{user.id}", "users": "{user.id}"}
 _PLAIN_SEGMENT = re.compile(r"(?=.*[a-z@])[a-z0-9@._-]{1,32}")
@@ -166,8 +166,8 @@ class DiscordClient:
         """
         try:
             return self._ask(_get(f"/guilds/{guild_id}", bot_token, scheme="Bot"), partial(_guild, guild_id))
-        except (Forbidden, RequestRejected) as error:
-            if error.code in _NOT_IN_GUILD:
+        except RequestRejected as error:
+            if error.code == UNKNOWN_GUILD:
                 return None
             raise
 
