@@ -10,7 +10,7 @@ import requests
 from django.core import signing
 from django.core.management import CommandError, call_command
 from django.test import Client
-from pytest_django import Settings
+from pytest_django import DjangoAssertNumQueries, Settings
 
 from accounts import gate
 from accounts.clock import database_now
@@ -381,3 +381,23 @@ def test_nobody_adds_a_bot_where_they_may_not(with_list: WithList, client_of: Cl
 def test_a_visitor_signs_in_first(client: Client) -> None:
     for page in ("/servers/1/add-bot/", "/servers/bot-added/?state=x"):
         assert urlsplit(client.get(page)["Location"]).path == "/sign-in/"
+
+
+# in the admin
+
+
+@pytest.mark.parametrize(("query", "found"), [("krew", 1), ("", BOT_HAS), ("1", 1), ("no such server", 0)])
+def test_operators_find_the_bots_servers(
+    sandbox: Sandbox, client: Client, django_assert_max_num_queries: DjangoAssertNumQueries, query: str, found: int
+) -> None:
+    client.force_login(User.objects.create_superuser("root"), backend="guilds.backends.PasswordBackend")
+    bot.sync(sleep=do_nothing)
+    if query == "1":
+        query = str(Guild.objects.get(name="1337 Krew").pk)
+    sandbox.forget_requests()
+
+    with django_assert_max_num_queries(8):
+        response = client.get("/admin/guilds/guild/", {"q": query})
+
+    assert response.context["cl"].result_count == found
+    assert sandbox.requests() == []
