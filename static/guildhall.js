@@ -183,10 +183,17 @@
     event.preventDefault();
     location.assign(pathInfo.finalRequestPath);
   });
-  // A star that was pressed has moved with its server; the keyboard stays with it.
-  document.addEventListener("htmx:afterSwap", ({ detail }) => {
-    const { star, unstar } = detail.requestConfig.parameters;
-    if (star || unstar) document.querySelector(`.servers button[value="${star || unstar}"]`)?.focus();
+  // The keyboard stays with the server it was at, wherever the new list has it.
+  let held = "";
+  document.addEventListener("htmx:beforeSwap", () => {
+    const element = document.activeElement;
+    held = !element.closest("#servers") ? ""
+      : element.matches("button") ? `#servers button[value="${element.value}"]`
+      : element.matches("a") ? `#servers a[href="${element.getAttribute("href")}"]`
+      : "";
+  });
+  document.addEventListener("htmx:afterSwap", () => {
+    if (held) document.querySelector(held)?.focus({ preventScroll: true });
   });
   document.addEventListener("htmx:load", ({ target }) => prepare(target));
 

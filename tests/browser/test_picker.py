@@ -109,6 +109,17 @@ def test_a_star_moves_a_server_and_the_keyboard_stays_with_it(
     assert names(page)[0] == "Plain"
 
 
+def test_a_list_that_is_renewed_keeps_the_keyboards_place(site: Site, page: Page, host: str, sign_in: SignIn) -> None:
+    sign_in(page, host)
+    page.locator(FIRST, has_text="Moving").focus()
+
+    with page.expect_response(re.compile(r"/servers/$")):
+        page.evaluate("document.querySelector('.servers').id = 'old'; htmx.trigger('#search', 'submit')")
+
+    expect(page.locator("#old")).to_have_count(0)
+    expect(page.locator(FIRST, has_text="Moving")).to_be_focused()
+
+
 def test_a_star_in_a_search_keeps_the_search(site: Site, page: Page, host: str, sign_in: SignIn) -> None:
     sign_in(page, host)
     page.get_by_role("searchbox").fill("pl")
