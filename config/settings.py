@@ -79,6 +79,7 @@ def _sandbox_or(sandbox: str, discord: str) -> str:
 
 DISCORD_CLIENT_SECRET = read(env.str, "DISCORD_CLIENT_SECRET", _sandbox_or("sandbox", ""))
 DISCORD_BOT_TOKEN = read(env.str, "DISCORD_BOT_TOKEN", _sandbox_or("sandbox-bot", ""))
+DISCORD_BOT_PERMISSIONS = number("DISCORD_BOT_PERMISSIONS", 0, most=2**63 - 1)
 DISCORD_API_URL = read(env.str, "DISCORD_API_URL", _sandbox_or(f"{SANDBOX_URL}/api/v10", "https://discord.com/api/v10"))
 DISCORD_AUTHORIZE_URL = read(
     env.str,

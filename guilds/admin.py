@@ -15,7 +15,7 @@ from accounts.discord import DiscordAPIError
 from accounts.tokens import ReconnectRequired
 from guilds import services
 from guilds.freshness import Reason, Tier, tier
-from guilds.models import GuildListVerification, RefreshLease, UserGuildMembership
+from guilds.models import Guild, GuildListVerification, RefreshLease, UserGuildMembership
 from guilds.problems import problem_of
 from guilds.refresh import windows
 
@@ -189,3 +189,22 @@ class UserGuildMembershipAdmin(ReadOnlyAdmin):
     @admin.display(ordering="user__guild_list_verification__verified_at")
     def verified_at(self, row: UserGuildMembership) -> datetime | None:
         return row.last_verified_at
+
+
+@admin.register(Guild)
+class GuildAdmin(ReadOnlyAdmin):
+    list_display = ("name", "id", "first_seen_at", "verified_at", "deleted_at")
+    list_filter = (("deleted_at", admin.EmptyFieldListFilter),)
+    search_fields = ("name",)
+    search_help_text = "A server's name or id"
+    show_full_result_count = False
+    ordering = ("-id",)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        term = search_term.strip()
+        wanted = Q(name__icontains=term)
+        if term.isdecimal() and int(term) < 2**63:
+            wanted |= Q(pk=int(term))
+        return queryset.filter(wanted), False

@@ -11,7 +11,7 @@ from django.contrib.admin.models import LogEntry
 from django.db.models import BigIntegerField, Field, Model
 
 from accounts.models import DiscordAccount, Session, User
-from guilds.models import GuildListVerification, UserGuildMembership
+from guilds.models import GuildListVerification, GuildPreference, UserGuildMembership
 
 # Model: its name in the export, and the lookup by person.
 KINDS: dict[type[Model], tuple[str, str]] = {
@@ -19,6 +19,7 @@ KINDS: dict[type[Model], tuple[str, str]] = {
     DiscordAccount: ("discord_account", "user_id"),
     GuildListVerification: ("guild_list_verification", "user_id"),
     UserGuildMembership: ("guild_memberships", "user_id"),
+    GuildPreference: ("guild_preferences", "user_id"),
     Session: ("sessions", "user_id"),
     LogEntry: ("administration", "user_id"),
     User.groups.through: ("groups", "user_id"),

@@ -1,4 +1,4 @@
-"""Which guilds a person is in, as Discord last verified it.
+"""Which guilds a person is in and where the bot is, as Discord last verified it.
 
 Lock order: whoever writes or deletes memberships first updates the person's `GuildListVerification` (several people:
 in id order). The verification stands above the membership here because Django deletes in that order.
@@ -105,3 +105,47 @@ class UserGuildMembership(models.Model):
     def last_verified_at(self) -> datetime | None:
         """When Discord last verified this membership: the whole list's moment, kept once."""
         return self.user.guild_list_verification.verified_at
+
+
+class Guild(models.Model):
+    """A guild the bot is in, or was in once; what Discord said last, whichever question came first.
+
+    `verified_at` is the moment before the question. An answer to an earlier question than that changes nothing, so that
+    any number of syncs and single looks may run at once.
+    """
+
+    id = models.BigIntegerField(primary_key=True, help_text="The guild's id at Discord.")
+    name = models.CharField(max_length=100, help_text="The guild's name.")
+    icon = models.CharField(max_length=64, blank=True, help_text="Hash of the guild's icon; empty if it has none.")
+    first_seen_at = models.DateTimeField(help_text="When the bot was first seen there.")
+    verified_at = models.DateTimeField(help_text="When Discord last said whether the bot is there.")
+    deleted_at = models.DateTimeField(
+        null=True, blank=True, db_index=True, help_text="When the bot was found gone; empty while it is there."
+    )
+
+    class Meta:
+        verbose_name = "server of the bot"
+        verbose_name_plural = "servers of the bot"
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class GuildPreference(models.Model):
+    """What one person does with one guild here. It stays when they leave the guild, and is shown only while in it."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="guild_preferences")
+    guild_id = models.BigIntegerField(help_text="The guild's id at Discord.")
+    favourite = models.BooleanField(default=False, help_text="Whether the person has starred it.")
+    last_used_at = models.DateTimeField(
+        null=True, blank=True, help_text="When the person last opened its page, to the minute."
+    )
+
+    class Meta:
+        verbose_name = "preference"
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(fields=["user", "guild_id"], name="one_preference_per_user_and_guild")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user} and {self.guild_id}"

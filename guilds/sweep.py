@@ -112,7 +112,7 @@ def _visit(record: GuildListVerification, done: Round, sleep: Callable[[float], 
         if not freshness.decide(record, None, database_now(), refresh.windows()).claim:
             done.skipped += 1
             return
-        now = _wait_for_place(sleep)
+        now = wait_for_place(sleep)
         outcome = _refresh(record, now)
     except (GateShut, OperationalError, InterfaceError):
         raise
@@ -131,7 +131,7 @@ def _visit(record: GuildListVerification, done: Round, sleep: Callable[[float], 
 REFRESHED, SKIPPED = "refreshed", "skipped"
 
 
-def _wait_for_place(sleep: Callable[[float], None]) -> datetime:
+def wait_for_place(sleep: Callable[[float], None]) -> datetime:
     """The moment at which the send budget has a place for the sweep. Raises `GateShut` if nothing may be asked."""
     waited = 0.0
     while True:

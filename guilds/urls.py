@@ -9,5 +9,8 @@ urlpatterns = [
     path("", views.picker, name="picker"),
     path("refresh/", views.refresh, name="refresh"),
     path("freshness/", views.freshness, name="freshness"),
+    path("favourites/", views.favourites, name="favourites"),
+    path("bot-added/", views.bot_added, name="bot-added"),
     path("<int:guild_id>/", views.detail, name="detail"),
+    path("<int:guild_id>/add-bot/", views.add_bot, name="add-bot"),
 ]

@@ -5,12 +5,13 @@ import math
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import cast
+from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.contrib.auth import logout
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.views import redirect_to_login
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.cache import get_conditional_response
@@ -21,31 +22,68 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from django_htmx.http import HttpResponseClientRefresh
 
 from accounts.discord import DiscordUnavailable, RateLimited
-from guilds import export, services
+from guilds import bot, export, services
 from guilds.decorators import guild_list_required
 from guilds.middleware import GuildListRequest
+from guilds.picker import Show, recently_used, sections
+from guilds.preferences import open_guild, preferences_of, set_favourite
 from guilds.problems import WHY, NotInGuild, problem_of
-from guilds.services import GuildList, Membership, RefreshTooSoon
+from guilds.services import GuildList, RefreshTooSoon
 
 
 @never_cache
 @require_GET
 @guild_list_required
 def picker(request: HttpRequest) -> HttpResponse:
-    """All servers of the person, or those that match `q`; as a whole page, or its list alone for htmx."""
+    """The servers of the person that match `q` and `show`; as a whole page, or its list alone for htmx."""
+    return _picker(request, request.GET)
+
+
+def _picker(request: HttpRequest, wanted: QueryDict) -> HttpResponse:
     guild_list = cast(GuildListRequest, request).guild_list
-    query = request.GET.get("q", "").strip()
-    servers = matching(guild_list, query)
-    context = {"guild_list": guild_list, "query": query, "servers": servers, **_freshness(guild_list)}
+    query, show = wanted.get("q", "").strip(), Show.read(wanted.get("show", ""))
+    with_bot = bot.present_in(membership.guild_id for membership in guild_list)
+    preferences = preferences_of(cast(GuildListRequest, request).user.pk)
+    found = sections(guild_list, with_bot, preferences, query=query, show=show)
+    is_narrowed = bool(query) or show is not Show.ALL
+    context = {
+        "guild_list": guild_list,
+        "query": query,
+        "show": show,
+        "is_narrowed": is_narrowed,
+        "sections": found,
+        "found": sum(len(section.servers) for section in found),
+        "recent": [] if is_narrowed else recently_used(guild_list, preferences),
+        "has_bot": with_bot is not None,
+        **_freshness(guild_list),
+    }
     only_list = request.htmx and not request.htmx.history_restore_request  # type: ignore[attr-defined]  # django-htmx
     return render(request, "guilds/_servers.html" if only_list else "guilds/picker.html", context)
 
 
-def matching(guild_list: GuildList, query: str) -> list[Membership]:
-    """The memberships whose name holds `query`, whatever the case; those the person may manage first, then by name."""
-    wanted = query.casefold()
-    found = [membership for membership in guild_list if wanted in membership.name.casefold()]
-    return sorted(found, key=lambda membership: (not membership.can_manage, membership.name.casefold()))
+@never_cache
+@require_http_methods(["GET", "POST"])
+@guild_list_required
+def favourites(request: HttpRequest) -> HttpResponse:
+    """Star a server or take its star, and show the list again, or the server's page if that was where it happened.
+
+    GET is where a browser lands that had to sign in, or to wait, between.
+    """
+    if request.method == "GET":
+        return redirect("guilds:picker")
+    guild_list, user = cast(GuildListRequest, request).guild_list, cast(GuildListRequest, request).user
+    favourite = "star" in request.POST
+    chosen = request.POST.get("star" if favourite else "unstar", "")
+    membership = guild_list.get(int(chosen)) if chosen.isascii() and chosen.isdecimal() and len(chosen) < 20 else None
+    if membership is None:
+        raise Http404("not in this server")
+    set_favourite(user.pk, membership.guild_id, favourite=favourite)
+    if request.htmx:  # type: ignore[attr-defined]  # django-htmx
+        return _picker(request, request.POST)
+    if "detail" in request.POST:
+        return redirect("guilds:detail", membership.guild_id)
+    kept = {name: request.POST[name] for name in ("q", "show") if request.POST.get(name)}
+    return redirect(f"{reverse('guilds:picker')}{'?' if kept else ''}{urlencode(kept)}#servers")
 
 
 @never_cache
@@ -57,9 +95,49 @@ def detail(request: HttpRequest, guild_id: int) -> HttpResponse:
     membership = guild_list.get(guild_id)
     if membership is None:
         raise NotInGuild
-    return render(
-        request, "guilds/detail.html", {"guild_list": guild_list, "server": membership, **_freshness(guild_list)}
-    )
+    opened = open_guild(cast(GuildListRequest, request).user.pk, guild_id)
+    context = {
+        "guild_list": guild_list,
+        "server": membership,
+        "is_favourite": opened.is_favourite,
+        "has_bot_token": bot.has_token(),
+        "bot_seen_at": opened.bot_seen_at,
+        **_freshness(guild_list),
+    }
+    return render(request, "guilds/detail.html", context)
+
+
+@never_cache
+@require_GET
+@guild_list_required
+def add_bot(request: HttpRequest, guild_id: int) -> HttpResponse:
+    """Off to Discord, to add the bot to a server that the person may manage."""
+    membership = cast(GuildListRequest, request).guild_list.get(guild_id)
+    if membership is None or not membership.can_manage or not bot.has_token():
+        raise Http404("not theirs to add a bot to")
+    return redirect(bot.add_url(cast(GuildListRequest, request).user.pk, guild_id))
+
+
+@never_cache
+@login_required
+@require_GET
+def bot_added(request: HttpRequest) -> HttpResponse:
+    """Back from Discord's page: ask about that one server at once, and say what is the case."""
+    guild_id = bot.guild_of_state(cast(GuildListRequest, request).user.pk, request.GET.get("state", ""))
+    if guild_id is None or not bot.has_token():
+        messages.warning(request, _("That was started by somebody else, or too long ago. Nothing has changed here."))
+        return redirect("guilds:picker")
+    if "error" in request.GET:
+        messages.info(request, _("The bot was not added. You can do so whenever you like."))
+        return redirect("guilds:detail", guild_id)
+    is_there = bot.check(guild_id)
+    if is_there:
+        messages.success(request, _("The bot is in this server now."))
+    elif is_there is None:
+        messages.warning(request, _("Discord can't tell yet whether the bot is there. We will look again soon."))
+    else:
+        messages.warning(request, _("Discord says the bot isn't in this server. Did you add it to another one?"))
+    return redirect("guilds:detail", guild_id)
 
 
 @never_cache

@@ -7,7 +7,7 @@
 //                       "poll" where htmx waits for it, else with the whole page
 // data-age=S            keeps "12 minutes ago" current
 // data-clock            shows a <time> in the reader's own zone; "long" with its date, "date" the date alone
-// data-picture          an image that gives way to the letters beside it if it cannot be had
+// data-picture          an image that gives way to the letters beside it if it cannot be had; data-abc holds such letters
 (() => {
   "use strict";
   // The page's language, in the reader's own variety of it where they named one.
@@ -92,31 +92,79 @@
     say(element, new Intl.DateTimeFormat(language, style).format(new Date(element.dateTime)));
   };
 
+  const PICTURES = "[data-picture], [data-abc] img";
   const dropIfBroken = (image) => {
     if (image.complete && image.currentSrc && !image.naturalWidth) image.remove();
   };
 
   const prepare = (root) => {
     root.querySelectorAll("[data-clock]").forEach(showClock);
-    root.querySelectorAll("[data-picture]").forEach(dropIfBroken);
+    root.querySelectorAll(PICTURES).forEach(dropIfBroken);
     root.querySelectorAll(".cooling").forEach((button) => button.setAttribute("aria-disabled", "true"));
     tick();
   };
 
   document.addEventListener("error", ({ target }) => {
-    if (target.matches?.("[data-picture]")) target.remove();
+    if (!target.matches?.(PICTURES)) return;
+    if (target.src.includes(".gif?")) move(target, false);
+    else target.remove();
   }, true);
+
+  // An icon that can move does so while somebody points at its server, or has come to it by keyboard.
+  const calm = matchMedia("(prefers-reduced-motion: reduce)");
+  const move = (image, moving) => {
+    const [from, to] = moving ? [".png?", ".gif?"] : [".gif?", ".png?"];
+    if (!image.src.includes(from)) return;
+    image.srcset = image.srcset.replaceAll(from, to);
+    image.src = image.src.replace(from, to);
+  };
+  const follow = (event, moving) => {
+    const host = event.target.closest?.("#servers li, .headline");
+    if (!host || host.contains(event.relatedTarget) || (moving && calm.matches)) return;
+    const image = host.querySelector('[data-abc] img[src*="/a_"]');
+    if (image) move(image, moving);
+  };
+  for (const [type, moving] of Object.entries({ mouseover: true, focusin: true, mouseout: false, focusout: false }))
+    document.addEventListener(type, (event) => follow(event, moving));
 
   document.addEventListener("keydown", (event) => {
     if (event.key === "Escape") closeMenus(null, true);
     if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.target.closest("input, textarea, select, [contenteditable]")) return;
+    if (event.target.closest("input:not([type=radio]), textarea, select, [contenteditable]")) return;
     const search = document.querySelector("[data-search]");
     if (!search) return;
     event.preventDefault();
     search.focus();
     search.select();
   });
+
+  // Arrows go from the search to the servers and among them as they stand on the screen: on by one, or a row up or down.
+  document.addEventListener("keydown", (event) => {
+    if (!event.key.startsWith("Arrow") || event.ctrlKey || event.metaKey || event.altKey || event.shiftKey) return;
+    const links = [...document.querySelectorAll("#servers li > a:first-child")];
+    const at = links.indexOf(event.target);
+    const isSearch = event.target.matches?.("[data-search]");
+    if (at < 0 && !(isSearch && event.key === "ArrowDown")) return;
+    const next = isSearch ? links[0] : neighbour(links, at, event.key);
+    if (!next) return;
+    event.preventDefault();
+    next.focus();
+  });
+
+  const neighbour = (links, at, key) => {
+    const forward = document.dir === "rtl" ? "ArrowLeft" : "ArrowRight";
+    if (key === "ArrowLeft" || key === "ArrowRight") return links[at + (key === forward ? 1 : -1)];
+    const here = links[at].getBoundingClientRect();
+    let best = null, least = Infinity;
+    for (const link of links) {
+      const there = link.getBoundingClientRect();
+      const rows = key === "ArrowDown" ? there.top - here.bottom : here.top - there.bottom;
+      // The next row comes first, and in it whatever stands closest.
+      const distance = rows * 10 + Math.abs(there.left - here.left);
+      if (rows >= -1 && distance < least) [best, least] = [link, distance];
+    }
+    return best || (key === "ArrowUp" ? document.querySelector("[data-search]") : null);
+  };
 
   const closeMenus = (inside, refocus) => {
     for (const menu of document.querySelectorAll("[data-menu][open]")) {
@@ -144,6 +192,7 @@
   // htmx: an empty search has an address without "?q=", and whatever is not the list is a page of its own.
   document.addEventListener("htmx:configRequest", ({ detail }) => {
     if (!detail.parameters.q) delete detail.parameters.q;
+    if (detail.parameters.show === "all") delete detail.parameters.show;
   });
   document.addEventListener("htmx:beforeSwap", (event) => {
     const { xhr, pathInfo, requestConfig } = event.detail;
@@ -156,6 +205,18 @@
   const polls = ({ triggeringEvent }) => triggeringEvent?.type === "poll";
   document.addEventListener("htmx:afterRequest", ({ detail }) => {
     if (polls(detail.requestConfig)) follow(detail.requestConfig.elt, detail.xhr.status === 304 ? 5 : 15);
+  });
+  // The keyboard stays with the server it was at, wherever the new list has it.
+  let held = "";
+  document.addEventListener("htmx:beforeSwap", () => {
+    const element = document.activeElement;
+    held = !element.closest("#servers") ? ""
+      : element.matches("button") ? `#servers button[value="${element.value}"]`
+      : element.matches("a") ? `#servers a[href="${element.getAttribute("href")}"]`
+      : "";
+  });
+  document.addEventListener("htmx:afterSwap", () => {
+    if (held) document.querySelector(held)?.focus({ preventScroll: true });
   });
   document.addEventListener("htmx:load", ({ target }) => prepare(target));
 

@@ -20,7 +20,7 @@ from accounts.discord import CurrentUser, Tokens
 from accounts.models import DiscordAccount, DiscordGate, DiscordRefusal, User
 from accounts.tokens import discord_client, sealed
 from guilds import services, waiting
-from guilds.models import GuildListVerification, UserGuildMembership
+from guilds.models import Guild, GuildListVerification, GuildPreference, UserGuildMembership
 from sandbox.remote import Remote as Sandbox
 from sandbox.remote import running
 
@@ -142,6 +142,8 @@ def let_pass(**time: float) -> None:
             ("verified_at", "refresh_after", "not_before", "lease_until", "last_read_at", "changed_at"),
         ),
         (UserGuildMembership, ("first_seen_at", "changed_at")),
+        (Guild, ("first_seen_at", "verified_at", "deleted_at")),
+        (GuildPreference, ("last_used_at",)),
         (DiscordGate, ("until", "tat")),
         (DiscordRefusal, ("at",)),
     ):

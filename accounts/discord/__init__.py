@@ -17,7 +17,7 @@ from .errors import (
     Unauthorized,
 )
 from .transport import USER_AGENT, shared_session
-from .types import CurrentUser, Guild, InvalidPayload, Permissions, Tokens
+from .types import CurrentUser, Guild, InvalidPayload, PartialGuild, Permissions, Tokens
 
 __all__ = [
     "DEFAULT_BASE_URL",
@@ -35,6 +35,7 @@ __all__ = [
     "InvalidPayload",
     "Limited",
     "MissingScope",
+    "PartialGuild",
     "Permissions",
     "RateLimited",
     "Refused",

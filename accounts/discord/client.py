@@ -15,6 +15,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass, field
+from functools import partial
 from typing import Any, Generic, TypeVar, cast
 
 import requests
@@ -23,8 +24,8 @@ from tenacity import RetryCallState, Retrying, retry_if_result
 
 from . import transport
 from .answers import Answer, Broken, Success, classify
-from .errors import DiscordAPIError, DiscordUnavailable, RateLimited, Unauthorized
-from .types import TOKEN, CurrentUser, Guild, InvalidPayload, Tokens
+from .errors import DiscordAPIError, DiscordUnavailable, RateLimited, RequestRejected, Unauthorized
+from .types import TOKEN, CurrentUser, Guild, InvalidPayload, PartialGuild, Tokens
 
 T = TypeVar("T")
 
@@ -33,6 +34,8 @@ logger = structlog.get_logger(__name__)
 # Without the version Discord serves v6, which counts in milliseconds.
 DEFAULT_BASE_URL = "https://discord.com/api/v10"
 PAGE = 200  # the most that one request gives, and the most servers a person can be in
+
+UNKNOWN_GUILD = 10004
 
 _PLACEHOLDERS = {"guilds": "{guild.id}", "members": "{user.id}", "users": "{user.id}"}
 _PLAIN_SEGMENT = re.compile(r"(?=.*[a-z@])[a-z0-9@._-]{1,32}")
@@ -155,6 +158,18 @@ class DiscordClient:
                 return
             yield page
             after = page[-1].id
+
+    def get_guild(self, guild_id: int, bot_token: str) -> PartialGuild | None:
+        """A guild of the bot's; None if Discord says that the bot is in no such guild.
+
+        https://docs.discord.com/developers/resources/guild#get-guild
+        """
+        try:
+            return self._ask(_get(f"/guilds/{guild_id}", bot_token, scheme="Bot"), partial(_guild, guild_id))
+        except RequestRejected as error:
+            if error.code == UNKNOWN_GUILD:
+                return None
+            raise
 
     def exchange_code(self, code: str, redirect_uri: str, code_verifier: str | None = None) -> Tokens:
         """The tokens for a code from the consent page. Sent once: a code works once, and for 100 s.
@@ -331,6 +346,13 @@ def _json(answer: Success) -> Any:
     if answer.status != 200 or answer.empty:
         raise InvalidPayload("the answer has no content")
     return answer.payload
+
+
+def _guild(guild_id: int, answer: Success) -> PartialGuild:
+    guild = PartialGuild.from_json(_json(answer))
+    if guild.id != guild_id:
+        raise InvalidPayload("the guild is not the one asked for")
+    return guild
 
 
 def _guilds(answer: Success, after: int = -1) -> list[Guild]:

@@ -142,6 +142,20 @@ class Guild:
 
 
 @dataclass(frozen=True, slots=True)
+class PartialGuild:
+    """One server as it is for everybody: without anybody's `owner` and `permissions`."""
+
+    id: int
+    name: str
+    icon: str | None
+
+    @classmethod
+    def from_json(cls, value: object) -> Self:
+        fields = _Fields(value, "guild")
+        return cls(id=fields.snowflake("id"), name=fields.text("name"), icon=fields.text_or_none("icon"))
+
+
+@dataclass(frozen=True, slots=True)
 class CurrentUser:
     """The person a token belongs to. Only `id` identifies; names change and are not unique."""
 

@@ -79,13 +79,13 @@ def test_who_has_no_list_waits_on_a_page_that_continues_by_itself(site: Site, pa
 
 def test_the_keyboard_finds_a_server(site: Site, page: Page, person: str, sign_in: SignIn) -> None:
     sign_in(page, person)
-    name = page.locator(".servers .name").last.inner_text()
+    name = page.locator(".servers bdi").last.inner_text()
 
     page.keyboard.press("/")
     expect(page.get_by_role("searchbox")).to_be_focused()
     page.keyboard.type(name)
     expect(page.locator(".servers li")).to_have_count(1)
-    page.locator(".servers a").focus()
+    page.locator(".servers li > a:first-child").focus()
     page.keyboard.press("Enter")
 
     expect(page.get_by_role("heading", name=name)).to_be_visible()
@@ -120,12 +120,12 @@ def test_everything_works_without_javascript(
 ) -> None:
     page = without_javascript
     sign_in(page, person)
-    name = page.locator(".servers .name").first.inner_text()
+    name = page.locator(".servers bdi").first.inner_text()
 
     page.get_by_role("searchbox").fill(name)
     page.get_by_role("button", name="Search").click()
     expect(page.locator(".servers li")).to_have_count(1)
-    page.locator(".servers a").click()
+    page.locator(".servers li > a:first-child").click()
     expect(page.get_by_role("heading", name=name)).to_be_visible()
     page.goto(f"{site.url}/servers/")
     page.get_by_role("button", name="Refresh now").click()
@@ -192,7 +192,7 @@ def test_every_page_is_accessible_and_fits(
     inspect()
     inspect("/servers/?q=nothing+like+it")
     page.goto(f"{site.url}/servers/")
-    page.locator(".servers a").first.click()
+    page.locator(".servers li > a:first-child").first.click()
     inspect()
     inspect("/account/")
     inspect("/servers/delete-my-data/")

@@ -35,6 +35,7 @@ def start(*command: str, **environment: str) -> subprocess.CompletedProcess[str]
         ("DISCORD_REQUEST_TIMEOUT_MS", "20000"),
         ("DISCORD_BRAKE_HARD", "400"),
         ("DISCORD_API_URL", "discord.com/api"),
+        ("DISCORD_BOT_PERMISSIONS", "everything"),
         ("DISCORD_CLIENT_SECRET", ""),
         ("DATABASE_URL", "mongodb://localhost/guildhall"),
         ("SITE_URL", "localhost:8000"),

@@ -17,6 +17,7 @@ from accounts.discord import (
     Forbidden,
     InvalidGrant,
     MissingScope,
+    PartialGuild,
     RateLimited,
     RequestRejected,
     Unauthorized,
@@ -63,6 +64,34 @@ def test_the_bot_pages_to_the_end(client: DiscordClient) -> None:
 
     assert guilds
     assert [guild.id for guild in guilds] == sorted({guild.id for guild in guilds})
+
+
+def test_the_bot_reads_one_of_its_guilds(client: DiscordClient) -> None:
+    first = next(client.iter_bot_guilds("sandbox-bot"))[0]
+
+    guild = client.get_guild(first.id, "sandbox-bot")
+
+    assert guild == PartialGuild(first.id, first.name, first.icon)
+
+
+def test_a_guild_without_the_bot_is_none_and_no_error(client: DiscordClient) -> None:
+    assert client.get_guild(1, "sandbox-bot") is None
+
+
+@pytest.mark.parametrize("body", ['{"id": "2", "name": "Another", "icon": null}', "null", "[]", '{"id": "1"}'])
+def test_an_answer_about_another_guild_is_none_at_all(sandbox: Sandbox, client: DiscordClient, body: str) -> None:
+    sandbox.mood("raw", status=200, body=body)
+
+    with pytest.raises(DiscordUnavailable):
+        client.get_guild(1, "sandbox-bot")
+
+
+def test_a_wrong_bot_token_is_asked_with_once(sandbox: Sandbox, client: DiscordClient) -> None:
+    for ask in (lambda: next(client.iter_bot_guilds("wrong")), lambda: client.get_guild(1, "wrong")):
+        with pytest.raises(Unauthorized):
+            ask()
+
+    assert len(sandbox.requests("/guilds")) == len(sandbox.requests("/guilds/1")) == 1
 
 
 def test_tokens_are_refreshed_once_and_no_more(sandbox: Sandbox, client: DiscordClient) -> None:

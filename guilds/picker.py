@@ -1,0 +1,91 @@
+"""The picker: which servers a person sees, in which order and under which heading."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from guilds.preferences import Preferences
+from guilds.services import Membership
+
+RECENT_SHOWN = 4
+
+
+class Show(StrEnum):
+    """Which servers are wanted; the words of the address."""
+
+    ALL = "all"
+    MANAGE = "manage"
+    OWNER = "owner"
+
+    @classmethod
+    def read(cls, text: str) -> "Show":
+        return next((show for show in cls if show == text), cls.ALL)
+
+    def wants(self, membership: Membership) -> bool:
+        return {Show.ALL: True, Show.MANAGE: membership.can_manage, Show.OWNER: membership.owner}[self]
+
+
+class Group(StrEnum):
+    """The headings, in their order."""
+
+    FAVOURITE = "favourite"
+    MANAGED = "managed"
+    ADDABLE = "addable"
+    REST = "rest"
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """One row. `has_bot` is None if there is no bot, and then nothing is said about it."""
+
+    membership: Membership
+    has_bot: bool | None
+    is_favourite: bool
+
+    @property
+    def can_add_bot(self) -> bool:
+        return self.has_bot is False and self.membership.can_manage
+
+    @property
+    def group(self) -> Group:
+        if self.is_favourite:
+            return Group.FAVOURITE
+        if not self.membership.can_manage:
+            return Group.REST
+        return Group.ADDABLE if self.can_add_bot else Group.MANAGED
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    group: Group
+    servers: tuple[Server, ...]
+
+
+def sections(
+    memberships: Iterable[Membership],
+    with_bot: frozenset[int] | None,
+    preferences: Preferences,
+    *,
+    query: str = "",
+    show: Show = Show.ALL,
+) -> list[Section]:
+    """The servers whose name holds `query`, whatever the case, as `show` wants them; by heading, then by name."""
+    wanted = query.casefold()
+    found = [
+        Server(
+            membership,
+            None if with_bot is None else membership.guild_id in with_bot,
+            membership.guild_id in preferences.favourites,
+        )
+        for membership in memberships
+        if show.wants(membership) and wanted in membership.name.casefold()
+    ]
+    found.sort(key=lambda server: server.membership.name.casefold())
+    grouped = [Section(group, tuple(server for server in found if server.group is group)) for group in Group]
+    return [section for section in grouped if section.servers]
+
+
+def recently_used(memberships: Iterable[Membership], preferences: Preferences) -> list[Membership]:
+    """The servers the person opened last, the latest first."""
+    by_id = {membership.guild_id: membership for membership in memberships}
+    return [by_id[guild_id] for guild_id in preferences.recent if guild_id in by_id][:RECENT_SHOWN]

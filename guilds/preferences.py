@@ -1,0 +1,70 @@
+"""What a person's own use says about their servers: which they starred, which they opened last."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db.models import Subquery
+
+from accounts.clock import Now
+from guilds.models import Guild, GuildListVerification, GuildPreference
+
+# Opening a page again within it writes nothing.
+USED_GRAIN = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Preferences:
+    """By guild id: the starred ones, and those that were opened, the latest first."""
+
+    favourites: frozenset[int] = frozenset()
+    recent: tuple[int, ...] = ()
+
+
+def preferences_of(user_id: int) -> Preferences:
+    rows = list(GuildPreference.objects.filter(user_id=user_id).values_list("guild_id", "favourite", "last_used_at"))
+    opened = sorted(((used, guild_id) for guild_id, _, used in rows if used), reverse=True)
+    return Preferences(
+        favourites=frozenset(guild_id for guild_id, favourite, _ in rows if favourite),
+        recent=tuple(guild_id for _, guild_id in opened),
+    )
+
+
+def set_favourite(user_id: int, guild_id: int, *, favourite: bool) -> None:
+    _write(user_id, guild_id, favourite=favourite)
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What belongs to a server's page beside the membership. `bot_seen_at` is None where the bot isn't."""
+
+    is_favourite: bool
+    bot_seen_at: datetime | None
+
+
+def open_guild(user_id: int, guild_id: int) -> Opened:
+    """Remember that the person opened the guild's page now, and say what stands there; one query to read, one to write.
+
+    For somebody whose list was read: their verification is the row that all of it is looked up beside.
+    """
+    preference = GuildPreference.objects.filter(user_id=user_id, guild_id=guild_id)
+    seen = Guild.objects.filter(pk=guild_id, deleted_at=None)
+    favourite, last_used_at, bot_seen_at, now = GuildListVerification.objects.values_list(
+        Subquery(preference.values("favourite")),
+        Subquery(preference.values("last_used_at")),
+        Subquery(seen.values("verified_at")),
+        Now(),
+    ).get(pk=user_id)
+    if last_used_at is None or now - last_used_at >= USED_GRAIN:
+        _write(user_id, guild_id, is_new=favourite is None, last_used_at=now)
+    return Opened(bool(favourite), bot_seen_at)
+
+
+def _write(user_id: int, guild_id: int, *, is_new: bool = False, **values: bool | datetime) -> None:
+    if not is_new and GuildPreference.objects.filter(user_id=user_id, guild_id=guild_id).update(**values):
+        return
+    GuildPreference.objects.bulk_create(
+        [GuildPreference(user_id=user_id, guild_id=guild_id, **values)],
+        update_conflicts=True,
+        unique_fields=["user", "guild_id"],
+        update_fields=list(values),
+    )
