@@ -60,12 +60,21 @@ def sign_in(stage: Stage, name: str, guilds: int = 12, age: timedelta | None = N
     DiscordAccount.objects.create(user=user, provider="discord", uid=name, extra_data=stored)
     if age is not None:
         _verify(user, guilds, age)
+    return Person(user.pk, name, _session_of(user, "guilds.backends.DiscordBackend"))
+
+
+def sign_in_again(person: Person, backend: str) -> str:
+    """The cookie of another session of the same person, in which `backend` says who they are."""
+    return _session_of(User.objects.get(pk=person.user_id), backend)
+
+
+def _session_of(user: User, backend: str) -> str:
     session: SessionBase = SessionStore()
     session[SESSION_KEY] = str(user.pk)
-    session[BACKEND_SESSION_KEY] = "guilds.backends.DiscordBackend"
+    session[BACKEND_SESSION_KEY] = backend
     session[HASH_SESSION_KEY] = user.get_session_auth_hash()
     session.save()
-    return Person(user.pk, name, session.session_key or "")
+    return session.session_key or ""
 
 
 def _verify(user: User, guilds: int, age: timedelta) -> None:
@@ -74,7 +83,14 @@ def _verify(user: User, guilds: int, age: timedelta) -> None:
     GuildListVerification.objects.create(user=user, verified_at=verified_at, refresh_after=due)
     UserGuildMembership.objects.bulk_create(
         UserGuildMembership(
-            user=user, guild_id=number + 1, name=f"Server {number}", first_seen_at=verified_at, changed_at=verified_at
+            user=user,
+            guild_id=80351110224678912 + number * 2**30,
+            name=f"Server {number} of many",
+            icon=f"{number:032x}",
+            permissions=2**52 - 1 - number if number % 5 == 0 else 104324673,
+            features=["ANIMATED_ICON", "COMMUNITY", "INVITE_SPLASH", "NEWS"],
+            first_seen_at=verified_at,
+            changed_at=verified_at,
         )
         for number in range(guilds)
     )

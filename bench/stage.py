@@ -27,6 +27,8 @@ OURS = (
     "ALLOWED_HOSTS",
     "DEBUG",
     "BEHIND_",
+    "REDIS_",
+    "GUILDHALL_MEMBERSHIP_",
 )
 
 

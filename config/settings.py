@@ -14,6 +14,7 @@ from django.core.exceptions import ImproperlyConfigured
 from environs import Env, EnvError
 from marshmallow.validate import OneOf, Range, Regexp
 
+from config.cache import cache_settings
 from config.keys import local_keys
 from config.logging import logging_config
 
@@ -188,6 +189,12 @@ else:
     # A small pool is five times faster than none; two seconds, so that a lost database is a quick 503.
     _database["OPTIONS"] = {**_database.get("OPTIONS", {}), "pool": {"min_size": 1, "max_size": 8, "timeout": 2}}
 DATABASES = {"default": _database}
+
+# Cache
+CACHES = {"default": cache_settings(read(env.str, "REDIS_URL", ""))}
+
+# Hooks
+GUILDHALL_MEMBERSHIP_HOOKS = read(env.list, "GUILDHALL_MEMBERSHIP_HOOKS", [])
 
 # Accounts
 AUTH_USER_MODEL = "accounts.User"

@@ -3,11 +3,20 @@
 from django.contrib.auth.backends import ModelBackend
 
 from accounts.backends import DiscordOAuth2
+from accounts.models import User
+from guilds.refresh import user_with_record
 
 
 class DiscordBackend(DiscordOAuth2):
     """For everybody."""
 
+    def get_user(self, user_id: int) -> User | None:
+        """The session's person. Their verification comes along: a view that reads a fresh list needs no query more."""
+        return user_with_record(user_id)
+
 
 class PasswordBackend(ModelBackend):
     """For staff, at the admin's door."""
+
+    def get_user(self, user_id: int) -> User | None:
+        return user_with_record(user_id)

@@ -1,29 +1,102 @@
-"""The door in front of views that need the list."""
+"""The doors in front of views: `@guild_list_required` for the list, `@guild_required` for one guild of it.
+
+Async views may stand behind them too.
+"""
 
 from collections.abc import Callable
-from functools import wraps
-from typing import Any
+from datetime import timedelta
+from functools import partial, wraps
+from typing import Any, TypeVar, cast, overload
 
+from asgiref.sync import iscoroutinefunction, sync_to_async
 from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse
 
-from guilds.problems import NOT_SIGNED_IN, problem_response, wants_json
+from accounts.discord import Permissions
+from guilds.middleware import GuildListRequest, GuildRequest
+from guilds.problems import MAY_NOT, NOT_IN_GUILD, NOT_SIGNED_IN, ProblemRaised, problem_response, wants_json
+from guilds.services import Membership, get_guild_list
+
+View = TypeVar("View", bound=Callable[..., Any])
+# Answers instead of the view, or lets it be called.
+Step = Callable[[HttpRequest, dict[str, Any]], HttpResponse | None]
 
 
-def guild_list_required(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+def guild_list_required(view: View) -> View:
     """Let the view be sure of `request.guild_list`: it has been read when the view begins.
 
     An anonymous visitor goes to sign-in and comes back; a program gets 401. A list that can't be had becomes the page
     that says why (429, 503, reconnect).
     """
+    return _behind(_read_list, view)
+
+
+@overload
+def guild_required(permission: View) -> View: ...
+@overload
+def guild_required(
+    permission: str | Permissions | None = None, *, max_age: timedelta | None = None, guild_id: str = "guild_id"
+) -> Callable[[View], View]: ...
+def guild_required(permission: Any = None, *, max_age: timedelta | None = None, guild_id: str = "guild_id") -> Any:
+    """Let the view be sure of `request.guild`, the person's membership in the guild that the URL names as `guild_id`.
+
+    404 for a guild the person isn't in, 403 without `permission` (Discord's name, such as "manage_guild"; `ValueError`
+    for another). `max_age` demands a list verified no longer ago, for what would be dangerous on an old one, and fails
+    closed: 429 or 503 where Discord can't be asked. Else as `guild_list_required`; `@guild_required` works bare.
+    """
+    if callable(permission):
+        return guild_required()(cast(Callable[..., Any], permission))
+    wanted = None if permission is None else Permissions.named(permission)
+
+    def step(request: HttpRequest, kwargs: dict[str, Any]) -> HttpResponse | None:
+        if answer := _not_signed_in(request):
+            return answer
+        enter(request, kwargs[guild_id], wanted, max_age)
+        return None
+
+    return partial(_behind, step)
+
+
+def enter(
+    request: HttpRequest, guild_id: int | str, permission: Permissions | None = None, max_age: timedelta | None = None
+) -> Membership:
+    """Find the guild for somebody signed in, as `request.guild` from now on. Raises what becomes the answer if not."""
+    entering = cast(GuildRequest, request)
+    if max_age is not None:
+        entering.guild_list = get_guild_list(entering.user, max_age)
+    guild = entering.guild_list.get(int(guild_id))
+    if guild is None:
+        raise ProblemRaised(NOT_IN_GUILD)
+    if permission is not None and not guild.may(permission):
+        raise ProblemRaised(MAY_NOT)
+    entering.guild = guild
+    return guild
+
+
+def _read_list(request: HttpRequest, _kwargs: dict[str, Any]) -> HttpResponse | None:
+    if answer := _not_signed_in(request):
+        return answer
+    _ = cast(GuildListRequest, request).guild_list.guilds_json  # reading it is the point
+    return None
+
+
+def _not_signed_in(request: HttpRequest) -> HttpResponse | None:
+    if request.user.is_authenticated:
+        return None
+    if wants_json(request):
+        return problem_response(request, NOT_SIGNED_IN)
+    return redirect_to_login(request.get_full_path())
+
+
+def _behind(step: Step, view: View) -> View:
+    """`view`, called only if `step` has no answer of its own."""
 
     @wraps(view)
-    def with_list(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        if not request.user.is_authenticated:
-            if wants_json(request):
-                return problem_response(request, NOT_SIGNED_IN)
-            return redirect_to_login(request.get_full_path())
-        len(request.guild_list)  # type: ignore[attr-defined]  # set by the middleware; reading it is the point
-        return view(request, *args, **kwargs)
+    def behind(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        return step(request, kwargs) or view(request, *args, **kwargs)
 
-    return with_list
+    @wraps(view)
+    async def behind_async(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        return await sync_to_async(step)(request, kwargs) or await view(request, *args, **kwargs)
+
+    return cast(View, behind_async if iscoroutinefunction(view) else behind)

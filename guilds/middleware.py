@@ -9,7 +9,7 @@ from django.utils.functional import SimpleLazyObject
 
 from accounts.models import User
 from guilds.problems import problem_of, problem_response
-from guilds.services import GuildList, get_guild_list
+from guilds.services import GuildList, Membership, get_guild_list
 
 
 class GuildListRequest(HttpRequest):
@@ -17,6 +17,12 @@ class GuildListRequest(HttpRequest):
 
     user: User
     guild_list: GuildList
+
+
+class GuildRequest(GuildListRequest):
+    """For annotations: a request that passed `guild_required`."""
+
+    guild: Membership
 
 
 class GuildListMiddleware:

@@ -43,6 +43,9 @@ class Problem:
 
 NOT_SIGNED_IN = Problem("not-signed-in", HTTPStatus.UNAUTHORIZED, "Not signed in", "Sign in with Discord first.")
 NOT_IN_GUILD = Problem("not-in-guild", HTTPStatus.NOT_FOUND, "No such server", "You are not in a server with this id.")
+MAY_NOT = Problem(
+    "missing-permission", HTTPStatus.FORBIDDEN, "Not allowed", "You don't have the permission that this takes there."
+)
 
 WHY = {
     Reason.RATE_LIMITED: "Discord is limiting how often it may be asked about you.",
@@ -55,9 +58,19 @@ WHY = {
 }
 
 
+class ProblemRaised(Exception):
+    """Answer with `problem`."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.title)
+        self.problem = problem
+
+
 def problem_of(error: Exception) -> Problem | None:
     """The account of `error`; None if it is not one of ours and should take its way."""
     match error:
+        case ProblemRaised():
+            return error.problem
         case ReconnectRequired():
             return Problem(
                 "reconnect-required",

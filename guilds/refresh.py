@@ -6,18 +6,20 @@ All moments come in as `now`, read from the database by whoever calls.
 """
 
 import random
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 
 import structlog
 from django.conf import settings
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import F
 
 from accounts import gate, tokens
 from accounts.clock import Now, database_now
+from accounts.compiled import CompiledQuery
 from accounts.discord import (
     DiscordAPIError,
     DiscordClient,
@@ -28,9 +30,11 @@ from accounts.discord import (
     Unauthorized,
 )
 from accounts.gate import GateShut, Priority
+from accounts.models import User
 from accounts.tokens import ReconnectRequired, TokensReplaced
 from guilds import metrics
 from guilds.freshness import Decision, Reason, Windows, refresh_moment, retry_pause
+from guilds.hooks import MembershipChange, PermissionsChange, tell_after_commit
 from guilds.metrics import Lease
 from guilds.models import GuildListVerification, UserGuildMembership
 
@@ -91,6 +95,47 @@ def read_record(user_id: int) -> tuple[GuildListVerification, datetime]:
         GuildListVerification.objects.bulk_create([GuildListVerification(user_id=user_id)], ignore_conflicts=True)
         record = rows.get(pk=user_id)
     return record, record.now
+
+
+# Long enough to get from the session to the view; whoever holds a person for longer reads anew.
+READ_WITH_USER_SECONDS = 1.0
+_READ_WITH_USER = "_verification_read_with_user"
+USER_FIELDS = [field.attname for field in User._meta.concrete_fields]
+RECORD_FIELDS = [field.attname for field in GuildListVerification._meta.concrete_fields]
+_user_with_record = CompiledQuery(
+    lambda user_id: User.objects.filter(pk=user_id, is_active=True).values_list(
+        *USER_FIELDS, *(f"guild_list_verification__{name}" for name in RECORD_FIELDS), Now()
+    )
+)
+
+
+def user_with_record(user_id: int, clock: Callable[[], float] = time.monotonic) -> User | None:
+    """The person together with their verification and the database's present moment, in one query."""
+    rows = _user_with_record.rows(user_id)
+    if not rows:
+        return None
+    (*values, now) = rows[0]
+    user = User.from_db(connection.alias, USER_FIELDS, values[: len(USER_FIELDS)])
+    record = None
+    if values[len(USER_FIELDS)] is not None:
+        record = GuildListVerification.from_db(connection.alias, RECORD_FIELDS, values[len(USER_FIELDS) :])
+        GuildListVerification.user.field.set_cached_value(record, user)
+        setattr(user, _READ_WITH_USER, (record, now, clock()))
+    User.guild_list_verification.related.set_cached_value(user, record)
+    return user
+
+
+def taken_from(
+    user: User, clock: Callable[[], float] = time.monotonic
+) -> tuple[GuildListVerification, datetime] | None:
+    """What `user_with_record` read, once and only a moment later; None if there is nothing, or nothing any more."""
+    read = getattr(user, _READ_WITH_USER, None)
+    if read is None:
+        return None
+    # Not by `__dict__`: the session's person comes wrapped in a lazy object, which has one of its own.
+    setattr(user, _READ_WITH_USER, None)
+    record, now, read_at = read
+    return (record, now) if clock() - read_at <= READ_WITH_USER_SECONDS else None
 
 
 def claim(record: GuildListVerification, now: datetime, decision: Decision, client: DiscordClient) -> Claim | None:
@@ -216,6 +261,7 @@ def _store_list(claimed: Claim, guilds: Iterable[Guild]) -> bool:
     with transaction.atomic():
         if not _release(claimed, **fields):
             return False
+        tell_after_commit(_difference(claimed, before, changed, gone))
         if changed:
             UserGuildMembership.objects.bulk_create(
                 changed,
@@ -226,6 +272,26 @@ def _store_list(claimed: Claim, guilds: Iterable[Guild]) -> bool:
         if gone:
             UserGuildMembership.objects.filter(user_id=claimed.user_id, guild_id__in=gone).delete()
     return True
+
+
+def _difference(
+    claimed: Claim,
+    before: Mapping[int, UserGuildMembership],
+    changed: Iterable[UserGuildMembership],
+    gone: Iterable[int],
+) -> MembershipChange:
+    pairs = [(before.get(row.guild_id), row) for row in changed]
+    return MembershipChange(
+        claimed.user_id,
+        claimed.at,
+        joined=tuple(row.guild_id for old, row in pairs if old is None),
+        left=tuple(sorted(gone)),
+        permissions=tuple(
+            PermissionsChange(row.guild_id, old.permissions, row.permissions, old.owner, row.owner)
+            for old, row in pairs
+            if old and (old.permissions, old.owner) != (row.permissions, row.owner)
+        ),
+    )
 
 
 def _release(claimed: Claim, **fields: object) -> bool:

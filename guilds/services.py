@@ -22,15 +22,29 @@ from accounts.discord import (
     DiscordAPIError,
     DiscordUnavailable,
     MissingScope,
-    Permissions,
     RateLimited,
 )
 from accounts.models import DiscordAccount, Session, User
 from accounts.tokens import ReconnectRequired, discord_client
 from guilds import freshness, metrics, refresh, waiting
 from guilds.freshness import Decision, Reason, Tier, Wait
+from guilds.memberships import Membership, loads
 from guilds.metrics import Outcome
 from guilds.models import GuildListVerification, UserGuildMembership
+from guilds.snapshots import Snapshot, snapshot_of
+
+__all__ = [
+    "GuildList",
+    "Membership",
+    "RefreshTooSoon",
+    "forget_user",
+    "get_guild_list",
+    "purge_memberships",
+    "refresh_guild_list",
+    "relink",
+    "verify_again",
+    "warm_up",
+]
 
 logger = structlog.get_logger(__name__)
 
@@ -43,23 +57,6 @@ BUSY_PAUSE = timedelta(seconds=2)
 LAST_READ_GRAIN = timedelta(hours=1)
 
 
-@dataclass(frozen=True, slots=True)
-class Membership:
-    """The person in one guild. `guild_id` and `permissions` are ints; pages and the API show them as strings."""
-
-    guild_id: int
-    name: str
-    icon: str
-    banner: str
-    owner: bool
-    permissions: Permissions
-    features: tuple[str, ...]
-
-    @property
-    def can_manage(self) -> bool:
-        return Permissions.can_manage(self.permissions, self.owner)
-
-
 @dataclass(frozen=True)
 class GuildList:
     """The guilds one person is in, as Discord verified them at `verified_at`, ascending by id.
@@ -68,13 +65,21 @@ class GuildList:
     isn't younger, `next_attempt_at` when Discord will be asked next.
     """
 
-    memberships: tuple[Membership, ...]
+    snapshot: Snapshot
     verified_at: datetime
     age: timedelta
     freshness: str
     reason: Reason | None
     next_attempt_at: datetime | None
-    list_version: int
+
+    @cached_property
+    def guilds_json(self) -> bytes:
+        """The guilds as the API shows them, a JSON array."""
+        return self.snapshot.read()
+
+    @cached_property
+    def memberships(self) -> tuple[Membership, ...]:
+        return loads(self.guilds_json)
 
     def __iter__(self) -> Iterator[Membership]:
         return iter(self.memberships)
@@ -99,14 +104,33 @@ class GuildList:
         return self.freshness == "stale"
 
 
-def get_guild_list(user: User, max_age: timedelta | None = None) -> GuildList:
+def get_guild_list(user: User, max_age: timedelta | None = None, *, lazy: bool = False) -> GuildList:
     """The person's guilds, from the stored list, or from Discord where that is too old.
 
     `max_age` demands a list verified no longer ago than that (at least 5 s); it fails closed. Raises `RateLimited` or
     `DiscordUnavailable`, both with a true `retry_after`, when nothing may be served; `ReconnectRequired` or
-    `MissingScope` when Discord refuses.
+    `MissingScope` when Discord refuses. `lazy` leaves the guilds unread until somebody looks at them, for those who may
+    never have to.
     """
-    return _read(user.pk, None if max_age is None else max(max_age, YOUNGEST_DEMAND), timeout=_budget())
+    guild_list = _read_with_user(user) if max_age is None else None
+    if guild_list is None:
+        wanted = None if max_age is None else max(max_age, YOUNGEST_DEMAND)
+        guild_list = _read(user.pk, wanted, timeout=_budget())
+    if not lazy:
+        _ = guild_list.guilds_json
+    return guild_list
+
+
+def _read_with_user(user: User) -> GuildList | None:
+    """The list by what was read with the person, where that is enough: nothing to ask, and something to serve."""
+    read = refresh.taken_from(user)
+    if read is None:
+        return None
+    record, now = read
+    decision = freshness.decide(record, None, now, refresh.windows())
+    if decision.ask or not decision.serve:
+        return None
+    return _serve(record, decision, now, decision.tier, waited=False)
 
 
 def refresh_guild_list(user: User) -> GuildList:
@@ -255,13 +279,12 @@ def _serve(record: GuildListVerification, decision: Decision, now: datetime, fou
         raise _refusal(decision, now)
     stale = decision.tier is Tier.STALE
     served = GuildList(
-        memberships=_memberships(record.pk),
+        snapshot=snapshot_of(record),
         verified_at=record.verified_at,
         age=max(now - record.verified_at, timedelta(0)),
         freshness="stale" if stale else "fresh",
         reason=(decision.reason or Reason.BUSY) if stale else None,
         next_attempt_at=decision.until,
-        list_version=record.list_version,
     )
     metrics.count_served(found, served.age, stale=stale, waited=waited)
     if stale:
@@ -283,16 +306,6 @@ def _refusal(decision: Decision, now: datetime) -> Exception:
         seconds = min(seconds, BUSY_PAUSE.total_seconds())
     error = RateLimited if reason.is_limit else DiscordUnavailable
     return error(message="there is no list that may be served", scope=str(reason), retry_after=seconds)
-
-
-def _memberships(user_id: int) -> tuple[Membership, ...]:
-    rows = UserGuildMembership.objects.filter(user_id=user_id).values_list(
-        "guild_id", "name", "icon", "banner", "owner", "permissions", "features"
-    )
-    return tuple(
-        Membership(guild_id, name, icon, banner, owner, Permissions(permissions), tuple(features))
-        for guild_id, name, icon, banner, owner, permissions, features in rows
-    )
 
 
 _logged: dict[tuple[int, str], float] = {}

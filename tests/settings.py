@@ -21,6 +21,8 @@ for name in list(os.environ):
             "ALLOWED_HOSTS",
             "METRICS_",
             "PROMETHEUS_",
+            "REDIS_",
+            "GUILDHALL_MEMBERSHIP_",
         )
     ):
         del os.environ[name]

@@ -5,6 +5,7 @@ never its content. Fields that we do not use are ignored, whatever they hold; se
 (features, scopes, locales) stay open.
 """
 
+import difflib
 import enum
 import re
 from dataclasses import dataclass, field
@@ -81,12 +82,33 @@ class Permissions(enum.IntFlag, boundary=enum.KEEP):
 
     @staticmethod
     def can_manage(permissions: int, owner: bool) -> bool:
-        """May this person manage the guild? The one place that decides it.
+        """May this person manage the guild?"""
+        return Permissions.allow(permissions, owner, Permissions.MANAGE_GUILD)
+
+    @staticmethod
+    def allow(permissions: int, owner: bool, wanted: int) -> bool:
+        """May this person do `wanted` in the guild? The one place that decides it.
 
         An owner and an administrator may everything, also where the bits do not say so: Discord's own example of an
         owned guild has neither ADMINISTRATOR nor MANAGE_GUILD set.
         """
-        return owner or bool(permissions & (Permissions.ADMINISTRATOR | Permissions.MANAGE_GUILD))
+        # On plain ints: the flags' own operators are ten times slower, and lists have hundreds of guilds.
+        return owner or bool(permissions & _ADMINISTRATOR) or permissions & int(wanted) == int(wanted)
+
+    @classmethod
+    def named(cls, name: "str | Permissions") -> "Permissions":
+        """Discord's permission of that name, in any case. Raises `ValueError`, with the nearest name, for any other."""
+        if isinstance(name, cls):
+            return name
+        found = cls.__members__.get(str(name).upper())
+        if found is None:
+            near = difflib.get_close_matches(str(name).upper(), cls.__members__, n=1)
+            hint = f"; did you mean {near[0].lower()!r}?" if near else ""
+            raise ValueError(f"Discord has no permission {name!r}{hint}")
+        return found
+
+
+_ADMINISTRATOR = int(Permissions.ADMINISTRATOR)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,14 +12,6 @@ from rest_framework.views import set_rollback
 from guilds.problems import NOT_SIGNED_IN, Problem, problem_of
 
 
-class ProblemRaised(Exception):
-    """Answer with `problem`."""
-
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(problem.title)
-        self.problem = problem
-
-
 def exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
     """DRF's handler: a `Problem` for each failure that has one; None, a 500, for faults of ours."""
     problem = _problem(error)
@@ -36,8 +28,6 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
 
 
 def _problem(error: Exception) -> Problem | None:
-    if isinstance(error, ProblemRaised):
-        return error.problem
     if ours := problem_of(error):
         return ours
     if isinstance(error, exceptions.NotAuthenticated | exceptions.AuthenticationFailed):

@@ -1,22 +1,9 @@
-"""The API's words for lists and people. Ids and permissions are strings: JavaScript's numbers end at 2^53."""
+"""The API's words for lists and people; those for a guild are `Membership.as_json`'s."""
 
 from typing import Any
 
 from accounts.models import User
-from guilds.services import GuildList, Membership
-
-
-def membership_json(membership: Membership) -> dict[str, Any]:
-    return {
-        "id": str(membership.guild_id),
-        "name": membership.name,
-        "icon": membership.icon or None,
-        "banner": membership.banner or None,
-        "owner": membership.owner,
-        "permissions": str(int(membership.permissions)),
-        "can_manage": membership.can_manage,
-        "features": list(membership.features),
-    }
+from guilds.services import GuildList
 
 
 def freshness_json(guild_list: GuildList) -> dict[str, Any]:
@@ -27,10 +14,6 @@ def freshness_json(guild_list: GuildList) -> dict[str, Any]:
         "reason": guild_list.reason,
         "next_attempt_at": guild_list.next_attempt_at,
     }
-
-
-def guild_list_json(guild_list: GuildList) -> dict[str, Any]:
-    return {**freshness_json(guild_list), "guilds": [membership_json(membership) for membership in guild_list]}
 
 
 def user_json(user: User) -> dict[str, Any]:

@@ -75,7 +75,7 @@ def test_a_fresh_hit_writes_nothing(with_list: WithList, django_assert_num_queri
     ada = with_list("ada", **FRESH)
     get_guild_list(ada)
 
-    with django_assert_num_queries(2) as queries:
+    with django_assert_num_queries(1) as queries:
         get_guild_list(ada)
 
     assert all(query["sql"].startswith("SELECT") for query in queries.captured_queries)

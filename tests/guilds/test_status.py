@@ -64,7 +64,10 @@ def test_a_site_on_its_first_day_is_fine() -> None:
 
 @pytest.mark.parametrize(
     ("mode", "options", "words"),
-    [("global_limit", {"retry_after": 90}, "Discord limits the whole site until"), ("cloudflare_html", {}, "Cloudflare")],
+    [
+        ("global_limit", {"retry_after": 90}, "Discord limits the whole site until"),
+        ("cloudflare_html", {}, "Cloudflare"),
+    ],
 )
 def test_a_shut_gate_comes_first_and_says_until_when(
     with_list: WithList, sandbox: Sandbox, mode: str, options: dict[str, int], words: str

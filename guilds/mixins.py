@@ -1,0 +1,35 @@
+"""`@guild_required` for class-based views."""
+
+from datetime import timedelta
+from typing import Any, ClassVar
+
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.views import View
+
+from accounts.discord import Permissions
+from guilds.decorators import guild_required
+from guilds.middleware import GuildRequest
+
+
+class GuildRequiredMixin(View):
+    """`self.request.guild` is there before the view's own methods run; what becomes of the others see `guild_required`.
+
+    Stands left of the view: `class Settings(GuildRequiredMixin, FormView)`.
+    """
+
+    permission: ClassVar[str | Permissions | None] = None
+    max_age: ClassVar[timedelta | None] = None
+    guild_id_kwarg: ClassVar[str] = "guild_id"
+    request: GuildRequest
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.permission is not None:
+            # A wrong name is found when the site starts, not when somebody comes.
+            cls.permission = Permissions.named(cls.permission)
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        door = guild_required(self.permission, max_age=self.max_age, guild_id=self.guild_id_kwarg)
+        answer: HttpResponseBase = door(super().dispatch)(request, *args, **kwargs)
+        return answer

@@ -1,0 +1,49 @@
+"""`@guild_required` for Django REST framework: `permission_classes = [CanManageGuild.within(minutes=5)]`."""
+
+from datetime import timedelta
+from typing import Any, ClassVar, Self, cast
+
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from accounts.discord import Permissions
+from guilds.decorators import enter
+
+
+class InGuild(BasePermission):
+    """The person is in the guild that the URL names; `request.guild` is their membership.
+
+    401, 404 (not in it), 403 (may not), 429 or 503 (can't be verified young enough), each as a problem.
+    """
+
+    permission: ClassVar[Permissions | None] = None
+    max_age: ClassVar[timedelta | None] = None
+    guild_id_kwarg: ClassVar[str] = "guild_id"
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        if not request.user.is_authenticated:
+            return False
+        # The request below DRF's: there the list is lazy, and DRF's own shows its attributes.
+        enter(request._request, view.kwargs[self.guild_id_kwarg], self.permission, self.max_age)
+        return True
+
+    @classmethod
+    def within(cls, **age: float) -> type[Self]:
+        """The same, of a list verified no longer ago than `timedelta(**age)`."""
+        return cls._with(max_age=timedelta(**age))
+
+    @classmethod
+    def may(cls, permission: str | Permissions) -> type[Self]:
+        """The same, of people who have Discord's `permission` there."""
+        return cls._with(permission=Permissions.named(permission))
+
+    @classmethod
+    def _with(cls, **attributes: Any) -> type[Self]:
+        return cast(type[Self], type(cls.__name__, (cls,), attributes))
+
+
+class CanManageGuild(InGuild):
+    """The person owns the guild, or may manage it."""
+
+    permission = Permissions.MANAGE_GUILD
