@@ -7,4 +7,6 @@ urlpatterns = [
     path("sign-in/", views.sign_in, name="sign-in"),
     path("sign-out/", LogoutView.as_view(), name="sign-out"),
     path("account/", views.account, name="account"),
+    path("account/tokens/", views.access_tokens, name="access-tokens"),
+    path("account/tokens/<int:pk>/revoke/", views.revoke_access_token, name="revoke-access-token"),
 ]

@@ -1,12 +1,21 @@
 """Signing in, and what we keep about the person."""
 
+from typing import cast
+
 from django.conf import settings
+from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from accounts import access_tokens as tokens
+from accounts.clock import database_now
+from accounts.forms import AccessTokenForm
+from accounts.models import PersonalAccessToken, User
 
 
 def safe_next(request: HttpRequest) -> str:
@@ -29,3 +38,43 @@ def sign_in(request: HttpRequest) -> HttpResponse:
 @require_GET
 def account(request: HttpRequest) -> HttpResponse:
     return render(request, "accounts/account.html")
+
+
+@never_cache
+@login_required
+@require_http_methods(["GET", "POST"])
+def access_tokens(request: HttpRequest) -> HttpResponse:
+    """The person's access tokens, and a form for a new one; the answer to it is the one page that shows the token.
+
+    No redirect after it: what the next page would show would have to be kept until then, and it is kept nowhere.
+    """
+    user = cast(User, request.user)
+    form = AccessTokenForm(user, request.POST if request.method == "POST" else None)
+    token = None
+    if form.is_valid():
+        try:
+            _row, token = tokens.create(user, form.cleaned_data["name"], form.wanted, form.lifetime)
+        except tokens.NameTaken:
+            form.add_error("name", _("You have a token of that name. Choose another, or remove that one first."))
+        except tokens.TooManyTokens:
+            form.add_error(None, _("You have as many tokens as one person can have. Remove one first."))
+        else:
+            form = AccessTokenForm(user)
+    context = {
+        "form": form,
+        "token": token,
+        "tokens": PersonalAccessToken.objects.filter(user=user),
+        "now": database_now(),
+    }
+    return render(request, "accounts/tokens.html", context, status=422 if form.errors else 200)
+
+
+@never_cache
+@login_required
+@require_POST
+def revoke_access_token(request: HttpRequest, pk: int) -> HttpResponse:
+    """From now on the token opens nothing. Somebody else's, or one that is gone, is left as it is."""
+    deleted, _models = PersonalAccessToken.objects.filter(pk=pk, user=cast(User, request.user)).delete()
+    if deleted:
+        messages.success(request, _("The token is revoked."))
+    return redirect("access-tokens")

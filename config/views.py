@@ -12,6 +12,14 @@ from django.views.decorators.http import require_safe
 
 from guilds.problems import wants_json
 
+PROBLEMS = {
+    400: "bad-request",
+    403: "forbidden",
+    404: "not-found",
+    500: "server-error",
+    503: "database-unavailable",
+}
+
 
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
@@ -41,9 +49,16 @@ def healthz(request: HttpRequest) -> HttpResponse:
 
 def _error(request: HttpRequest, status: int, title: str, text: str) -> HttpResponse:
     if wants_json(request):
-        body = {"type": "about:blank", "title": title, "status": status, "detail": text}
-        return JsonResponse(body, status=status, content_type="application/problem+json")
+        return _problem(status, title, text)
     return render(request, "error.html", {"title": title, "text": text}, status=status)
+
+
+def _problem(status: int, title: str, text: str, **headers: str) -> HttpResponse:
+    body = {"type": f"/problems/{PROBLEMS[status]}", "title": title, "status": status, "detail": text}
+    if "Retry-After" in headers:
+        body["retry_after"] = int(headers["Retry-After"])
+    headers["Cache-Control"] = "no-store"
+    return JsonResponse(body, status=status, content_type="application/problem+json", headers=headers)
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
@@ -71,8 +86,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
         title, text, status = "Something broke on our side", "It has been written down. Try again in a minute.", 500
     headers = {"Retry-After": "5"} if status == 503 else {}
     if wants_json(request):
-        body = {"type": "about:blank", "title": title, "status": status, "detail": text}
-        return JsonResponse(body, status=status, content_type="application/problem+json", headers=headers)
+        return _problem(status, title, text, **headers)
     page = format_html(
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{}</title></head>'
         "<body><main><h1>{}</h1><p>{}</p></main></body></html>",

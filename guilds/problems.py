@@ -1,7 +1,8 @@
 """What a reader is told when there is no list: one account of each failure, for pages and for the API alike."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from urllib.parse import urlencode
 
@@ -18,7 +19,10 @@ from guilds.services import RefreshTooSoon
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """An RFC 9457 problem. `retry_after` in whole seconds, never shorter than the truth."""
+    """An RFC 9457 problem. `retry_after` in whole seconds, never shorter than the truth.
+
+    Its `type` is a path, so that it is the same at every site, and leads to the page that explains it.
+    """
 
     name: str
     status: HTTPStatus
@@ -26,10 +30,12 @@ class Problem:
     detail: str
     retry_after: int | None = None
     reason: str | None = None
+    # Members of this type alone.
+    more: Mapping[str, str] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, object]:
         members: dict[str, object] = {
-            "type": f"urn:guildhall:problem:{self.name}",
+            "type": f"/problems/{self.name}",
             "title": self.title,
             "status": int(self.status),
             "detail": self.detail,
@@ -38,7 +44,7 @@ class Problem:
             members["retry_after"] = self.retry_after
         if self.reason is not None:
             members["reason"] = self.reason
-        return members
+        return {**members, **self.more}
 
 
 NOT_SIGNED_IN = Problem("not-signed-in", HTTPStatus.UNAUTHORIZED, "Not signed in", "Sign in with Discord first.")
@@ -158,5 +164,7 @@ def _again(request: HttpRequest) -> str:
 
 
 def wants_json(request: HttpRequest) -> bool:
+    if request.path.startswith("/api/v1/"):
+        return True
     preferred = request.get_preferred_type(["text/html", "application/json", "application/problem+json"])
     return preferred is not None and preferred != "text/html"

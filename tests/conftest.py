@@ -19,6 +19,7 @@ from accounts.discord import CurrentUser, Tokens
 from accounts.models import DiscordAccount, DiscordGate, DiscordRefusal, User
 from accounts.tokens import discord_client, sealed
 from guilds import services, waiting
+from guilds.api.throttles import meter
 from guilds.models import GuildListVerification, UserGuildMembership
 from sandbox.remote import Remote as Sandbox
 from sandbox.remote import running
@@ -57,6 +58,7 @@ def hurry(settings: Settings) -> None:
 @pytest.fixture(autouse=True)
 def nothing_remembered() -> None:
     services._logged.clear()
+    meter.forget()
 
 
 @pytest.fixture(autouse=True)
