@@ -130,7 +130,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "whitenoise.runserver_nostatic",
-    "django.contrib.staticfiles",
+    "config.apps.StaticFiles",
     *(["sandbox"] if USES_SANDBOX else []),
 ]
 MIDDLEWARE = [

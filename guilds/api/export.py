@@ -47,7 +47,8 @@ class ExportView(APIView):
         members = {"verified_at": record.verified_at, "guilds": _guilds(user)}
         response = HttpResponse(dumps({**freshness_json(stored), **members}), content_type="application/json")
         response["Content-Disposition"] = f'attachment; filename="{FILE_NAME}"'
-        return with_age(stored, response)
+        response["Cache-Control"] = "private, no-cache"
+        return with_age(stored, response) if record.verified_at else response
 
 
 def _guilds(user: User) -> list[dict[str, Any]]:
