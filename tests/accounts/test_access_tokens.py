@@ -92,9 +92,7 @@ def test_the_page_lists_what_a_token_may_and_until_when(ada: User, client_of: Cl
         ({"days": ""}, "how long"),
     ],
 )
-def test_a_wrong_form_makes_none_and_says_why(
-    ada: User, client_of: ClientOf, form: dict[str, Any], says: str
-) -> None:
+def test_a_wrong_form_makes_none_and_says_why(ada: User, client_of: ClientOf, form: dict[str, Any], says: str) -> None:
     response = client_of(ada).post(PAGE, {"name": "backup", "scopes": ["guilds:read"], "days": "30", **form})
 
     assert response.status_code == 422
@@ -146,9 +144,7 @@ def test_no_token_lives_longer_than_a_year(ada: User) -> None:
     "token",
     ["", "x", "gdh_", "gdh_" + "0" * 40, "gdh_" + "0" * 41, "ghp_" + "0" * 40, "gdh_" + "é" * 40, "0" * 40],
 )
-def test_a_token_that_does_not_exist_is_refused(
-    with_list: WithList, client_of: ClientOf, token: str
-) -> None:
+def test_a_token_that_does_not_exist_is_refused(with_list: WithList, client_of: ClientOf, token: str) -> None:
     browser = client_of(with_list("ada", minutes=10))  # a session doesn't make up for it
 
     response = browser.get("/api/v1/guilds/", headers={"Authorization": f"Bearer {token}".encode().decode("latin-1")})

@@ -1,4 +1,4 @@
-"""schemathesis asks the API what the schema allows, and what it doesn't; each answer must be one that the schema names."""
+"""schemathesis asks the API what the schema allows, and what it doesn't; the schema must name each answer."""
 
 from collections.abc import Callable
 
@@ -7,6 +7,7 @@ import schemathesis
 from django.core.wsgi import get_wsgi_application
 from django.test import Client
 from hypothesis import HealthCheck, Phase, settings
+from schemathesis.specs.openapi.checks import ignored_auth
 
 from accounts import access_tokens
 from accounts.access_tokens import Scope
@@ -15,14 +16,14 @@ from accounts.models import User
 schema = schemathesis.openapi.from_wsgi("/api/schema/", get_wsgi_application())
 
 
-def bounded(examples: int) -> settings:
+def bounded(*phases: Phase) -> settings:
     """The same cases at each run, so that a failure is the code's."""
     return settings(
-        max_examples=examples,
+        max_examples=8,
         derandomize=True,
         database=None,
         deadline=None,
-        phases=[Phase.explicit, Phase.generate],
+        phases=phases,
         # A case asks a real sandbox now and then, and fixtures are meant to last for all cases.
         suppress_health_check=list(HealthCheck),
     )
@@ -44,16 +45,17 @@ def token(staff: User) -> str:
 
 
 @schema.parametrize()
-@bounded(10)
+@bounded(Phase.explicit, Phase.generate)  # explicit: schemathesis's own, each parameter at and beyond its bounds
 def test_every_answer_to_a_token_is_in_the_schema(case: schemathesis.Case, token: str) -> None:
     case.call_and_validate(headers={"Authorization": f"Bearer {token}"})
 
 
 @schema.parametrize()
-@bounded(3)
+@bounded(Phase.generate)
 def test_every_answer_to_a_session_is_in_the_schema(
     case: schemathesis.Case, staff: User, client_of: Callable[[User], Client]
 ) -> None:
     cookies = {name: morsel.value for name, morsel in client_of(staff).cookies.items()}
 
-    case.call_and_validate(cookies=cookies)
+    # The check takes a session that we send for one it made up, and so for one that should not work.
+    case.call_and_validate(cookies=cookies, excluded_checks=[ignored_auth])

@@ -110,9 +110,7 @@ def test_fields_are_those_asked_for_and_the_id(browser: Client) -> None:
         ("x" * 65 + "=1", "x" * 63 + "…"),
     ],
 )
-def test_what_cannot_be_read_is_refused_by_name(
-    browser: Client, sandbox: Sandbox, query: str, parameter: str
-) -> None:
+def test_what_cannot_be_read_is_refused_by_name(browser: Client, sandbox: Sandbox, query: str, parameter: str) -> None:
     response = browser.get(f"{LIST}?{query}")
 
     assert (response.status_code, response.json()["type"]) == (400, "/problems/invalid-parameter")

@@ -102,9 +102,7 @@ def test_a_persons_tokens_and_sessions_count_together(
     assert client.get(ME, headers={"Authorization": f"Bearer {token}"}).status_code == 429
 
 
-def test_another_person_is_not_held_up(
-    ada: User, sign_up: WithList, client_of: ClientOf, settings: Settings
-) -> None:
+def test_another_person_is_not_held_up(ada: User, sign_up: WithList, client_of: ClientOf, settings: Settings) -> None:
     settings.API_THROTTLE_USER = (1, 60)
     for _ in range(3):
         client_of(ada).get(ME)
@@ -167,9 +165,7 @@ def test_an_origin_that_is_let_in_may_read_with_a_token(
     assert response.status_code == 200
     assert response["Access-Control-Allow-Origin"] == APP
     assert "Access-Control-Allow-Credentials" not in response
-    assert {"Age", "Cache-Status", "ETag", "Retry-After"} <= set(
-        response["Access-Control-Expose-Headers"].split(", ")
-    )
+    assert {"Age", "Cache-Status", "ETag", "Retry-After"} <= set(response["Access-Control-Expose-Headers"].split(", "))
     assert {"Origin", "Authorization"} <= set(response["Vary"].split(", "))
 
 
