@@ -10,6 +10,7 @@ BENCHES = {
     "reads": "requests to Discord for a day of one person's reads, beside asking at each view",
     "ablations": "which promises break when one guard of the engine is switched off",
     "hit": "what a fresh list costs, beside an empty view and the usual ways",
+    "scale": "10,000 to a million people on PostgreSQL: what grows with them and what doesn't",
     "fleet": "a day of a million people under Discord's limits, simulated, with four ways to cache",
 }
 # Those that ask nobody: no sandbox is started for them, and their stage is None.

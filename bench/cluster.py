@@ -60,15 +60,15 @@ def sign_in(stage: Stage, name: str, guilds: int = 12, age: timedelta | None = N
     DiscordAccount.objects.create(user=user, provider="discord", uid=name, extra_data=stored)
     if age is not None:
         _verify(user, guilds, age)
-    return Person(user.pk, name, _session_of(user, "guilds.backends.DiscordBackend"))
+    return Person(user.pk, name, session_of(user, "guilds.backends.DiscordBackend"))
 
 
 def sign_in_again(person: Person, backend: str) -> str:
     """The cookie of another session of the same person, in which `backend` says who they are."""
-    return _session_of(User.objects.get(pk=person.user_id), backend)
+    return session_of(User.objects.get(pk=person.user_id), backend)
 
 
-def _session_of(user: User, backend: str) -> str:
+def session_of(user: User, backend: str) -> str:
     session: SessionBase = SessionStore()
     session[SESSION_KEY] = str(user.pk)
     session[BACKEND_SESSION_KEY] = backend

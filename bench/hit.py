@@ -1,14 +1,16 @@
 """What a fresh list costs, beside an empty view that loads session and user, and beside the usual ways.
 
 One process of the site answers one client; the pages take turns in a random order within each round, so that whatever
-else the machine does meets all of them alike. Times are medians, ratios are those of the medians.
+else the machine does meets all of them alike. Times are medians, ratios the medians of the rounds' ratios.
 """
 
 import argparse
+import cProfile
 import gc
 import http.client
 import json
 import os
+import pstats
 import random
 import statistics
 import time
@@ -42,8 +44,9 @@ MOST = {API: 1.25, NOT_MODIFIED: 1.1, PICKER: 3.0}
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--redis", default="", metavar="URL", help="keep the snapshots there; in the process without it")
+    parser.add_argument("--redis", default="", metavar="URL", help="where snapshots are kept; the process without it")
     parser.add_argument("--rounds", type=int, default=300, help="how often each page is loaded (%(default)s)")
+    parser.add_argument("--profile", action="store_true", help="where the time of an API hit goes, by function")
 
 
 @dataclass
@@ -70,6 +73,10 @@ class Page:
     def milliseconds(self) -> float:
         return statistics.median(self.seconds) * 1000
 
+    def ratio_to(self, other: "Page") -> float:
+        """The median of the rounds' ratios: what slows the machine for a while slows both in the same round."""
+        return statistics.median(mine / its for mine, its in zip(self.seconds, other.seconds, strict=True))
+
 
 def run(stage: Stage, options: argparse.Namespace) -> int:
     started = time.monotonic()
@@ -83,10 +90,13 @@ def run(stage: Stage, options: argparse.Namespace) -> int:
     finally:
         site.stop()
     extra = extra_queries(people[JUDGED])
+    if options.profile:
+        profile(people[JUDGED], options.rounds)
 
     print_table(times)
-    ratios = {name: round(times[JUDGED][name] / times[JUDGED][FLOOR], 3) for name in PATHS}
-    broken = [f"{name} takes {ratios[name]} empty views, not {most}" for name, most in MOST.items() if ratios[name] > most]
+    judged = times[JUDGED]
+    ratios = {name: round(judged[name].ratio_to(judged[FLOOR]), 3) for name in PATHS}
+    broken = [f"{name} takes {ratios[name]} empty views" for name, most in MOST.items() if ratios[name] > most]
     broken += [f"a hit takes {extra} queries more than an empty view"] if extra else []
     for what in broken:
         print(f"BROKEN {what}")
@@ -97,7 +107,7 @@ def run(stage: Stage, options: argparse.Namespace) -> int:
         "usual_drf_ratio": ratios[USUAL_DRF],
         "usual_cache_ratio": ratios[USUAL_CACHE],
         "extra_queries": extra,
-        "floor_ms": round(times[JUDGED][FLOOR], 3),
+        "floor_ms": round(judged[FLOOR].milliseconds, 3),
         "database": connection.vendor,
         "cache": "redis" if options.redis else "memory",
         "seconds": round(time.monotonic() - started, 1),
@@ -106,11 +116,11 @@ def run(stage: Stage, options: argparse.Namespace) -> int:
     return 1 if broken else 0
 
 
-def measure(site: Site, person: Person, rounds: int) -> dict[str, float]:
-    """The median time of each page, in milliseconds."""
+def measure(site: Site, person: Person, rounds: int) -> dict[str, Page]:
+    """Each page with the time it took in each round."""
     pages = {name: page(site, name, person) for name in PATHS}
     for each in pages.values():
-        answer = each.load()
+        each.load()
     pages[NOT_MODIFIED].headers["If-None-Match"] = pages[API].load().headers["ETag"]
     pages[NOT_MODIFIED].status = 304
     for each in pages.values():
@@ -128,7 +138,7 @@ def measure(site: Site, person: Person, rounds: int) -> dict[str, float]:
         gc.enable()
         for each in turns:
             each.wire.close()
-    return {name: each.milliseconds for name, each in pages.items()}
+    return pages
 
 
 def page(site: Site, name: str, person: Person) -> Page:
@@ -153,8 +163,18 @@ def extra_queries(person: Person) -> int:
     return max(counts.values()) - counts[FLOOR]
 
 
-def print_table(times: dict[int, dict[str, float]]) -> None:
+def profile(person: Person, rounds: int) -> None:
+    client = Client(SERVER_NAME="localhost")
+    client.cookies[settings.SESSION_COOKIE_NAME] = person.cookie
+    client.get(PATHS[API])
+    with cProfile.Profile() as found:
+        for _ in range(rounds):
+            client.get(PATHS[API])
+    pstats.Stats(found).sort_stats("cumulative").print_stats(60)
+
+
+def print_table(times: dict[int, dict[str, Page]]) -> None:
     print(f"{'guilds':<20}" + "".join(f"{size:>18}" for size in times))
     for name in PATHS:
-        cells = (f"{figures[name]:.2f} ms {figures[name] / figures[FLOOR]:5.2f} ×" for figures in times.values())
+        cells = (f"{p[name].milliseconds:.2f} ms {p[name].ratio_to(p[FLOOR]):5.2f} ×" for p in times.values())
         print(f"{name:<20}" + "".join(f"{cell:>18}" for cell in cells))

@@ -22,10 +22,11 @@ from django.urls import path
 from rest_framework.generics import ListAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.serializers import ModelSerializer
+from rest_framework.serializers import BooleanField, CharField, ModelSerializer
 from rest_framework.views import APIView
 
-from config.urls import handler400, handler403, handler404, handler500, urlpatterns as site_urls  # noqa: F401
+from config.urls import handler400, handler403, handler404, handler500  # noqa: F401 - Django reads them of this module
+from config.urls import urlpatterns as site_urls
 from guilds.models import UserGuildMembership
 
 
@@ -35,9 +36,15 @@ def floor(request: HttpRequest) -> HttpResponse:
 
 
 class UsualSerializer(ModelSerializer[UserGuildMembership]):
+    """The same words as ours."""
+
+    id = CharField(source="guild_id")
+    permissions = CharField()
+    can_manage = BooleanField()
+
     class Meta:
         model = UserGuildMembership
-        fields: ClassVar[list[str]] = ["guild_id", "name", "icon", "banner", "owner", "permissions", "features"]
+        fields: ClassVar[list[str]] = ["id", "name", "icon", "banner", "owner", "permissions", "can_manage", "features"]
 
 
 class UsualList(ListAPIView[UserGuildMembership]):

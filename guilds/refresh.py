@@ -116,12 +116,10 @@ def user_with_record(user_id: int, clock: Callable[[], float] = time.monotonic) 
         return None
     (*values, now) = rows[0]
     user = User.from_db(connection.alias, USER_FIELDS, values[: len(USER_FIELDS)])
-    record = None
     if values[len(USER_FIELDS)] is not None:
         record = GuildListVerification.from_db(connection.alias, RECORD_FIELDS, values[len(USER_FIELDS) :])
-        GuildListVerification.user.field.set_cached_value(record, user)
+        # Not as `user.guild_list_verification`: what a request does to the row must show there.
         setattr(user, _READ_WITH_USER, (record, now, clock()))
-    User.guild_list_verification.related.set_cached_value(user, record)
     return user
 
 

@@ -10,6 +10,7 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
+from django.core.cache import cache
 from django.db.models import F
 from django.test import Client
 from pytest_django import Settings
@@ -59,6 +60,7 @@ def hurry(settings: Settings) -> None:
 def nothing_remembered() -> None:
     services._logged.clear()
     meter.forget()
+    cache.clear()
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,254 @@
+"""Time against the number of people, each in 50 servers, on PostgreSQL; the rows are made in the database.
+
+A server has 500 members at any size. What is keyed by a person or a server must not care how many others there are.
+Times are medians. Growth is that of the times against a yardstick, the gate's row read just before each, so that it
+doesn't count if the machine is busier with one size than with the other.
+"""
+
+import argparse
+import json
+import random
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.core.cache import cache
+from django.db import connection
+from django.db.models import F, Q
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from accounts.clock import database_now
+from accounts.discord import Guild, Permissions
+from accounts.models import DiscordGate, User
+from accounts.tokens import discord_client
+from bench.cluster import session_of
+from bench.stage import Stage
+from guilds import freshness, refresh
+from guilds.models import UserGuildMembership
+from guilds.refresh import Claim, Verified
+
+SIZES = (10_000, 100_000)
+FULL = (*SIZES, 1_000_000)
+SERVERS, MEMBERS = 50, 500
+CHANGES = 5
+OPERATOR = 10**12  # beyond everybody else's id
+FIRST_GUILD = 80351110224678912
+GROWTH, STATEMENTS = 1.2, 4
+# Without anything to find in a person's or a server's rows, these look through everybody's.
+NOT_KEYED = ("admin list", "admin search")
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--sizes", type=int, nargs="+", metavar="PEOPLE", help="instead of 10000 and 100000")
+    parser.add_argument("--full", action="store_true", help="a million people too: 50 million rows, some 20 GB")
+    parser.add_argument("--samples", type=int, default=100, help="people to measure with (%(default)s)")
+
+
+@dataclass
+class Size:
+    """What was measured with that many people."""
+
+    people: int
+    seconds: dict[str, list[float]] = field(default_factory=dict)
+    yardsticks: dict[str, list[float]] = field(default_factory=dict)
+    statements: int = 0
+    bytes_per_membership: float = 0
+
+    @contextmanager
+    def timed(self, what: str) -> Iterator[None]:
+        yardstick = _clocked(lambda: [list(DiscordGate.objects.all()) for _ in range(5)])
+        started = time.perf_counter()
+        yield
+        self.seconds.setdefault(what, []).append(time.perf_counter() - started)
+        self.yardsticks.setdefault(what, []).append(yardstick)
+
+    def milliseconds(self, what: str) -> float:
+        return statistics.median(self.seconds[what]) * 1000
+
+    def growth_since(self, smaller: "Size", what: str) -> float:
+        return self._measured(what) / smaller._measured(what)
+
+    def _measured(self, what: str) -> float:
+        pairs = zip(self.seconds[what], self.yardsticks[what], strict=True)
+        return statistics.median(seconds / yardstick for seconds, yardstick in pairs)
+
+
+def _clocked(call: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    call()
+    return time.perf_counter() - started
+
+
+def run(_stage: Stage, options: argparse.Namespace) -> int:
+    if connection.vendor != "postgresql":
+        print("this takes PostgreSQL: --database postgres://postgres@127.0.0.1:5432/postgres", file=sys.stderr)
+        return 2
+    started = time.monotonic()
+    sizes = []
+    people = 0
+    for wanted in sorted(options.sizes or (FULL if options.full else SIZES)):
+        populate(people, wanted)
+        people = wanted
+        sizes.append(measure(wanted, options.samples))
+
+    print_table(sizes)
+    growth = {what: round(sizes[-1].growth_since(sizes[0], what), 2) for what in sizes[0].seconds}
+    statements = max(size.statements for size in sizes)
+    broken = [f"{what} grew {times} ×" for what, times in growth.items() if what not in NOT_KEYED and times > GROWTH]
+    broken += [f"a refresh takes {statements} statements"] if statements > STATEMENTS else []
+    for what in broken:
+        print(f"BROKEN {what}")
+    summary = {
+        "people": [size.people for size in sizes],
+        "growth": growth,
+        "statements": statements,
+        "bytes_per_membership": sizes[-1].bytes_per_membership,
+        "seconds": round(time.monotonic() - started, 1),
+    }
+    print(json.dumps(summary))
+    return 1 if broken else 0
+
+
+def populate(first: int, people: int) -> None:
+    """People number `first` to `people`, with their lists, in three statements."""
+    print(f"{people:,} people …", file=sys.stderr, flush=True)
+    numbers = {"first": first + 1, "last": people, "guilds": people * SERVERS // MEMBERS, "base": FIRST_GUILD}
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """INSERT INTO accounts_user (id, password, is_superuser, username, email, is_staff, is_active, date_joined,
+                   discord_id, discord_username, global_name, avatar)
+               SELECT n, '!', false, 'person' || n, '', false, true, now(), %(base)s + n, 'person' || n, '', ''
+               FROM generate_series(%(first)s, %(last)s) n""",
+            numbers,
+        )
+        cursor.execute(
+            """INSERT INTO guilds_guildlistverification (user_id, verified_at, refresh_after, reason, failure_streak,
+                   generation, list_version, changed_at, last_read_at, joined_count, left_count)
+               SELECT n, now(), now() + interval '48 minutes', '', 0, 0, 1, now(), now(), 0, 0
+               FROM generate_series(%(first)s, %(last)s) n""",
+            numbers,
+        )
+        # Neighbours share servers, so that a server's members arrive together as they do where people join.
+        cursor.execute(
+            """INSERT INTO guilds_userguildmembership (user_id, guild_id, name, icon, banner, owner, permissions,
+                   features, first_seen_at, changed_at)
+               SELECT n, %(base)s + (n / 10 + k * 97) %% %(guilds)s, 'Server ' || (n / 10 + k * 97) %% %(guilds)s,
+                   md5(k::text), '', (n + k) %% 500 = 0, CASE WHEN (n + k) %% 25 = 0 THEN 32 ELSE 104324673 END,
+                   '["COMMUNITY", "NEWS"]', now(), now()
+               FROM generate_series(%(first)s, %(last)s) n, generate_series(0, %(servers)s - 1) k
+               ON CONFLICT DO NOTHING""",
+            {**numbers, "servers": SERVERS},
+        )
+        cursor.execute("SELECT setval(pg_get_serial_sequence('accounts_user', 'id'), %(last)s)", numbers)
+        for table in ("accounts_user", "guilds_guildlistverification", "guilds_userguildmembership"):
+            cursor.execute(f"VACUUM ANALYZE {table}")
+
+
+def measure(people: int, samples: int) -> Size:
+    size = Size(people)
+    chosen = random.Random(people).sample(range(1, people + 1), samples)
+    read_lists(size, chosen)
+    for user_id in chosen:
+        refresh_list(size, "refresh, no change", user_id, lambda guilds: guilds)
+        refresh_list(size, f"refresh, {CHANGES} changes", user_id, changed)
+    for user_id in chosen:
+        with size.timed("who can manage"):
+            managers(guild_of(user_id))
+    look_into_the_admin(size, chosen[:3])
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_total_relation_size('guilds_userguildmembership')::float / count(*)"
+            " FROM guilds_userguildmembership"
+        )
+        size.bytes_per_membership = round(cursor.fetchone()[0])
+    return size
+
+
+def read_lists(size: Size, chosen: list[int]) -> None:
+    """Each person's list three times: once to open everything, then without its snapshot, then with it."""
+    client = Client(SERVER_NAME="localhost")
+    for user_id in chosen:
+        client.cookies[settings.SESSION_COOKIE_NAME] = session_of(
+            User.objects.get(pk=user_id), "guilds.backends.DiscordBackend"
+        )
+        client.get("/api/v1/guilds/")
+        cache.clear()
+        for what in ("API, cold snapshot", "API hit"):
+            with size.timed(what):
+                answer = client.get("/api/v1/guilds/")
+            assert answer.status_code == 200, answer.content
+
+
+def refresh_list(size: Size, what: str, user_id: int, change: Callable[[list[Guild]], list[Guild]]) -> None:
+    """Claim and store, as a refresh does around its call to Discord; the statements are those of the transaction."""
+    guilds = change(stored_guilds(user_id))
+    # What capturing costs, it costs at every size.
+    with CaptureQueriesContext(connection) as captured, size.timed(what):
+        stored = refresh.store(claim(user_id), Verified(tuple(guilds)), database_now())
+    assert stored
+    statements = [query["sql"] for query in captured.captured_queries]
+    inside = statements[statements.index("BEGIN") + 1 : statements.index("COMMIT")]
+    size.statements = max(size.statements, len(inside))
+
+
+def claim(user_id: int) -> Claim:
+    record, now = refresh.read_record(user_id)
+    since = now + timedelta(seconds=1)
+    decision = freshness.decide(record, None, now, refresh.windows(), wanted_since=since)
+    claimed = refresh.claim(record, now, decision, discord_client())
+    assert claimed
+    return claimed
+
+
+def stored_guilds(user_id: int) -> list[Guild]:
+    return [
+        Guild(row.guild_id, row.name, row.icon, None, row.owner, row.permissions, tuple(row.features))
+        for row in UserGuildMembership.objects.filter(user_id=user_id)
+    ]
+
+
+def changed(guilds: list[Guild]) -> list[Guild]:
+    """Two left, two joined, one with another name."""
+    last = guilds[-1]
+    joined = [Guild(last.id + 10**12 + number, "New", None, None, False, 0, ("COMMUNITY",)) for number in range(2)]
+    renamed = Guild(last.id, "Renamed", last.icon, None, last.owner, last.permissions, last.features)
+    return [*guilds[2:-1], renamed, *joined]
+
+
+def guild_of(user_id: int) -> int:
+    row = UserGuildMembership.objects.filter(user_id=user_id)[SERVERS // 2]
+    return row.guild_id
+
+
+def managers(guild_id: int) -> list[int]:
+    """Whom `Permissions.can_manage` would let in."""
+    bits = int(Permissions.ADMINISTRATOR | Permissions.MANAGE_GUILD)
+    rows = UserGuildMembership.objects.filter(guild_id=guild_id).annotate(rights=F("permissions").bitand(bits))
+    return list(rows.filter(Q(owner=True) | Q(rights__gt=0)).order_by("user_id").values_list("user_id", flat=True))
+
+
+def look_into_the_admin(size: Size, chosen: list[int]) -> None:
+    operator, _ = User.objects.get_or_create(pk=OPERATOR, username="operator", is_staff=True, is_superuser=True)
+    client = Client(SERVER_NAME="localhost")
+    client.cookies[settings.SESSION_COOKIE_NAME] = session_of(operator, "guilds.backends.PasswordBackend")
+    for user_id in chosen:
+        for what, query in (("admin list", {}), ("admin search", {"q": f"person{user_id}"})):
+            with size.timed(what):
+                answer: Any = client.get("/admin/guilds/userguildmembership/", query)
+            assert answer.status_code == 200
+
+
+def print_table(sizes: list[Size]) -> None:
+    print(f"{'people':<22}" + "".join(f"{size.people:>14,}" for size in sizes) + f"{'growth':>10}")
+    for what in sizes[0].seconds:
+        cells = "".join(f"{size.milliseconds(what):>11.2f} ms" for size in sizes)
+        print(f"{what:<22}{cells}{sizes[-1].growth_since(sizes[0], what):>8.2f} ×")
+    print(f"{'bytes per membership':<22}" + "".join(f"{size.bytes_per_membership:>14,}" for size in sizes))
+    print(f"{'statements':<22}" + "".join(f"{size.statements:>14}" for size in sizes))

@@ -1,0 +1,306 @@
+"""Redis as the cache: the same site with it, without it, and while it hangs (the Redis half of G15)."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+from django.core.cache import cache
+from django.core.exceptions import ImproperlyConfigured
+from django.test import Client
+from pytest_django import DjangoAssertNumQueries, Settings
+from redis import Redis
+from redis.exceptions import RedisError
+
+from accounts.models import User
+from bench.sites import free_port
+from config import cache as ours
+from config.cache import Breaker, Serializer, cache_settings
+from tests.conftest import REQUIRED, let_pass
+
+API = "/api/v1/guilds/"
+REDIS = shutil.which("redis-server")
+pytest_redis = [
+    pytest.mark.redis,
+    pytest.mark.skipif(REDIS is None and "redis" not in REQUIRED, reason="there is no redis-server on the PATH"),
+]
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+# the breaker
+
+
+def test_a_breaker_rests_after_a_failure_and_then_lets_one_try() -> None:
+    clock = Clock()
+    breaker = Breaker(rest=5, clock=clock)
+    assert breaker.admits()
+
+    assert breaker.failed() is True
+    clock.now += 4.9
+    assert not breaker.admits()
+    clock.now += 0.1
+    assert [breaker.admits() for _ in range(3)] == [True, False, False]
+
+
+def test_a_try_that_fails_rests_again_and_one_that_works_ends_it() -> None:
+    clock = Clock()
+    breaker = Breaker(rest=5, clock=clock)
+    breaker.failed()
+    clock.now += 5
+    assert breaker.admits()
+
+    assert breaker.failed() is False
+    assert not breaker.admits()
+    clock.now += 5
+    assert breaker.admits()
+    assert breaker.worked() is True
+    assert [breaker.admits() for _ in range(3)] == [True, True, True]
+    assert breaker.worked() is False
+
+
+# what is written there
+
+
+@pytest.mark.parametrize("value", [b"", b"\0\xff raw", b"17", "text", 1.5, None, [1, "a"], {"a": [1]}])
+def test_values_come_back_as_they_went(value: object) -> None:
+    serializer = Serializer({})
+
+    assert serializer.loads(serializer.dumps(value)) == value
+
+
+def test_a_pickle_in_redis_is_not_opened() -> None:
+    with pytest.raises(UnicodeDecodeError):
+        Serializer({}).loads(b"\x80\x04\x95\x0f\x00\x00\x00\x00\x00\x00\x00\x8c\x05posix\x94.")
+
+
+def test_without_a_url_the_process_is_the_cache() -> None:
+    assert cache_settings("")["BACKEND"].endswith("LocMemCache")
+
+
+def test_redis_is_given_less_time_than_the_database_would_take_to_be_noticed() -> None:
+    options = cache_settings("redis://localhost")["OPTIONS"]
+
+    assert options["SOCKET_TIMEOUT"] == options["SOCKET_CONNECT_TIMEOUT"] <= 0.5
+
+
+@pytest.mark.parametrize("url", ["localhost:6379", "http://localhost", "redis"])
+def test_a_wrong_url_is_named(url: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match="REDIS_URL is wrong"):
+        cache_settings(url)
+
+
+# a real one
+
+
+@dataclass
+class Server:
+    process: "subprocess.Popen[bytes]"
+    url: str
+
+    def keys(self) -> list[Any]:
+        with Redis.from_url(self.url) as client:
+            return list(client.keys("*"))  # type: ignore[arg-type]  # only its async twin is awaited
+
+    def signal(self, number: signal.Signals) -> None:
+        os.kill(self.process.pid, number)
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[Server]:
+    assert REDIS, "GUILDHALL_REQUIRE names redis, and there is no redis-server on the PATH"
+    port = free_port()
+    with subprocess.Popen(
+        [REDIS, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(tmp_path)],
+        stdout=subprocess.DEVNULL,
+    ) as process:
+        server = Server(process, f"redis://127.0.0.1:{port}/0")
+        try:
+            await_redis(server)
+            yield server
+        finally:
+            server.signal(signal.SIGCONT) if process.poll() is None else None
+            process.kill()
+
+
+def await_redis(server: Server) -> None:
+    end = time.monotonic() + 30
+    while True:
+        try:
+            server.keys()
+            return
+        except RedisError:
+            assert time.monotonic() < end, "redis-server did not come up"
+            time.sleep(0.02)  # a real process takes real time
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The breaker's, fresh for each test."""
+    clock = Clock()
+    monkeypatch.setattr(ours, "breaker", Breaker(clock=clock))
+    return clock
+
+
+@pytest.fixture
+def visitor(with_list: Callable[..., User], client_of: Callable[[User], Client]) -> Client:
+    return client_of(with_list("ada", minutes=10))
+
+
+def use(settings: Settings, url: str) -> None:
+    settings.CACHES = {"default": cache_settings(url)}
+
+
+def events(log: list[Any]) -> list[str]:
+    return [line["event"] for line in log if line["event"].startswith("cache_")]
+
+
+class TestRedis:
+    pytestmark = pytest_redis
+
+    def test_a_hit_is_the_same_with_redis(
+        self,
+        redis: Server,
+        visitor: Client,
+        settings: Settings,
+        clock: Clock,
+        django_assert_num_queries: DjangoAssertNumQueries,
+    ) -> None:
+        in_process = visitor.get(API).json()
+        use(settings, redis.url)
+        first = visitor.get(API).json()
+
+        with django_assert_num_queries(2):
+            second = visitor.get(API).json()
+
+        assert in_process == first == second
+        assert len(redis.keys()) == 1
+
+    def test_g15_redis_stopped(self, redis: Server, visitor: Client, settings: Settings, clock: Clock) -> None:
+        use(settings, redis.url)
+        before = visitor.get(API).json()
+        redis.process.kill()
+        redis.process.wait(10)
+
+        with structlog.testing.capture_logs() as log:
+            answers = [visitor.get(API) for _ in range(5)]
+
+        assert [answer.status_code for answer in answers] == [200] * 5
+        assert all(answer.json() == before for answer in answers)
+        assert events(log) == ["cache_unavailable"]
+
+    def test_g15_redis_hanging_costs_one_reader_its_timeout(
+        self, redis: Server, visitor: Client, settings: Settings, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        use(settings, redis.url)
+        before = visitor.get(API).json()
+        failures = count_failures(monkeypatch)
+        redis.signal(signal.SIGSTOP)
+
+        answers = [visitor.get(API) for _ in range(10)]
+
+        assert [(answer.status_code, answer.json()) for answer in answers] == [(200, before)] * 10
+        assert failures() == 1
+        clock.now += ours.REST_SECONDS
+        assert [visitor.get(API).status_code for _ in range(5)] == [200] * 5
+        assert failures() == 2
+
+    def test_g15_redis_comes_back(self, redis: Server, visitor: Client, settings: Settings, clock: Clock) -> None:
+        use(settings, redis.url)
+        redis.signal(signal.SIGSTOP)
+        with structlog.testing.capture_logs() as log:
+            visitor.get(API)
+            redis.signal(signal.SIGCONT)
+            visitor.get(API)
+            clock.now += ours.REST_SECONDS
+            assert visitor.get(API).status_code == 200
+
+        assert events(log) == ["cache_unavailable", "cache_available"]
+        assert len(redis.keys()) == 1
+
+    def test_g15_a_change_while_redis_is_away_shows_when_it_is_back(
+        self, redis: Server, with_list: Any, client_of: Any, sandbox: Any, settings: Settings, clock: Clock
+    ) -> None:
+        ada = with_list("ada", minutes=10)
+        client = client_of(ada)
+        use(settings, redis.url)
+        assert len(client.get(API).json()["guilds"]) == 12
+        redis.signal(signal.SIGSTOP)
+        sandbox.person("ada", guilds=[])
+        let_pass(minutes=5)
+
+        assert client.post("/api/v1/guilds/refresh/").json()["guilds"] == []
+        redis.signal(signal.SIGCONT)
+        clock.now += ours.REST_SECONDS
+
+        assert client.get(API).json()["guilds"] == []
+
+    def test_nobody_waits_for_the_one_who_tries(self, redis: Server, settings: Settings, clock: Clock) -> None:
+        use(settings, redis.url)
+        redis.signal(signal.SIGSTOP)
+        cache.get("key")
+        clock.now += ours.REST_SECONDS
+
+        assert ours.breaker.admits()
+        assert [cache.get("key", "absent") for _ in range(5)] == ["absent"] * 5
+
+    def test_an_absent_cache_answers_as_an_empty_one(self, settings: Settings, clock: Clock) -> None:
+        use(settings, f"redis://127.0.0.1:{free_port()}/0")
+
+        assert cache.get("key", "absent") == "absent"
+        assert cache.get_many(["key"]) == {}
+        assert cache.has_key("key") is False
+        assert cache.add("key", 1) is True
+        assert cache.set("key", 1) is False
+        assert cache.delete("key") is False
+        assert cache.get_or_set("key", lambda: 7) == 7
+        cache.clear()
+
+    def test_what_others_keep_there_comes_back(self, redis: Server, settings: Settings, clock: Clock) -> None:
+        use(settings, redis.url)
+
+        cache.set("throttle", [1.5, 2.5])
+        cache.set("count", 1)
+
+        assert cache.get("throttle") == [1.5, 2.5]
+        assert cache.incr("count") == 2
+        assert cache.get_many(["throttle", "count"]) == {"throttle": [1.5, 2.5], "count": 2}
+
+
+def test_g15_a_port_that_swallows_everything(
+    visitor: Client, settings: Settings, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures = count_failures(monkeypatch)
+    with socket.create_server(("127.0.0.1", 0)) as hole:
+        use(settings, f"redis://127.0.0.1:{hole.getsockname()[1]}/0")
+
+        answers = [visitor.get(API) for _ in range(10)]
+
+    assert [answer.status_code for answer in answers] == [200] * 10
+    assert failures() == 1
+
+
+def count_failures(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
+    """How often the breaker was told of a failure, which is how often somebody waited for the timeout."""
+    failed, found = Breaker.failed, []
+
+    def counted(self: Breaker) -> bool:
+        found.append(1)
+        return failed(self)
+
+    monkeypatch.setattr(Breaker, "failed", counted)
+    return lambda: len(found)

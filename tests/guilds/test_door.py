@@ -1,0 +1,301 @@
+"""The door in front of a guild's views, in each of its shapes: function, async function, class, DRF, template."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, ClassVar
+
+import pytest
+from asgiref.sync import async_to_sync
+from django.http import HttpRequest, HttpResponse
+from django.template import Context, Template
+from django.test import Client
+from django.urls import path
+from django.views import View
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from accounts.discord import Permissions
+from accounts.models import User
+from config.urls import handler403, handler404, handler500  # noqa: F401 - read by Django of this module
+from config.urls import urlpatterns as site_urls
+from guilds import services
+from guilds.decorators import guild_list_required, guild_required
+from guilds.memberships import Membership
+from guilds.middleware import GuildListRequest, GuildRequest
+from guilds.mixins import GuildRequiredMixin
+from guilds.permissions import CanManageGuild, InGuild
+from tests.conftest import Sandbox, let_pass
+
+FIVE_MINUTES = timedelta(minutes=5)
+MEMBER, MANAGER, OWNER, ADMINISTRATOR, KICKER, ELSEWHERE = 11, 12, 13, 14, 15, 99
+
+
+def said(request: GuildRequest) -> str:
+    return f"{request.guild.guild_id} {request.guild_list.freshness}"
+
+
+@guild_required
+def bare(request: GuildRequest, guild_id: int) -> HttpResponse:
+    return HttpResponse(said(request))
+
+
+@guild_required()
+def called(request: GuildRequest, guild_id: int) -> HttpResponse:
+    return HttpResponse(said(request))
+
+
+@guild_required("manage_guild")
+def manage(request: GuildRequest, guild_id: int) -> HttpResponse:
+    return HttpResponse(said(request))
+
+
+@guild_required(Permissions.KICK_MEMBERS, guild_id="server")
+def kick(request: GuildRequest, server: str) -> HttpResponse:
+    return HttpResponse(said(request))
+
+
+@guild_required("MANAGE_GUILD", max_age=FIVE_MINUTES)
+def dangerous(request: GuildRequest, guild_id: int) -> HttpResponse:
+    return HttpResponse(said(request))
+
+
+@guild_required("manage_guild")
+async def manage_async(request: GuildRequest, guild_id: int) -> HttpResponse:
+    return HttpResponse(said(request))
+
+
+@guild_list_required
+async def list_async(request: GuildListRequest) -> HttpResponse:
+    return HttpResponse(str(len(request.guild_list)))
+
+
+class Manage(GuildRequiredMixin, View):
+    permission = "manage_guild"
+    max_age = FIVE_MINUTES
+
+    def get(self, request: HttpRequest, guild_id: int) -> HttpResponse:
+        return HttpResponse(said(self.request))
+
+
+class AnyMember(GuildRequiredMixin, View):
+    def get(self, request: HttpRequest, guild_id: int) -> HttpResponse:
+        return HttpResponse(said(self.request))
+
+
+class Endpoint(APIView):
+    def get(self, request: Request, guild_id: int) -> Response:
+        return Response(said(request))  # type: ignore[arg-type]  # DRF's request shows the attributes of the one below
+
+
+class MemberEndpoint(Endpoint):
+    permission_classes: ClassVar[list[Any]] = [InGuild]
+
+
+class ManageEndpoint(Endpoint):
+    permission_classes: ClassVar[list[Any]] = [CanManageGuild]
+
+
+class DangerousEndpoint(Endpoint):
+    permission_classes: ClassVar[list[Any]] = [CanManageGuild.within(minutes=5)]
+
+
+class KickEndpoint(Endpoint):
+    permission_classes: ClassVar[list[Any]] = [InGuild.may("kick_members")]
+
+
+urlpatterns = [
+    path("bare/<int:guild_id>/", bare),
+    path("called/<int:guild_id>/", called),
+    path("manage/<int:guild_id>/", manage),
+    path("kick/<str:server>/", kick),
+    path("dangerous/<int:guild_id>/", dangerous),
+    path("manage-async/<int:guild_id>/", manage_async),
+    path("list-async/", list_async),
+    path("class/<int:guild_id>/", Manage.as_view()),
+    path("any-class/<int:guild_id>/", AnyMember.as_view()),
+    path("api/member/<int:guild_id>/", MemberEndpoint.as_view()),
+    path("api/manage/<int:guild_id>/", ManageEndpoint.as_view()),
+    path("api/dangerous/<int:guild_id>/", DangerousEndpoint.as_view()),
+    path("api/kick/<int:guild_id>/", KickEndpoint.as_view()),
+    *site_urls,
+]
+pytestmark = pytest.mark.urls(__name__)
+
+FOR_MEMBERS = ["/bare/", "/called/", "/any-class/", "/api/member/"]
+FOR_MANAGERS = ["/manage/", "/dangerous/", "/manage-async/", "/class/", "/api/manage/", "/api/dangerous/"]
+FOR_KICKERS = ["/kick/", "/api/kick/"]
+YOUNG_ONLY = ["/dangerous/", "/class/", "/api/dangerous/"]
+
+
+def guild(number: int, permissions: int = 0, owner: bool = False) -> dict[str, Any]:
+    return {"id": str(number), "name": f"Server {number}", "permissions": str(permissions), "owner": owner}
+
+
+GUILDS = [
+    guild(MEMBER),
+    guild(MANAGER, int(Permissions.MANAGE_GUILD)),
+    guild(OWNER, owner=True),
+    guild(ADMINISTRATOR, int(Permissions.ADMINISTRATOR)),
+    guild(KICKER, int(Permissions.KICK_MEMBERS)),
+]
+
+
+@pytest.fixture
+def eve(sandbox: Sandbox, sign_up: Callable[..., User]) -> User:
+    sandbox.person("eve", guilds=GUILDS)
+    user = sign_up("eve")
+    services.get_guild_list(user)
+    sandbox.forget_requests()
+    return user
+
+
+@pytest.fixture
+def visitor(eve: User, client_of: Callable[[User], Client]) -> Client:
+    return client_of(eve)
+
+
+@pytest.mark.parametrize("door", FOR_MEMBERS)
+def test_members_come_in_and_the_view_has_their_guild(visitor: Client, door: str) -> None:
+    response = visitor.get(f"{door}{MEMBER}/")
+
+    assert (response.status_code, response.content.decode().strip('"')) == (200, f"{MEMBER} fresh")
+
+
+@pytest.mark.parametrize("door", FOR_MEMBERS + FOR_MANAGERS + FOR_KICKERS)
+def test_a_guild_one_is_not_in_does_not_exist(visitor: Client, door: str) -> None:
+    response = visitor.get(f"{door}{ELSEWHERE}/", headers={"Accept": "application/json"})
+
+    assert response.status_code == 404
+    assert response["Content-Type"] == "application/problem+json"
+    assert response.json()["type"] == "urn:guildhall:problem:not-in-guild"
+
+
+@pytest.mark.parametrize("door", FOR_MANAGERS)
+@pytest.mark.parametrize(
+    ("number", "status"), [(MEMBER, 403), (KICKER, 403), (MANAGER, 200), (OWNER, 200), (ADMINISTRATOR, 200)]
+)
+def test_managers_owners_and_administrators_may_manage(visitor: Client, door: str, number: int, status: int) -> None:
+    response = visitor.get(f"{door}{number}/", headers={"Accept": "application/json"})
+
+    assert response.status_code == status
+    if status == 403:
+        assert response.json()["type"] == "urn:guildhall:problem:missing-permission"
+
+
+@pytest.mark.parametrize("door", FOR_KICKERS)
+@pytest.mark.parametrize(("number", "status"), [(MEMBER, 403), (MANAGER, 403), (KICKER, 200), (OWNER, 200)])
+def test_each_permission_of_discords_can_be_asked_for(visitor: Client, door: str, number: int, status: int) -> None:
+    assert visitor.get(f"{door}{number}/").status_code == status
+
+
+def test_people_get_a_page_and_programs_a_problem(visitor: Client) -> None:
+    page = visitor.get(f"/manage/{MEMBER}/", headers={"Accept": "text/html"})
+
+    assert (page.status_code, page["Content-Type"]) == (403, "text/html; charset=utf-8")
+    assert "Not allowed" in page.content.decode()
+
+
+@pytest.mark.parametrize("door", ["/bare/11/", "/manage-async/11/", "/list-async/", "/class/11/"])
+def test_a_visitor_goes_to_sign_in_and_comes_back(client: Client, db: None, door: str) -> None:
+    response = client.get(door, headers={"Accept": "text/html"})
+
+    assert (response.status_code, response["Location"]) == (302, f"/sign-in/?next={door}")
+
+
+@pytest.mark.parametrize("door", ["/bare/11/", "/manage-async/11/", "/class/11/", "/api/member/11/"])
+def test_a_program_without_a_session_gets_401(client: Client, db: None, door: str) -> None:
+    response = client.get(door, headers={"Accept": "application/json"})
+
+    assert (response.status_code, response.json()["type"]) == (401, "urn:guildhall:problem:not-signed-in")
+
+
+def test_an_async_view_gets_the_list(visitor: Client) -> None:
+    assert visitor.get("/list-async/").content == b"5"
+
+
+@pytest.mark.parametrize("door", YOUNG_ONLY)
+def test_what_is_dangerous_asks_discord_again(visitor: Client, sandbox: Sandbox, door: str) -> None:
+    let_pass(minutes=10)
+    assert visitor.get(f"/manage/{MANAGER}/").status_code == 200
+    assert sandbox.requests() == []
+    sandbox.person("eve", guilds=[guild(MANAGER)])
+
+    response = visitor.get(f"{door}{MANAGER}/")
+
+    assert response.status_code == 403, "the permission is gone since the list of ten minutes ago"
+    assert len(sandbox.requests()) == 1
+
+
+@pytest.mark.parametrize("door", YOUNG_ONLY)
+def test_a_list_that_is_young_enough_asks_nobody(visitor: Client, sandbox: Sandbox, door: str) -> None:
+    let_pass(minutes=4)
+
+    assert visitor.get(f"{door}{MANAGER}/").status_code == 200
+    assert sandbox.requests() == []
+
+
+@pytest.mark.parametrize("door", YOUNG_ONLY)
+@pytest.mark.parametrize(("mood", "status"), [("rate_limited", 429), ("outage", 503)])
+def test_what_cannot_be_verified_stays_shut(
+    visitor: Client, sandbox: Sandbox, door: str, mood: str, status: int
+) -> None:
+    let_pass(minutes=10)
+    sandbox.mood(mood, retry_after=45)
+
+    response = visitor.get(f"{door}{MANAGER}/", headers={"Accept": "application/json"})
+
+    assert response.status_code == status
+    assert int(response["Retry-After"]) >= 1
+    assert visitor.get(f"/manage/{MANAGER}/").status_code == 200, "looking is allowed on the older list"
+
+
+def test_a_wrong_name_is_found_when_the_view_is_made() -> None:
+    with pytest.raises(ValueError, match="no permission 'manage_gild'; did you mean 'manage_guild'"):
+        guild_required("manage_gild")
+    with pytest.raises(ValueError, match="no permission 'fly'"):
+        InGuild.may("fly")
+    with pytest.raises(ValueError, match="no permission 'kick'"):
+        type("Wrong", (GuildRequiredMixin,), {"permission": "kick"})
+
+
+def test_templates_ask_the_same_rule(eve: User) -> None:
+    guild_list = services.get_guild_list(eve)
+    text = (
+        "{% load guild_access %}{% for server in guild_list %}"
+        '{% if server|may:"manage_guild" %}{{ server.guild_id }} {% endif %}{% endfor %}'
+        '{% with there=guild_list|guild:"12" %}{{ there.name }}{% endwith %}'
+        "{% with there=guild_list|guild:99 %}{{ there|may:'kick_members' }}{% endwith %}"
+    )
+
+    assert Template(text).render(Context({"guild_list": guild_list})) == "12 13 14 Server 12False"
+
+
+def test_a_template_with_a_wrong_name_says_so(eve: User) -> None:
+    template = Template('{% load guild_access %}{{ server|may:"fly" }}')
+
+    with pytest.raises(ValueError, match="no permission 'fly'"):
+        template.render(Context({"server": services.get_guild_list(eve).get(MEMBER)}))
+
+
+@pytest.mark.parametrize("permission", list(Permissions))
+def test_owners_and_administrators_may_everything(permission: Permissions) -> None:
+    owner = Membership(1, "", "", "", owner=True, permissions=0, features=())
+    administrator = Membership(1, "", "", "", owner=False, permissions=8, features=())
+    member = Membership(1, "", "", "", owner=False, permissions=0, features=())
+    holder = Membership(1, "", "", "", owner=False, permissions=int(permission), features=())
+
+    assert owner.may(permission)
+    assert administrator.may(str(permission.name))
+    assert holder.may(str(permission.name).lower())
+    assert not member.may(permission)
+
+
+def test_the_door_reads_in_async_code(eve: User) -> None:
+    assert async_to_sync(_count)(eve) == 5
+
+
+async def _count(user: User) -> int:
+    from asgiref.sync import sync_to_async
+
+    return len(await sync_to_async(services.get_guild_list)(user))

@@ -1,0 +1,171 @@
+"""`GUILDHALL_MEMBERSHIP_HOOKS`: told once of each change that was stored, after its commit."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import structlog
+from django.apps import apps
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connection, transaction
+from pytest_django import Settings
+
+from accounts.clock import database_now
+from accounts.discord import DiscordAPIError
+from accounts.models import User
+from accounts.tokens import ReconnectRequired, discord_client
+from guilds import freshness, hooks, refresh, services
+from guilds.hooks import MembershipChange, PermissionsChange, load_hooks
+from guilds.models import GuildListVerification
+from guilds.refresh import Verified
+from tests.conftest import Sandbox, let_pass
+
+told: list[MembershipChange] = []
+in_transaction: list[bool] = []
+
+
+def remember(change: MembershipChange) -> None:
+    in_transaction.append(connection.in_atomic_block)
+    told.append(change)
+
+
+def fail(change: MembershipChange) -> None:
+    raise ValueError("a fault of a hook")
+
+
+NOT_CALLABLE = "text"
+
+
+@pytest.fixture(autouse=True)
+def hooked(settings: Settings) -> Iterator[None]:
+    settings.GUILDHALL_MEMBERSHIP_HOOKS = [f"{__name__}.remember"]
+    told.clear()
+    in_transaction.clear()
+    yield
+    told.clear()
+
+
+def guild(number: int, permissions: int = 0, owner: bool = False) -> dict[str, Any]:
+    return {"id": str(number), "name": f"Server {number}", "permissions": str(permissions), "owner": owner}
+
+
+@pytest.fixture
+def eve(sandbox: Sandbox, sign_up: Callable[..., User]) -> User:
+    sandbox.person("eve", guilds=[guild(11), guild(12), guild(13)])
+    return sign_up("eve")
+
+
+def test_a_first_list_is_all_joined(eve: User) -> None:
+    services.get_guild_list(eve)
+
+    assert [(change.user_id, change.joined, change.left, change.permissions) for change in told] == [
+        (eve.pk, (11, 12, 13), (), ())
+    ]
+    assert in_transaction == [False]
+
+
+def test_what_changed_is_told_once(eve: User, sandbox: Sandbox) -> None:
+    services.get_guild_list(eve)
+    told.clear()
+    sandbox.person("eve", guilds=[guild(12, permissions=32), guild(13, owner=True), guild(14)])
+    let_pass(minutes=5)
+
+    services.verify_again(eve)
+
+    assert [(change.joined, change.left) for change in told] == [((14,), (11,))]
+    assert told[0].permissions == (
+        PermissionsChange(12, 0, 32, owner_before=False, owner=False),
+        PermissionsChange(13, 0, 0, owner_before=False, owner=True),
+    )
+    assert told[0].at == GuildListVerification.objects.get(pk=eve.pk).changed_at
+
+
+def test_the_same_list_again_is_no_change(eve: User) -> None:
+    services.get_guild_list(eve)
+    told.clear()
+    let_pass(minutes=5)
+
+    services.verify_again(eve)
+
+    assert told == []
+
+
+def test_a_new_name_is_no_change_of_memberships(eve: User, sandbox: Sandbox) -> None:
+    services.get_guild_list(eve)
+    told.clear()
+    sandbox.person("eve", guilds=[{**guild(11), "name": "Renamed"}, guild(12), guild(13)])
+    let_pass(minutes=5)
+
+    services.verify_again(eve)
+
+    assert told == []
+    assert GuildListVerification.objects.get(pk=eve.pk).list_version == 2
+
+
+@pytest.mark.parametrize("mode", ["rate_limited", "outage", "unauthorized"])
+def test_a_failure_is_no_change(eve: User, sandbox: Sandbox, mode: str) -> None:
+    services.get_guild_list(eve)
+    told.clear()
+    let_pass(hours=2)
+    sandbox.mood(mode)
+
+    with pytest.raises((DiscordAPIError, ReconnectRequired)):
+        services.get_guild_list(eve, max_age=services.YOUNGEST_DEMAND)
+
+    assert told == []
+
+
+def test_an_answer_that_comes_too_late_is_told_to_nobody(eve: User) -> None:
+    record, now = refresh.read_record(eve.pk)
+    decision = freshness.decide(record, None, now, refresh.windows())
+    claimed = refresh.claim(record, now, decision, discord_client())
+    assert claimed
+    answer = refresh.ask(claimed, discord_client())
+    assert isinstance(answer, Verified)
+    services.relink(eve.pk)
+
+    assert refresh.store(claimed, answer, database_now()) is False
+    assert told == []
+
+
+def test_a_change_that_is_rolled_back_is_told_to_nobody(eve: User) -> None:
+    change = MembershipChange(eve.pk, database_now(), joined=(1,), left=(), permissions=())
+
+    with transaction.atomic():
+        hooks.tell_after_commit(change)
+        transaction.set_rollback(True)
+
+    assert told == []
+
+
+def test_a_hook_that_fails_harms_neither_the_list_nor_the_others(eve: User, settings: Settings) -> None:
+    settings.GUILDHALL_MEMBERSHIP_HOOKS = [f"{__name__}.fail", f"{__name__}.remember"]
+
+    with structlog.testing.capture_logs() as log:
+        guild_list = services.get_guild_list(eve)
+
+    assert (len(guild_list), len(told)) == (3, 1)
+    assert [(line["hook"], line["user_id"]) for line in log if line["event"] == "membership_hook_failed"] == [
+        (f"{__name__}.fail", eve.pk)
+    ]
+
+
+def test_deleting_ones_data_is_told_to_nobody(eve: User) -> None:
+    services.get_guild_list(eve)
+    told.clear()
+
+    services.forget_user(eve)
+
+    assert told == []
+
+
+@pytest.mark.parametrize("path", ["nowhere.at_all", f"{__name__}.missing", "plain", f"{__name__}.NOT_CALLABLE"])
+def test_a_path_that_leads_nowhere_stops_the_start(settings: Settings, path: str) -> None:
+    settings.GUILDHALL_MEMBERSHIP_HOOKS = [path]
+
+    with pytest.raises(ImproperlyConfigured, match="GUILDHALL_MEMBERSHIP_HOOKS is wrong"):
+        apps.get_app_config("guilds").ready()
+
+
+def test_functions_are_found_by_their_paths() -> None:
+    assert load_hooks([f"{__name__}.fail"]) == [fail]

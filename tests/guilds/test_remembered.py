@@ -1,0 +1,52 @@
+"""`{% remembered %}`: drawn once for the values it names, and never for others."""
+
+from typing import Any
+
+from django.template import Context, Template
+from django.utils import translation
+
+TEXT = "{% load remembered %}{% remembered name %}{{ name }} {{ other }};{% endremembered %}"
+
+
+def drawn(template: Template, **values: Any) -> str:
+    return template.render(Context(values))
+
+
+def test_the_same_values_are_drawn_once() -> None:
+    template = Template(TEXT)
+
+    assert drawn(template, name="ada", other=1) == "ada 1;"
+    assert drawn(template, name="ada", other=2) == "ada 1;"
+
+
+def test_other_values_and_other_languages_are_drawn_anew() -> None:
+    template = Template(TEXT)
+    drawn(template, name="ada", other=1)
+
+    assert drawn(template, name="linus", other=2) == "linus 2;"
+    with translation.override("de"):
+        assert drawn(template, name="ada", other=3) == "ada 3;"
+
+
+def test_what_is_drawn_stays_escaped() -> None:
+    template = Template(TEXT)
+
+    assert [drawn(template, name="<b>", other=1) for _ in range(2)] == ["&lt;b&gt; 1;"] * 2
+
+
+def test_two_templates_remember_apart() -> None:
+    assert drawn(Template(TEXT), name="ada", other=1) == "ada 1;"
+    assert drawn(Template(TEXT), name="ada", other=2) == "ada 2;"
+
+
+def test_memory_has_an_end(monkeypatch: Any) -> None:
+    from guilds.templatetags import remembered
+
+    monkeypatch.setattr(remembered, "MOST", 2)
+    template = Template(TEXT)
+    node = template.nodelist.get_nodes_by_type(remembered.RememberedNode)[0]
+
+    for number in range(10):
+        drawn(template, name=number)
+
+    assert len(node.kept) <= 2

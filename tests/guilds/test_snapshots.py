@@ -1,0 +1,337 @@
+"""The hot path: a fresh list costs no query of its own, and no change is ever missed for it."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import structlog
+from django.core.cache import cache
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from pytest_django import Settings
+
+from accounts.models import User
+from guilds import refresh, services, snapshots
+from guilds.memberships import dumps, stored_memberships
+from guilds.models import GuildListVerification, UserGuildMembership
+from guilds.services import get_guild_list
+from guilds.snapshots import Snapshot, snapshot_of
+from tests.conftest import Sandbox, let_pass
+
+WithList = Callable[..., User]
+ClientOf = Callable[[User], Client]
+
+API = "/api/v1/guilds/"
+FRESH: dict[str, float] = {"minutes": 10}
+DUMMY = {"default": {"BACKEND": "django.core.cache.backends.dummy.DummyCache"}}
+
+
+@contextmanager
+def queries() -> Iterator[list[str]]:
+    """What the block asks the database."""
+    found: list[str] = []
+    with CaptureQueriesContext(connection) as captured:
+        yield found
+    found.extend(query["sql"] for query in captured.captured_queries)
+
+
+def snapshot(user: User) -> Snapshot:
+    return snapshot_of(GuildListVerification.objects.get(pk=user.pk))
+
+
+def names(client: Client) -> list[str]:
+    response = client.get(API)
+    assert response.status_code == 200
+    return [guild["name"] for guild in response.json()["guilds"]]
+
+
+def rename(user: User, name: str) -> None:
+    """As a refresh does it: the rows and the version, together."""
+    UserGuildMembership.objects.filter(user=user).update(name=name)
+    row = GuildListVerification.objects.get(pk=user.pk)
+    row.list_version += 1
+    row.save()
+
+
+# no query
+
+
+@pytest.mark.parametrize("page", [API, "/servers/"])
+def test_a_fresh_hit_asks_for_the_session_and_the_person_and_nothing_else(
+    with_list: WithList, client_of: ClientOf, page: str
+) -> None:
+    client = client_of(with_list("ada", **FRESH))
+    client.get(page)
+
+    with queries() as asked:
+        response = client.get(page)
+
+    assert response.status_code == 200
+    assert [sql.split('"')[1] for sql in asked] == ["accounts_session", "accounts_user"]
+    assert '"guilds_guildlistverification"' in asked[1]
+
+
+def test_an_unchanged_list_is_not_even_looked_up(with_list: WithList, client_of: ClientOf) -> None:
+    client = client_of(with_list("ada", **FRESH))
+    etag = client.get(API)["ETag"]
+    cache.clear()
+
+    with queries() as asked:
+        response = client.get(API, headers={"If-None-Match": etag})
+
+    assert (response.status_code, response.content, response["ETag"]) == (304, b"", etag)
+    assert {"Age", "Cache-Status", "Cache-Control"} <= set(response.headers)
+    assert len(asked) == 2
+
+
+def test_without_a_cache_a_hit_takes_one_query_more(
+    with_list: WithList, client_of: ClientOf, settings: Settings
+) -> None:
+    settings.CACHES = DUMMY
+    client = client_of(with_list("ada", **FRESH))
+    client.get(API)
+
+    with queries() as asked:
+        found = names(client)
+
+    assert len(found) == 12
+    assert [sql.split('"')[1] for sql in asked][2:] == ["guilds_userguildmembership"]
+
+
+def test_the_verification_read_with_the_person_counts_once(ada: User) -> None:
+    get_guild_list(ada)
+    person = refresh.user_with_record(ada.pk)
+    assert person is not None
+
+    with queries() as first:
+        get_guild_list(person)
+    with queries() as second:
+        get_guild_list(person)
+
+    assert (len(first), len(second)) == (0, 1)
+
+
+def test_who_holds_a_person_for_longer_reads_anew(ada: User) -> None:
+    get_guild_list(ada)
+    person = refresh.user_with_record(ada.pk, clock=lambda: 100.0)
+    late = refresh.user_with_record(ada.pk, clock=lambda: 100.0)
+    assert person
+    assert late
+
+    assert refresh.taken_from(person, clock=lambda: 101.0) is not None
+    assert refresh.taken_from(late, clock=lambda: 101.01) is None
+
+
+def test_a_person_without_a_verification_is_signed_in_all_the_same(ada: User, client_of: ClientOf) -> None:
+    assert not GuildListVerification.objects.exists()
+
+    with queries() as asked:
+        response = client_of(ada).get("/api/v1/me/")
+
+    assert response.status_code == 200
+    assert refresh.user_with_record(ada.pk) == ada
+    assert not any("INSERT INTO" in sql and "verification" in sql for sql in asked)
+
+
+def test_a_person_who_was_switched_off_is_signed_out(with_list: WithList, client_of: ClientOf) -> None:
+    client = client_of(with_list("ada", **FRESH))
+    User.objects.update(is_active=False)
+
+    assert client.get(API).status_code == 401
+
+
+def test_the_compiled_query_finds_what_the_database_has(with_list: WithList) -> None:
+    ada = with_list("ada", **FRESH)
+    person = refresh.user_with_record(ada.pk)
+    assert person
+    read = refresh.taken_from(person)
+    assert read
+
+    for ours, theirs in ((person, ada), (read[0], ada.guild_list_verification)):
+        theirs.refresh_from_db()
+        for field in theirs._meta.concrete_fields:
+            value = getattr(ours, field.attname)
+            assert value == getattr(theirs, field.attname)
+            assert type(value) is type(getattr(theirs, field.attname))
+
+
+@pytest.mark.parametrize(("seconds", "freshness"), [(3599, "fresh"), (3600, "stale")])
+def test_bounds_are_half_open_on_the_hot_path_too(
+    with_list: WithList, settings: Settings, seconds: int, freshness: str
+) -> None:
+    ada = with_list("ada")
+    person = refresh.user_with_record(ada.pk)
+    assert person
+    record, now, _ = getattr(person, refresh._READ_WITH_USER)
+    record.verified_at = now - timedelta(seconds=seconds)
+    record.refresh_after = record.verified_at + timedelta(minutes=48)
+    record.not_before, record.reason = now + timedelta(minutes=1), "rate_limited"
+
+    assert get_guild_list(person).freshness == freshness
+
+
+# no change is missed
+
+
+def test_a_change_shows_at_the_next_read(with_list: WithList, client_of: ClientOf) -> None:
+    ada = with_list("ada", **FRESH)
+    client = client_of(ada)
+    before, etag = names(client), client.get(API)["ETag"]
+
+    rename(ada, "Renamed")
+
+    assert set(before) != {"Renamed"}
+    assert set(names(client)) == {"Renamed"}
+    assert client.get(API, headers={"If-None-Match": etag}).status_code == 200
+
+
+def test_what_a_refresh_brings_shows_at_once(with_list: WithList, client_of: ClientOf, sandbox: Sandbox) -> None:
+    ada = with_list("ada", **FRESH)
+    client = client_of(ada)
+    kept = names(client)
+    sandbox.person("ada", guilds=[])
+
+    let_pass(minutes=2)
+    services.verify_again(ada)
+
+    assert kept
+    assert names(client) == []
+
+
+def test_a_new_verification_of_the_same_list_uses_the_same_snapshot(with_list: WithList) -> None:
+    ada = with_list("ada", **FRESH)
+    before = snapshot(ada)
+
+    services.verify_again(ada)
+
+    assert snapshot(ada) == before
+
+
+def test_versions_that_begin_anew_are_another_list(with_list: WithList, client_of: ClientOf, sandbox: Sandbox) -> None:
+    ada = with_list("ada", **FRESH)
+    client = client_of(ada)
+    assert len(names(client)) == 12
+    first = snapshot(ada)
+    GuildListVerification.objects.all().delete()
+    UserGuildMembership.objects.all().delete()
+
+    services.get_guild_list(ada)
+
+    assert snapshot(ada).list_version == first.list_version
+    assert snapshot(ada).key != first.key
+
+
+def test_a_purge_is_a_new_version(with_list: WithList) -> None:
+    ada = with_list("ada")
+    before = snapshot(ada)
+    let_pass(days=31)
+
+    services.purge_memberships()
+
+    assert snapshot(ada).list_version == before.list_version + 1
+
+
+def test_one_person_never_gets_anothers(with_list: WithList, client_of: ClientOf) -> None:
+    ada, linus = with_list("ada", **FRESH), with_list("linus", **FRESH)
+
+    assert len(names(client_of(ada))) == 12
+    assert len(names(client_of(linus))) == 1
+    assert str(ada.pk) in snapshot(ada).key.split(":")
+
+
+# what the cache holds is not believed
+
+
+def poison(user: User, value: Any) -> None:
+    cache.set(snapshot(user).key, value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [b"", b"[]", b"x" * 200, "text", 7, [{"id": "1"}], {"guilds": []}],
+    ids=["empty", "unsealed", "garbage", "text", "number", "list", "object"],
+)
+def test_what_we_did_not_write_is_ignored_and_replaced(with_list: WithList, client_of: ClientOf, value: object) -> None:
+    ada = with_list("ada", **FRESH)
+    client = client_of(ada)
+    poison(ada, value)
+
+    assert len(names(client)) == 12
+    with queries() as asked:
+        assert len(names(client)) == 12
+    assert len(asked) == 2
+
+
+def test_a_snapshot_under_another_persons_key_is_ignored(with_list: WithList, client_of: ClientOf) -> None:
+    ada, linus = with_list("ada", **FRESH), with_list("linus", **FRESH)
+    snapshot(ada).read()
+    poison(linus, cache.get(snapshot(ada).key))
+
+    assert len(names(client_of(linus))) == 1
+
+
+def test_a_snapshot_with_one_byte_changed_is_ignored(with_list: WithList, client_of: ClientOf) -> None:
+    ada = with_list("ada", **FRESH)
+    true = snapshot(ada).read()
+    poison(ada, cache.get(snapshot(ada).key).replace(b'"owner":false', b'"owner":true'))
+
+    assert true in client_of(ada).get(API).content
+
+
+def test_a_site_with_another_key_reads_its_own_rows(
+    with_list: WithList, client_of: ClientOf, settings: Settings
+) -> None:
+    ada = with_list("ada", **FRESH)
+    sealed = snapshots._seal("key", b"[]")
+
+    settings.SECRET_KEY = "another"
+
+    assert snapshots._opened("key", sealed + b"[]") is None
+    assert len(get_guild_list(ada)) == 12
+
+
+class Broken:
+    """A cache that raises whatever it is asked."""
+
+    def __init__(self, *_arguments: Any) -> None:
+        pass
+
+    def get(self, *_: Any) -> Any:
+        raise ValueError("unreadable")
+
+    def set(self, *_: Any) -> None:
+        raise ValueError("full")
+
+    def close(self, **_: Any) -> None:
+        pass
+
+
+def test_a_cache_that_raises_costs_a_query_and_a_line(with_list: WithList, settings: Settings) -> None:
+    ada = with_list("ada", **FRESH)
+    settings.CACHES = {"default": {"BACKEND": f"{__name__}.Broken"}}
+
+    with structlog.testing.capture_logs() as log:
+        assert len(get_guild_list(ada)) == 12
+
+    assert [line["event"] for line in log] == ["snapshot_unreadable", "snapshot_not_kept"]
+
+
+# one account of the list
+
+
+def test_the_guilds_come_back_as_they_were_stored(with_list: WithList) -> None:
+    grace = with_list("grace", **FRESH)
+
+    assert get_guild_list(grace).memberships == stored_memberships(grace.pk)
+
+
+def test_the_answer_holds_the_snapshots_bytes(with_list: WithList, client_of: ClientOf) -> None:
+    grace = with_list("grace", **FRESH)
+
+    response = client_of(grace).get(API)
+
+    assert dumps(stored_memberships(grace.pk)) in response.content
+    assert response["Content-Type"] == "application/json"
