@@ -1,9 +1,11 @@
+"""The forms of the account's pages."""
+
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import ngettext_lazy
+from django.utils.translation import ngettext
 
 from accounts.access_tokens import Scope, scopes_for
 from accounts.models import PersonalAccessToken, User
@@ -22,17 +24,15 @@ class AccessTokenForm(forms.Form):
 
     name = forms.CharField(max_length=PersonalAccessToken._meta.get_field("name").max_length, strip=True)
     scopes = forms.MultipleChoiceField()
-    days = forms.TypedChoiceField(
-        choices=[(days, ngettext_lazy("%d day", "%d days", days) % days) for days in LIFETIMES],
-        coerce=int,
-        initial=30,
-    )
+    days = forms.TypedChoiceField(coerce=int, initial=30)
 
     def __init__(self, user: User, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        scopes = self.fields["scopes"]
-        assert isinstance(scopes, forms.MultipleChoiceField)  # noqa: S101 - for the type checker
-        scopes.choices = [(str(scope), SCOPE_LABELS[scope]) for scope in scopes_for(user)]
+        self._offer("scopes", [(str(scope), SCOPE_LABELS[scope]) for scope in scopes_for(user)])
+        self._offer("days", [(days, ngettext("%d day", "%d days", days) % days) for days in LIFETIMES])
+
+    def _offer(self, name: str, choices: list[tuple[Any, Any]]) -> None:
+        cast(forms.ChoiceField, self.fields[name]).choices = choices
 
     @property
     def lifetime(self) -> timedelta:
