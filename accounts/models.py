@@ -119,3 +119,28 @@ class DiscordRefusal(models.Model):
 
     def __str__(self) -> str:
         return f"{self.status} {self.reason}".strip()
+
+
+class PersonalAccessToken(models.Model):
+    """One key to the API that a person made for a program. Of the key itself only its SHA-256 is kept.
+
+    Not Discord's token: that one is `DiscordAccount`'s.
+    """
+
+    user = models.ForeignKey("accounts.User", models.CASCADE, related_name="personal_access_tokens")
+    name = models.CharField(max_length=64, help_text="What the person calls it.")
+    digest = models.CharField(max_length=64, unique=True, help_text="SHA-256 of the token, in hexadecimal.")
+    scopes = models.JSONField(default=list, help_text="What the token may do.")
+    created_at = models.DateTimeField(help_text="When the person made it.")
+    expires_at = models.DateTimeField(help_text="From here on it opens nothing.")
+    last_used_at = models.DateTimeField(null=True, blank=True, help_text="When it was last used, to the hour.")
+
+    class Meta:
+        verbose_name = "personal access token"
+        ordering: ClassVar[list[str]] = ["-created_at", "-pk"]
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(fields=["user", "name"], name="one_access_token_per_user_and_name")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} of {self.user}"

@@ -8,4 +8,6 @@ urlpatterns = [
     path("sign-out/", LogoutView.as_view(), name="sign-out"),
     path("sign-out-everywhere/", views.sign_out_everywhere, name="sign-out-everywhere"),
     path("account/", views.account, name="account"),
+    path("account/tokens/", views.access_tokens, name="access-tokens"),
+    path("account/tokens/<int:pk>/revoke/", views.revoke_access_token, name="revoke-access-token"),
 ]

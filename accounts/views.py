@@ -1,5 +1,7 @@
 """Signing in, and what we keep about the person."""
 
+from typing import cast
+
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import logout
@@ -10,9 +12,12 @@ from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from accounts.models import Session
+from accounts import access_tokens as tokens
+from accounts.clock import database_now
+from accounts.forms import AccessTokenForm
+from accounts.models import PersonalAccessToken, Session, User
 
 
 def safe_next(request: HttpRequest) -> str:
@@ -41,6 +46,35 @@ def account(request: HttpRequest) -> HttpResponse:
 
 @never_cache
 @login_required
+@require_http_methods(["GET", "POST"])
+def access_tokens(request: HttpRequest) -> HttpResponse:
+    """The person's access tokens, and a form for a new one; the answer to it is the one page that shows the token.
+
+    No redirect after it: what the next page would show would have to be kept until then, and it is kept nowhere.
+    """
+    user = cast(User, request.user)
+    form = AccessTokenForm(user, request.POST if request.method == "POST" else None)
+    token = None
+    if form.is_valid():
+        try:
+            _row, token = tokens.create(user, form.cleaned_data["name"], form.wanted, form.lifetime)
+        except tokens.NameTaken:
+            form.add_error("name", _("You have a token of that name. Choose another, or remove that one first."))
+        except tokens.TooManyTokens:
+            form.add_error(None, _("You have as many tokens as one person can have. Remove one first."))
+        else:
+            form = AccessTokenForm(user)
+    context = {
+        "form": form,
+        "token": token,
+        "tokens": PersonalAccessToken.objects.filter(user=user),
+        "now": database_now(),
+    }
+    return render(request, "accounts/tokens.html", context, status=422 if form.errors else 200)
+
+
+@never_cache
+@login_required
 @require_POST
 def sign_out_everywhere(request: HttpRequest) -> HttpResponse:
     """End every session of the person, this one too. Their tokens stay: revoking one would end all at Discord."""
@@ -48,3 +82,14 @@ def sign_out_everywhere(request: HttpRequest) -> HttpResponse:
     logout(request)
     messages.success(request, _("You are signed out in every browser."))
     return redirect("home")
+
+
+@never_cache
+@login_required
+@require_POST
+def revoke_access_token(request: HttpRequest, pk: int) -> HttpResponse:
+    """From now on the token opens nothing. Somebody else's, or one that is gone, is left as it is."""
+    deleted, _models = PersonalAccessToken.objects.filter(pk=pk, user=cast(User, request.user)).delete()
+    if deleted:
+        messages.success(request, _("The token is revoked."))
+    return redirect("access-tokens")

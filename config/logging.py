@@ -14,6 +14,7 @@ from django.http import HttpRequest, HttpResponse
 SECRET_NAMES = re.compile(r"token|secret|password|authorization|cookie|session_?key|code_verifier|^code$|^state$", re.I)
 SECRET_VALUES = re.compile(
     r"\b(Bearer|Bot|Basic)\s+[\w.~+/=-]{6,}"
+    r"|(gdh_)\w{8,}"
     r"|((?:access_token|refresh_token|client_secret|code_verifier|code|state)[\"']?\s*[=:]\s*[\"']?)[^\s&\"',}]+",
     re.I,
 )
@@ -27,7 +28,9 @@ def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mutab
     for name, value in event.items():
         if name == "event" or not SECRET_NAMES.search(name):
             if isinstance(value, str):
-                event[name] = SECRET_VALUES.sub(lambda m: f"{m[1]} {HIDDEN}" if m[1] else f"{m[2]}{HIDDEN}", value)
+                event[name] = SECRET_VALUES.sub(
+                    lambda m: f"{m[1]} {HIDDEN}" if m[1] else f"{m[2] or m[3]}{HIDDEN}", value
+                )
         elif not isinstance(value, int | float | bool | None):
             event[name] = HIDDEN
     return event

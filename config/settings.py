@@ -121,6 +121,8 @@ INSTALLED_APPS = [
     "guilds",
     "accounts",
     "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
     "django_htmx",
     "csp",
     "django.contrib.admin",
@@ -129,7 +131,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "whitenoise.runserver_nostatic",
-    "django.contrib.staticfiles",
+    "config.apps.StaticFiles",
     *(["sandbox"] if USES_SANDBOX else []),
 ]
 MIDDLEWARE = [
@@ -137,6 +139,7 @@ MIDDLEWARE = [
     "csp.middleware.CSPMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "config.logging.RequestLogMiddleware",
+    "guilds.api.middleware.ApiMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -260,7 +263,8 @@ SECURE_SSL_REDIRECT = _https
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if _https else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = _https
 SECURE_REFERRER_POLICY = "same-origin"
-if read(env.bool, "BEHIND_TLS_PROXY", False):
+BEHIND_TLS_PROXY = read(env.bool, "BEHIND_TLS_PROXY", False)
+if BEHIND_TLS_PROXY:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 X_FRAME_OPTIONS = "DENY"
 
@@ -284,14 +288,49 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 
+
 # API
+def rate(name: str, default: str) -> tuple[int, int] | None:
+    """`600/minute` as (600, 60); None for `off`."""
+    value = read(env.str, name, default, validate=Regexp(r"^([1-9]\d{0,8}/(second|minute|hour|day)|off)$"))
+    if value == "off":
+        return None
+    count, _, period = value.partition("/")
+    return int(count), {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}[period]
+
+
+API_THROTTLE_USER = rate("API_THROTTLE_USER", "600/minute")
+API_THROTTLE_ADDRESS = rate("API_THROTTLE_ADDRESS", "1200/minute")
+CORS_ORIGINS = frozenset(origin.strip() for origin in read(env.list, "CORS_ORIGINS", []))
+for _name in CORS_ORIGINS:
+    if _name != _origin(_name) or not _name.startswith(("http://", "https://")) or not urlsplit(_name).hostname:
+        raise wrong("CORS_ORIGINS", f"it takes origins such as https://app.example.org, and '{_name}' is none")
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["guilds.api.authentication.SessionAuthentication"],
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "guilds.api.authentication.AccessTokenAuthentication",
+        "guilds.api.authentication.SessionAuthentication",
+    ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_THROTTLE_CLASSES": ["guilds.api.throttles.UserThrottle"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_METADATA_CLASS": None,
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "EXCEPTION_HANDLER": "guilds.api.errors.exception_handler",
     "URL_FORMAT_OVERRIDE": None,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Guildhall",
+    "VERSION": "1",
+    "OAS_VERSION": "3.1.0",
+    "DESCRIPTION": "Which Discord servers a person is in, how old that knowledge is, and when Discord is asked next.",
+    "POSTPROCESSING_HOOKS": ["guilds.api.schema.complete"],
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "TAGS": [
+        {"name": "guilds", "description": "The person's servers."},
+        {"name": "people", "description": "Who is asking."},
+        {"name": "bot", "description": "For staff: where the bot is."},
+    ],
 }
 
 # Words

@@ -3,6 +3,7 @@ from django.urls import include, path
 from django.views.i18n import set_language
 
 from config import metrics, views
+from guilds.api import documents, problem_types
 
 urlpatterns = [
     path("", views.home, name="home"),
@@ -10,6 +11,10 @@ urlpatterns = [
     path("", include("accounts.social_urls")),
     path("servers/", include("guilds.urls")),
     path("api/v1/", include("guilds.api.urls")),
+    path("api/schema/", documents.schema, name="api-schema"),
+    path("api/docs/", documents.explorer, name="api-docs"),
+    path("problems/", problem_types.index, name="problems"),
+    path("problems/<slug:name>", problem_types.page, name="problem"),
     path("admin/", admin.site.urls),
     path("language/", set_language, name="set-language"),
     path("healthz", views.healthz, name="healthz"),

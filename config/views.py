@@ -52,33 +52,42 @@ def healthz(request: HttpRequest) -> HttpResponse:
 class Fault:
     """What the web itself has to say. `again`: whether the same address may answer otherwise in a moment."""
 
+    name: str
     status: HTTPStatus
     title: str | Promise
     text: str | Promise
     again: bool = False
+    retry_after: int | None = None
 
 
 BAD_REQUEST = Fault(
-    HTTPStatus.BAD_REQUEST, _("That can't be read"), _("Your browser sent something this site can't read.")
+    "bad-request",
+    HTTPStatus.BAD_REQUEST,
+    _("That can't be read"),
+    _("Your browser sent something this site can't read."),
 )
-NOT_ALLOWED = Fault(HTTPStatus.FORBIDDEN, _("Not allowed"), _("You may not see this page."))
+NOT_ALLOWED = Fault("forbidden", HTTPStatus.FORBIDDEN, _("Not allowed"), _("You may not see this page."))
 FORM_TOO_OLD = Fault(
+    "csrf-failed",
     HTTPStatus.FORBIDDEN,
     _("Please try again"),
     _("The page was open for too long, or cookies are off. Go back, reload it and try again."),
 )
-NOTHING_HERE = Fault(HTTPStatus.NOT_FOUND, _("Nothing here"), _("There is no page with this address."))
+NOTHING_HERE = Fault("not-found", HTTPStatus.NOT_FOUND, _("Nothing here"), _("There is no page with this address."))
 BROKEN = Fault(
+    "server-error",
     HTTPStatus.INTERNAL_SERVER_ERROR,
     _("Something broke on our side"),
     _("It has been written down. Try again in a minute."),
     again=True,
 )
 NO_DATABASE = Fault(
+    "database-unavailable",
     HTTPStatus.SERVICE_UNAVAILABLE,
     _("Back in a moment"),
     _("This site can't reach its database. Try again in a few seconds."),
     again=True,
+    retry_after=5,
 )
 
 
@@ -101,9 +110,10 @@ def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 def server_error(request: HttpRequest) -> HttpResponse:
     """500, or 503 where the database can't be reached."""
     no_database = isinstance(sys.exception(), OperationalError | InterfaceError)
-    response = _plain(request, NO_DATABASE if no_database else BROKEN)
-    if no_database:
-        response["Retry-After"] = "5"
+    fault = NO_DATABASE if no_database else BROKEN
+    response = _plain(request, fault)
+    if fault.retry_after:
+        response["Retry-After"] = str(fault.retry_after)
     return response
 
 
@@ -137,5 +147,8 @@ BARE = (
 
 
 def _as_problem(fault: Fault) -> HttpResponse:
-    body = {"type": "about:blank", "title": str(fault.title), "status": fault.status, "detail": str(fault.text)}
-    return JsonResponse(body, status=fault.status, content_type="application/problem+json")
+    body = {"type": f"/problems/{fault.name}", "title": str(fault.title), "status": fault.status}
+    body |= {"detail": str(fault.text), **({"retry_after": fault.retry_after} if fault.retry_after else {})}
+    response = JsonResponse(body, status=fault.status, content_type="application/problem+json")
+    response["Cache-Control"] = "no-store"
+    return response

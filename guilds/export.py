@@ -10,7 +10,7 @@ from typing import Any
 from django.contrib.admin.models import LogEntry
 from django.db.models import BigIntegerField, Field, Model
 
-from accounts.models import DiscordAccount, Session, User
+from accounts.models import DiscordAccount, PersonalAccessToken, Session, User
 from guilds.models import GuildListVerification, GuildPreference, UserGuildMembership
 
 # Model: its name in the export, and the lookup by person.
@@ -20,6 +20,7 @@ KINDS: dict[type[Model], tuple[str, str]] = {
     GuildListVerification: ("guild_list_verification", "user_id"),
     UserGuildMembership: ("guild_memberships", "user_id"),
     GuildPreference: ("guild_preferences", "user_id"),
+    PersonalAccessToken: ("personal_access_tokens", "user_id"),
     Session: ("sessions", "user_id"),
     LogEntry: ("administration", "user_id"),
     User.groups.through: ("groups", "user_id"),
@@ -29,6 +30,7 @@ KINDS: dict[type[Model], tuple[str, str]] = {
 SECRETS: dict[type[Model], set[str]] = {
     User: {"password"},
     DiscordAccount: {"extra_data"},
+    PersonalAccessToken: {"digest"},
     Session: {"session_key", "session_data"},
 }
 

@@ -1,7 +1,8 @@
 """What a reader is told instead of a page: one account of each failure, for pages and for the API alike."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from urllib.parse import urlencode
 
@@ -21,7 +22,10 @@ from guilds.services import RefreshTooSoon
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """An RFC 9457 problem. `retry_after` in whole seconds, never shorter than the truth."""
+    """An RFC 9457 problem. `retry_after` in whole seconds, never shorter than the truth.
+
+    Its `type` is a path, so that it is the same at every site, and leads to the page that explains it.
+    """
 
     name: str
     status: HTTPStatus
@@ -29,10 +33,12 @@ class Problem:
     detail: str | Promise
     retry_after: int | None = None
     reason: str | None = None
+    # Members of this type alone.
+    more: Mapping[str, str] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, object]:
         members: dict[str, object] = {
-            "type": f"urn:guildhall:problem:{self.name}",
+            "type": f"/problems/{self.name}",
             "title": str(self.title),
             "status": int(self.status),
             "detail": str(self.detail),
@@ -41,7 +47,7 @@ class Problem:
             members["retry_after"] = self.retry_after
         if self.reason is not None:
             members["reason"] = self.reason
-        return members
+        return {**members, **self.more}
 
 
 class NotInGuild(Http404):
@@ -201,5 +207,7 @@ def _again(request: HttpRequest) -> str:
 
 
 def wants_json(request: HttpRequest) -> bool:
+    if request.path.startswith("/api/v1/"):
+        return True
     preferred = request.get_preferred_type(["text/html", "application/json", "application/problem+json"])
     return preferred is not None and preferred != "text/html"

@@ -20,6 +20,7 @@ from accounts.discord import CurrentUser, Tokens
 from accounts.models import DiscordAccount, DiscordGate, DiscordRefusal, User
 from accounts.tokens import discord_client, sealed
 from guilds import services, waiting
+from guilds.api.throttles import meter
 from guilds.models import Guild, GuildListVerification, GuildPreference, UserGuildMembership
 from sandbox.remote import Remote as Sandbox
 from sandbox.remote import running
@@ -73,6 +74,7 @@ def hurry(settings: Settings) -> None:
 @pytest.fixture(autouse=True)
 def nothing_remembered() -> None:
     services._logged.clear()
+    meter.forget()
     cache.clear()
 
 

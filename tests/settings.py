@@ -20,6 +20,8 @@ for name in list(os.environ):
             "TOKEN_KEYS",
             "ALLOWED_HOSTS",
             "METRICS_",
+            "API_",
+            "CORS_",
             "PROMETHEUS_",
             "REDIS_",
             "GUILDHALL_MEMBERSHIP_",

@@ -1,89 +1,86 @@
 """The JSON endpoints. Every answer that shows the list says how old it is, in its body and its headers."""
 
-import hashlib
-import json
-from datetime import timedelta
-from typing import TypeVar, cast
+from typing import cast
 
-from django.http import HttpResponse
 from django.http.response import HttpResponseBase
-from django.utils.cache import get_conditional_response
+from rest_framework.permissions import IsAdminUser
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.utils.encoders import JSONEncoder
 from rest_framework.views import APIView
 
+from accounts.access_tokens import Scope
 from accounts.discord import DiscordUnavailable
 from accounts.models import User
 from guilds import services
-from guilds.api.serializers import freshness_json, user_json
+from guilds.api import answers, filters, schema
+from guilds.api.bot import bot_guilds
+from guilds.api.serializers import user_json
 from guilds.freshness import Reason
 from guilds.problems import NOT_IN_GUILD, ProblemRaised
-from guilds.refresh import windows
-from guilds.services import GuildList
 
 
 class GuildListView(APIView):
-    """`GET /api/v1/guilds/`: the person's guilds."""
+    """`GET /api/v1/guilds/`: the person's guilds, all of them or those that the query wants."""
 
+    token_scope = Scope.GUILDS_READ
+
+    @schema.list_guilds
     def get(self, request: Request) -> HttpResponseBase:
+        query = request._request.GET
+        wanted = filters.parse(query) if query else None
         guild_list = services.get_guild_list(cast(User, request.user), lazy=True)
-        return _list_response(guild_list, request)
+        if wanted is None:
+            return answers.whole_list(guild_list, request)
+        return answers.part(guild_list, {"guilds": wanted.select(guild_list)}, request)
 
 
 class GuildView(APIView):
     """`GET /api/v1/guilds/{id}/`: one of them; 404 for a guild the person isn't in."""
 
-    def get(self, request: Request, guild_id: int) -> Response:
+    token_scope = Scope.GUILDS_READ
+
+    @schema.get_guild
+    def get(self, request: Request, guild_id: int) -> HttpResponseBase:
         guild_list = services.get_guild_list(cast(User, request.user))
         membership = guild_list.get(guild_id)
         if membership is None:
             raise ProblemRaised(NOT_IN_GUILD)
-        return _with_age(guild_list, Response({**freshness_json(guild_list), "guild": membership.as_json()}))
+        return answers.part(guild_list, {"guild": membership.as_json()}, request)
 
 
 class RefreshView(APIView):
     """`POST /api/v1/guilds/refresh/`: ask Discord now. 200 with the new list, or 202 while Discord takes its time."""
 
+    token_scope = Scope.GUILDS_REFRESH
+
+    @schema.refresh_guilds
     def post(self, request: Request) -> HttpResponseBase:
         try:
             guild_list = services.refresh_guild_list(cast(User, request.user))
         except DiscordUnavailable as error:
             if error.scope != Reason.IN_PROGRESS:
                 raise
-            return Response({"status": "in_progress"}, status=202, headers={"Retry-After": "1"})
-        return _list_response(guild_list)
+            headers = {"Retry-After": "1", "Cache-Control": "private, no-cache"}
+            return Response({"status": "in_progress"}, status=202, headers=headers)
+        return answers.whole_list(guild_list)
 
 
 class MeView(APIView):
     """`GET /api/v1/me/`: who is signed in. Never needs Discord."""
 
+    token_scope = Scope.ME_READ
+
+    @schema.get_me
     def get(self, request: Request) -> Response:
         return Response(user_json(cast(User, request.user)), headers={"Cache-Control": "private, no-cache"})
 
 
-def _list_response(guild_list: GuildList, request: Request | None = None) -> HttpResponseBase:
-    """The whole list, its guilds as the snapshot has them; 304 if that is what the reader of `request` has."""
-    head = json.dumps(freshness_json(guild_list), cls=JSONEncoder, separators=(",", ":")).encode()
-    digest = hashlib.blake2b(guild_list.snapshot.key.encode() + head, digest_size=16).hexdigest()
-    etag = f'"{digest}"'
-    unchanged = get_conditional_response(request._request, etag) if request else None
-    response = unchanged or HttpResponse(
-        b'%b,"guilds":%b}' % (head[:-1], guild_list.guilds_json), content_type="application/json"
-    )
-    response["ETag"] = etag
-    return _with_age(guild_list, response)
+class BotGuildsView(APIView):
+    """`GET /api/v1/bot/guilds/`: for staff, from the database. Never needs Discord."""
 
+    token_scope = Scope.BOT_READ
+    permission_classes = (IsAdminUser,)
 
-Answer = TypeVar("Answer", bound=HttpResponseBase)
-
-
-def _with_age(guild_list: GuildList, response: Answer) -> Answer:
-    """`response` with its age: `Age` (RFC 9111), and `Cache-Status` (RFC 9211), whose ttl is negative when stale."""
-    age = int(guild_list.age.total_seconds())
-    ttl = (windows().fresh - guild_list.age) // timedelta(seconds=1)
-    status = f"guildhall; hit; ttl={ttl}" + (f"; detail={guild_list.reason}" if guild_list.reason else "")
-    response["Age"] = str(age)
-    response["Cache-Status"] = status
-    response["Cache-Control"] = "private, no-cache"
-    return response
+    @schema.list_bot_guilds
+    def get(self, request: Request) -> Response:
+        return Response({"guilds": bot_guilds()}, headers={"Cache-Control": "private, no-cache"})

@@ -19,6 +19,7 @@ def test_a_field_named_like_a_secret_is_hidden(name: str) -> None:
         "GET /complete/discord/?code=VkO2G4Qv3T&state=VkO2G4Qv3T",
         '{"access_token": "VkO2G4Qv3T"}',
         "refresh_token=VkO2G4Qv3T",
+        "somebody pasted gdh_VkO2G4Qv3T into an address",
     ],
 )
 def test_a_secret_inside_a_sentence_is_hidden(text: str) -> None:

@@ -44,6 +44,12 @@ def start(*command: str, **environment: str) -> subprocess.CompletedProcess[str]
         ("DEBUG", "perhaps"),
         ("METRICS_TOKEN", "fifteen letters"),
         ("PROMETHEUS_MULTIPROC_DIR", "/nowhere"),
+        ("API_THROTTLE_USER", "many"),
+        ("API_THROTTLE_USER", "0/minute"),
+        ("API_THROTTLE_ADDRESS", "60/fortnight"),
+        ("CORS_ORIGINS", "*"),
+        ("CORS_ORIGINS", "https://app.example.org/"),
+        ("CORS_ORIGINS", "https://app.example.org,app.example.org"),
     ],
 )
 def test_a_wrong_value_stops_the_start_and_is_named(name: str, value: str) -> None:

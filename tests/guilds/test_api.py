@@ -28,7 +28,7 @@ def assert_problem(response: Any, status: int, name: str) -> dict[str, Any]:
     assert response.status_code == body["status"] == status
     assert response["Content-Type"] == "application/problem+json"
     assert response["Cache-Control"] == "no-store"
-    assert body["type"] == f"urn:guildhall:problem:{name}"
+    assert body["type"] == f"/problems/{name}"
     assert body["title"]
     assert body["detail"]
     assert body.get("retry_after") == (int(response["Retry-After"]) if "Retry-After" in response else None)
@@ -49,7 +49,7 @@ def test_without_a_session_the_api_says_how_to_get_one(client: Client, page: str
     response = client.get(f"/api/v1/{page}")
 
     assert_problem(response, 401, "not-signed-in")
-    assert response["WWW-Authenticate"] == 'Session realm="guildhall"'
+    assert response["WWW-Authenticate"] == 'Bearer realm="guildhall"'
 
 
 def test_without_a_session_nothing_is_refreshed(client: Client, sandbox: Sandbox) -> None:
@@ -63,7 +63,7 @@ def test_another_site_cannot_refresh(with_list: WithList, client_of: ClientOf, s
 
     response = strict.post("/api/v1/guilds/refresh/")
 
-    assert_problem(response, 403, "forbidden")
+    assert_problem(response, 403, "csrf-failed")
     assert sandbox.requests() == []
 
 

@@ -168,7 +168,7 @@ def test_a_guild_one_is_not_in_does_not_exist(visitor: Client, door: str) -> Non
 
     assert response.status_code == 404
     assert response["Content-Type"] == "application/problem+json"
-    assert response.json()["type"] == "urn:guildhall:problem:not-in-guild"
+    assert response.json()["type"] == "/problems/not-in-guild"
 
 
 @pytest.mark.parametrize("door", FOR_MANAGERS)
@@ -180,7 +180,7 @@ def test_managers_owners_and_administrators_may_manage(visitor: Client, door: st
 
     assert response.status_code == status
     if status == 403:
-        assert response.json()["type"] == "urn:guildhall:problem:missing-permission"
+        assert response.json()["type"] == "/problems/missing-permission"
 
 
 @pytest.mark.parametrize("door", FOR_KICKERS)
@@ -207,7 +207,7 @@ def test_a_visitor_goes_to_sign_in_and_comes_back(client: Client, db: None, door
 def test_a_program_without_a_session_gets_401(client: Client, db: None, door: str) -> None:
     response = client.get(door, headers={"Accept": "application/json"})
 
-    assert (response.status_code, response.json()["type"]) == (401, "urn:guildhall:problem:not-signed-in")
+    assert (response.status_code, response.json()["type"]) == (401, "/problems/not-signed-in")
 
 
 def test_an_async_view_gets_the_list(visitor: Client) -> None:

@@ -1,0 +1,33 @@
+"""The API's own description: for programs at /api/schema/, for people to try out at /api/docs/."""
+
+import json
+from functools import cache
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils.translation import override
+from django.views.decorators.cache import cache_control, never_cache
+from django.views.decorators.http import require_safe
+from drf_spectacular.generators import SchemaGenerator
+
+
+@cache
+def document() -> dict[str, Any]:
+    """The OpenAPI document; the same in every process, so made once."""
+    with override("en"):
+        made: dict[str, Any] = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]  # has no types
+    return made
+
+
+@require_safe
+@cache_control(public=True, max_age=300)
+def schema(request: HttpRequest) -> HttpResponse:
+    text = json.dumps(document(), ensure_ascii=False, separators=(",", ":"))
+    return HttpResponse(text, content_type="application/vnd.oai.openapi+json;version=3.1")
+
+
+@never_cache
+@require_safe
+def explorer(request: HttpRequest) -> HttpResponse:
+    return render(request, "api/explorer.html")
