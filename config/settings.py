@@ -68,6 +68,7 @@ KEYS_ARE_LOCAL = bool(_keys)
 # Discord
 DISCORD_CLIENT_ID = read(env.str, "DISCORD_CLIENT_ID", "")
 USES_SANDBOX = not DISCORD_CLIENT_ID
+EXAMPLES = read(env.bool, "EXAMPLES", False)
 SANDBOX_URL = f"http://localhost:{number('SANDBOX_PORT', 8001, least=1, most=65535)}"
 if USES_SANDBOX:
     DISCORD_CLIENT_ID = "guildhall"
@@ -133,6 +134,7 @@ INSTALLED_APPS = [
     "whitenoise.runserver_nostatic",
     "config.apps.StaticFiles",
     *(["sandbox"] if USES_SANDBOX else []),
+    *(["examples.welcome"] if EXAMPLES else []),
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",

@@ -1,3 +1,4 @@
+from django.conf import settings
 from django.contrib import admin
 from django.urls import include, path
 from django.views.i18n import set_language
@@ -22,6 +23,8 @@ urlpatterns = [
     # Browsers ask for it by this name on pages that name no other, the admin's and the API's.
     path("favicon.ico", views.favicon, name="favicon"),
 ]
+if settings.EXAMPLES:
+    urlpatterns.append(path("examples/welcome/", include("examples.welcome.urls")))
 handler400 = "config.views.bad_request"
 handler403 = "config.views.permission_denied"
 handler404 = "config.views.page_not_found"
