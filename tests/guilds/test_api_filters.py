@@ -5,10 +5,12 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from pytest_django import Settings
 
+from accounts.clock import database_now
 from accounts.models import User
 from guilds.api import bot, filters
-from guilds.models import GuildListVerification, UserGuildMembership
+from guilds.models import Guild, GuildListVerification, UserGuildMembership
 from tests.conftest import Sandbox, let_pass
 
 WithList = Callable[..., User]
@@ -59,8 +61,16 @@ def test_has_bot_is_what_the_site_knows_of_the_bot(browser: Client, monkeypatch:
     assert len(listed(browser, "has_bot=false")) == 11
 
 
-def test_nobody_knows_of_a_bot_yet() -> None:
-    assert (bot.bot_guild_ids([1, 2]), bot.bot_guilds()) == (frozenset(), [])
+@pytest.mark.django_db
+def test_where_the_bot_is_comes_from_its_rows(settings: Settings) -> None:
+    now = database_now()
+    Guild.objects.create(pk=2, name="Chess", first_seen_at=now, verified_at=now)
+    Guild.objects.create(pk=1, name="Left", first_seen_at=now, verified_at=now, deleted_at=now)
+
+    assert bot.bot_guild_ids([1, 2, 3]) == {2}
+    assert bot.bot_guilds() == [{"id": "2", "name": "Chess", "icon": None, "verified_at": now}]
+    settings.DISCORD_BOT_TOKEN = ""
+    assert (bot.bot_guild_ids([1, 2, 3]), bot.bot_guilds()) == (frozenset(), [])
 
 
 @pytest.mark.parametrize("search", ["KREW", "krew", "%20krew%20"])

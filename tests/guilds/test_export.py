@@ -60,6 +60,8 @@ def test_the_export_holds_everything_and_no_secret(with_list: WithList, client_o
         "discord_account": 1,
         "guild_list_verification": 1,
         "guild_memberships": 12,
+        "guild_preferences": 0,
+        "personal_access_tokens": 0,
         "sessions": 1,
         "administration": 0,
         "groups": 0,

@@ -59,9 +59,11 @@ def rename(user: User, name: str) -> None:
 # no query
 
 
-@pytest.mark.parametrize("page", [API, "/servers/"])
-def test_a_fresh_hit_asks_for_the_session_and_the_person_and_nothing_else(
-    with_list: WithList, client_of: ClientOf, page: str
+@pytest.mark.parametrize(
+    ("page", "besides"), [(API, []), ("/servers/", ["guilds_guild", "guilds_guildpreference"])], ids=["API", "picker"]
+)
+def test_a_fresh_hit_asks_for_the_session_and_the_person_and_what_the_page_adds(
+    with_list: WithList, client_of: ClientOf, page: str, besides: list[str]
 ) -> None:
     client = client_of(with_list("ada", **FRESH))
     client.get(page)
@@ -70,7 +72,7 @@ def test_a_fresh_hit_asks_for_the_session_and_the_person_and_nothing_else(
         response = client.get(page)
 
     assert response.status_code == 200
-    assert [sql.split('"')[1] for sql in asked] == ["accounts_session", "accounts_user"]
+    assert [sql.split('"')[1] for sql in asked] == ["accounts_session", "accounts_user", *besides]
     assert '"guilds_guildlistverification"' in asked[1]
 
 
