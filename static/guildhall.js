@@ -118,14 +118,14 @@
     image.srcset = image.srcset.replaceAll(from, to);
     image.src = image.src.replace(from, to);
   };
-  const follow = (event, moving) => {
+  const animate = (event, moving) => {
     const host = event.target.closest?.("#servers li, .headline");
     if (!host || host.contains(event.relatedTarget) || (moving && calm.matches)) return;
     const image = host.querySelector('[data-abc] img[src*="/a_"]');
     if (image) move(image, moving);
   };
   for (const [type, moving] of Object.entries({ mouseover: true, focusin: true, mouseout: false, focusout: false }))
-    document.addEventListener(type, (event) => follow(event, moving));
+    document.addEventListener(type, (event) => animate(event, moving));
 
   document.addEventListener("keydown", (event) => {
     if (event.key === "Escape") closeMenus(null, true);

@@ -24,7 +24,7 @@ def test_a_new_list_arrives_in_place_and_leaves_the_search_alone(
     site: Site, page: Page, person: str, sign_in: SignIn
 ) -> None:
     sign_in(page, person)
-    name = page.locator(".servers .name").first.inner_text()
+    name = page.locator(".servers bdi").first.inner_text()
     site.let_pass(61)
     site.sandbox.mood("rate_limited", people=[person], retry_after=60)
     page.clock.install()
