@@ -73,7 +73,6 @@ class GuildListVerificationAdmin(ReadOnlyAdmin):
     list_select_related = ("user",)
     search_fields = ("user__discord_username",)
     search_help_text = "A name or an id at Discord"
-    show_full_result_count = False
     ordering = (F("verified_at").desc(nulls_last=True),)
     actions = ("verify_again",)
 
@@ -131,7 +130,6 @@ class RefreshLeaseAdmin(ReadOnlyAdmin):
     fields = readonly_fields = ("user", "generation", "since", "lease_until", "ends_in", "overdue", "reason")
     search_fields = ("user__discord_username",)
     search_help_text = "A name or an id at Discord"
-    show_full_result_count = False
     ordering = ("lease_until",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
@@ -170,7 +168,6 @@ class UserGuildMembershipAdmin(ReadOnlyAdmin):
     list_select_related = ("user__guild_list_verification",)
     search_fields = ("name",)
     search_help_text = "A server's name or id, or a person's name or id at Discord"
-    show_full_result_count = False
     ordering = ("-id",)
 
     def get_search_results(
@@ -197,7 +194,6 @@ class GuildAdmin(ReadOnlyAdmin):
     list_filter = (("deleted_at", admin.EmptyFieldListFilter),)
     search_fields = ("name",)
     search_help_text = "A server's name or id"
-    show_full_result_count = False
     ordering = ("-id",)
 
     def get_search_results(

@@ -16,6 +16,7 @@ from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
 from accounts import gate
+from accounts.admin import BoundedPaginator
 from accounts.clock import database_now
 from accounts.models import DiscordAccount, DiscordGate, DiscordRefusal, User
 from guilds import services
@@ -501,3 +502,22 @@ def test_only_claimed_lists_are_leases_and_a_dead_ones_is_overdue(operator: Clie
     assert [row.user for row in found_on(response)] == [dead, live]
     assert re.search(r">\d+ seconds ago<", words_of(response))
     assert [row.user for row in found_on(operator.get(f"{LEASES}?q=ada"))] == [live]
+
+
+@pytest.mark.parametrize("changelist", [*READ_ONLY, USERS])
+def test_no_list_counts_all_its_rows(operator: Client, rows: User, changelist: str) -> None:
+    with CaptureQueriesContext(connection) as queries:
+        operator.get(changelist)
+
+    counts = [query["sql"] for query in queries if "COUNT(" in query["sql"]]
+    table = f'FROM "{MODELS[changelist]._meta.db_table}"'
+    assert [sql for sql in counts if table in sql and "LIMIT" not in sql and "WHERE" not in sql] == []
+    assert any("LIMIT" in sql for sql in counts)
+
+
+def test_the_pages_of_a_list_end_at_the_bound(
+    operator: Client, rows: User, with_list: WithList, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(BoundedPaginator, "MOST", 5)
+
+    assert operator.get(MEMBERSHIPS).context["cl"].result_count == 5
