@@ -139,7 +139,8 @@ def test_every_page_is_valid_html_in_every_language(
     page = response.content.decode()
 
     assert response.status_code == status
-    assert "502" not in page
+    # In its words; moments and ids may hold the digits by chance.
+    assert not re.search(r"\b502\b", re.sub(r"<[^>]*>", " ", page))
     parser = html5lib.HTMLParser(strict=True, namespaceHTMLElements=False)
     if name in FRAGMENTS:
         tree = parser.parseFragment(page)
