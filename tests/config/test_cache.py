@@ -1,14 +1,8 @@
 """Redis as the cache: the same site with it, without it, and while it hangs (the Redis half of G15)."""
 
-import os
-import shutil
 import signal
 import socket
-import subprocess
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,22 +11,16 @@ from django.core.cache import cache
 from django.core.exceptions import ImproperlyConfigured
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries, Settings
-from redis import Redis
-from redis.exceptions import RedisError
 
 from accounts.models import User
 from bench.sites import free_port
 from config import cache as ours
 from config.cache import Breaker, Serializer, cache_settings
 from guilds.services import YOUNGEST_DEMAND, get_guild_list
-from tests.conftest import REQUIRED, let_pass
+from tests.config.conftest import RedisServer, needs_redis
+from tests.conftest import let_pass
 
 API = "/api/v1/guilds/"
-REDIS = shutil.which("redis-server")
-pytest_redis = [
-    pytest.mark.redis,
-    pytest.mark.skipif(REDIS is None and "redis" not in REQUIRED, reason="there is no redis-server on the PATH"),
-]
 
 
 class Clock:
@@ -108,47 +96,6 @@ def test_a_wrong_url_is_named(url: str) -> None:
 # a real one
 
 
-@dataclass
-class Server:
-    process: "subprocess.Popen[bytes]"
-    url: str
-
-    def keys(self) -> list[Any]:
-        with Redis.from_url(self.url) as client:
-            return list(client.keys("*"))  # type: ignore[arg-type]  # only its async twin is awaited
-
-    def signal(self, number: signal.Signals) -> None:
-        os.kill(self.process.pid, number)
-
-
-@pytest.fixture
-def redis(tmp_path: Path) -> Iterator[Server]:
-    assert REDIS, "GUILDHALL_REQUIRE names redis, and there is no redis-server on the PATH"
-    port = free_port()
-    with subprocess.Popen(
-        [REDIS, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(tmp_path)],
-        stdout=subprocess.DEVNULL,
-    ) as process:
-        server = Server(process, f"redis://127.0.0.1:{port}/0")
-        try:
-            await_redis(server)
-            yield server
-        finally:
-            server.signal(signal.SIGCONT) if process.poll() is None else None
-            process.kill()
-
-
-def await_redis(server: Server) -> None:
-    end = time.monotonic() + 30
-    while True:
-        try:
-            server.keys()
-            return
-        except RedisError:
-            assert time.monotonic() < end, "redis-server did not come up"
-            time.sleep(0.02)  # a real process takes real time
-
-
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The breaker's, fresh for each test."""
@@ -171,11 +118,11 @@ def events(log: list[Any]) -> list[str]:
 
 
 class TestRedis:
-    pytestmark = pytest_redis
+    pytestmark = needs_redis
 
     def test_a_hit_is_the_same_with_redis(
         self,
-        redis: Server,
+        redis: RedisServer,
         visitor: Client,
         settings: Settings,
         clock: Clock,
@@ -191,7 +138,7 @@ class TestRedis:
         assert in_process == first == second
         assert len(redis.keys()) == 1
 
-    def test_g15_redis_stopped(self, redis: Server, visitor: Client, settings: Settings, clock: Clock) -> None:
+    def test_g15_redis_stopped(self, redis: RedisServer, visitor: Client, settings: Settings, clock: Clock) -> None:
         use(settings, redis.url)
         before = visitor.get(API).json()
         redis.process.kill()
@@ -205,7 +152,7 @@ class TestRedis:
         assert events(log) == ["cache_unavailable"]
 
     def test_g15_redis_hanging_costs_one_reader_its_timeout(
-        self, redis: Server, visitor: Client, settings: Settings, clock: Clock, monkeypatch: pytest.MonkeyPatch
+        self, redis: RedisServer, visitor: Client, settings: Settings, clock: Clock, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         use(settings, redis.url)
         before = visitor.get(API).json()
@@ -220,7 +167,7 @@ class TestRedis:
         assert [visitor.get(API).status_code for _ in range(5)] == [200] * 5
         assert failures() == 2
 
-    def test_g15_redis_comes_back(self, redis: Server, visitor: Client, settings: Settings, clock: Clock) -> None:
+    def test_g15_redis_comes_back(self, redis: RedisServer, visitor: Client, settings: Settings, clock: Clock) -> None:
         use(settings, redis.url)
         redis.signal(signal.SIGSTOP)
         with structlog.testing.capture_logs() as log:
@@ -234,7 +181,7 @@ class TestRedis:
         assert len(redis.keys()) == 1
 
     def test_g15_a_change_while_redis_is_away_shows_when_it_is_back(
-        self, redis: Server, with_list: Any, client_of: Any, sandbox: Any, settings: Settings, clock: Clock
+        self, redis: RedisServer, with_list: Any, client_of: Any, sandbox: Any, settings: Settings, clock: Clock
     ) -> None:
         ada = with_list("ada", minutes=10)
         client = client_of(ada)
@@ -250,7 +197,7 @@ class TestRedis:
 
         assert client.get(API).json()["guilds"] == []
 
-    def test_nobody_waits_for_the_one_who_tries(self, redis: Server, settings: Settings, clock: Clock) -> None:
+    def test_nobody_waits_for_the_one_who_tries(self, redis: RedisServer, settings: Settings, clock: Clock) -> None:
         use(settings, redis.url)
         redis.signal(signal.SIGSTOP)
         cache.get("key")
@@ -271,7 +218,7 @@ class TestRedis:
         assert cache.get_or_set("key", lambda: 7) == 7
         cache.clear()
 
-    def test_what_others_keep_there_comes_back(self, redis: Server, settings: Settings, clock: Clock) -> None:
+    def test_what_others_keep_there_comes_back(self, redis: RedisServer, settings: Settings, clock: Clock) -> None:
         use(settings, redis.url)
 
         cache.set("throttle", [1.5, 2.5])

@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand
 from django.db import InterfaceError, OperationalError
 
 from accounts import background
+from guilds import serving
 from guilds.management.database import errors_in_a_line
 from guilds.status import GATE_WORDS, at
 from guilds.sweep import Round, sweep
@@ -44,8 +45,7 @@ class Command(BaseCommand):
         parser.add_argument("--limit", type=people, metavar="N", help="Ask for at most N people in a round.")
 
     def handle(self, *args: Any, once: bool, limit: int | None, **options: Any) -> None:
-        # Stopped like Ctrl-C, at once: what is under way is covered by its lease.
-        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+        serving.start()
         try:
             if once:
                 with errors_in_a_line():
@@ -54,10 +54,16 @@ class Command(BaseCommand):
                 self.repeat(limit)
         except KeyboardInterrupt:
             self.stdout.write("Stopped.")
+
+    def repeat(self, limit: int | None) -> None:
+        # Stopped like Ctrl-C, at once: what is under way is covered by its lease.
+        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+        try:
+            self._rounds(limit)
         finally:
             signal.signal(signal.SIGTERM, before)
 
-    def repeat(self, limit: int | None) -> None:
+    def _rounds(self, limit: int | None) -> None:
         while True:
             try:
                 sweep(limit=limit, sleep=self.sleep)

@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from accounts.discord import DiscordAPIError, Unauthorized
 from accounts.gate import GateShut
-from guilds import bot
+from guilds import bot, serving
 from guilds.management.commands.refresh_due_lists import ENDINGS
 from guilds.management.database import errors_in_a_line
 from guilds.status import at
@@ -18,6 +18,7 @@ class Command(BaseCommand):
     sleep = staticmethod(time.sleep)
 
     def handle(self, *args: Any, **options: Any) -> None:
+        serving.start()
         if not bot.has_token():
             raise CommandError("DISCORD_BOT_TOKEN is not set, so there is no bot to ask for.")
         try:
