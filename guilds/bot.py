@@ -21,7 +21,7 @@ from accounts.discord import DiscordAPIError, PartialGuild
 from accounts.discord import Guild as DiscordGuild
 from accounts.gate import GateShut, Priority
 from accounts.tokens import discord_client
-from guilds.models import Guild
+from guilds.models import BotPresence, Guild, new_tag
 from guilds.sweep import wait_for_place
 
 logger = structlog.get_logger(__name__)
@@ -76,7 +76,9 @@ def sync(*, sleep: Callable[[float], None] = time.sleep) -> Synced:
         background.release_connection()
         sleep(PAGE_PAUSE)
     gone = Guild.objects.filter(deleted_at=None, verified_at__lt=started)
-    left = gone.update(deleted_at=started, verified_at=started)
+    with transaction.atomic():
+        if left := gone.update(deleted_at=started, verified_at=started):
+            _presence_changed()
     logger.info("bot_guilds_synced", guilds=guilds, joined=joined, left=left)
     return Synced(guilds, joined, left)
 
@@ -92,7 +94,9 @@ def check(guild_id: int) -> bool | None:
         guild = gated.get_guild(guild_id, settings.DISCORD_BOT_TOKEN)
         if guild is None:
             known = Guild.objects.filter(pk=guild_id, deleted_at=None, verified_at__lte=asked_at)
-            known.update(deleted_at=asked_at, verified_at=asked_at)
+            with transaction.atomic():
+                if known.update(deleted_at=asked_at, verified_at=asked_at):
+                    _presence_changed()
             return False
         store([guild], asked_at)
         return True
@@ -121,7 +125,16 @@ def store(page: Iterable[DiscordGuild | PartialGuild], asked_at: datetime) -> in
             row.name, row.icon = found[row.pk].name[:100], found[row.pk].icon or ""
             row.verified_at, row.deleted_at = asked_at, None
         Guild.objects.bulk_update(rows, ["name", "icon", "verified_at", "deleted_at"])
-    return len({row.pk for row in rows} - before)
+        if news := {row.pk for row in rows} - before:
+            _presence_changed()
+    return len(news)
+
+
+def _presence_changed() -> None:
+    """In the transaction that changed it, and last in it, as everybody's."""
+    BotPresence.objects.bulk_create(
+        [BotPresence(tag=new_tag())], update_conflicts=True, unique_fields=["id"], update_fields=["tag"]
+    )
 
 
 # Adding

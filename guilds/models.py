@@ -5,13 +5,27 @@ in id order). The verification stands above the membership here because Django d
 Moments come from the database's clock and are written explicitly.
 """
 
+import secrets
 from datetime import datetime
 from typing import ClassVar
 
 from django.conf import settings
 from django.db import models
+from django.db.models import F, Q
+from django.db.models.lookups import GreaterThan
 
 from accounts.discord import Permissions
+
+
+def new_tag() -> int:
+    """What tells one state of some rows from every other, also where a database was restored and counts anew."""
+    return secrets.randbits(62)
+
+
+# `UserGuildMembership.can_manage`, for a database to decide.
+MAY_MANAGE = Q(owner=True) | Q(
+    GreaterThan(F("permissions").bitand(int(Permissions.ADMINISTRATOR | Permissions.MANAGE_GUILD)), 0)
+)
 
 
 class GuildListVerification(models.Model):
@@ -51,6 +65,7 @@ class GuildListVerification(models.Model):
     changed_at = models.DateTimeField(null=True, blank=True, help_text="When the memberships last changed.")
     joined_count = models.PositiveIntegerField(default=0, help_text="How many servers the last change added.")
     left_count = models.PositiveIntegerField(default=0, help_text="How many servers the last change removed.")
+    preferences_tag = models.BigIntegerField(default=0, help_text="Drawn anew whenever a preference changes.")
 
     class Meta:
         verbose_name = "verification"
@@ -131,6 +146,21 @@ class Guild(models.Model):
         return self.name
 
 
+class BotPresence(models.Model):
+    """One row, which changes with every guild that the bot joins or leaves: what follows from them is known by it."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    tag = models.BigIntegerField(
+        default=0, help_text="Drawn anew whenever the bot is in another guild, or in one less."
+    )
+
+    class Meta:
+        verbose_name = "presence of the bot"
+
+    def __str__(self) -> str:
+        return str(self.tag)
+
+
 class GuildPreference(models.Model):
     """What one person does with one guild here. It stays when they leave the guild, and is shown only while in it."""
 
@@ -149,3 +179,34 @@ class GuildPreference(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user} and {self.guild_id}"
+
+
+class ServingMinute(models.Model):
+    """What one process served, and what Discord answered it, since it last wrote such a row; a minute as a rule.
+
+    Rows are only ever added, one a process and a minute, and read as sums: nobody waits for anybody. What a killed
+    process had not yet written is lost.
+    """
+
+    minute = models.DateTimeField(db_index=True, help_text="The minute in which it was written down.")
+    fresh = models.PositiveIntegerField(default=0, help_text="Fresh lists that were served.")
+    stale = models.PositiveIntegerField(default=0, help_text="Stale lists that stood in.")
+    refused = models.PositiveIntegerField(default=0, help_text="Readers who got no list.")
+    within_5_minutes = models.PositiveIntegerField(default=0, help_text="Lists served that were at most so old.")
+    within_15_minutes = models.PositiveIntegerField(default=0, help_text="Older than 5 minutes.")
+    within_1_hour = models.PositiveIntegerField(default=0, help_text="Older than 15 minutes.")
+    within_4_hours = models.PositiveIntegerField(default=0, help_text="Older than an hour.")
+    within_1_day = models.PositiveIntegerField(default=0, help_text="Older than 4 hours.")
+    older = models.PositiveIntegerField(default=0, help_text="Older than a day, where the settings allow that.")
+    answered = models.PositiveIntegerField(default=0, help_text="Requests that Discord answered as wanted.")
+    limited = models.PositiveIntegerField(default=0, help_text="Requests answered with 429.")
+    rejected = models.PositiveIntegerField(default=0, help_text="Requests answered with another 4xx.")
+    failed = models.PositiveIntegerField(default=0, help_text="Requests answered with 5xx.")
+    unanswered = models.PositiveIntegerField(default=0, help_text="Requests without an answer.")
+
+    class Meta:
+        verbose_name = "serving minute"
+        verbose_name_plural = "numbers of the last day"
+
+    def __str__(self) -> str:
+        return f"{self.minute:%Y-%m-%d %H:%M}"

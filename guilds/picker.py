@@ -81,8 +81,10 @@ def sections(
         if show.wants(membership) and wanted in membership.name.casefold()
     ]
     found.sort(key=lambda server: server.membership.name.casefold())
-    grouped = [Section(group, tuple(server for server in found if server.group is group)) for group in Group]
-    return [section for section in grouped if section.servers]
+    grouped: dict[Group, list[Server]] = {group: [] for group in Group}
+    for server in found:
+        grouped[server.group].append(server)
+    return [Section(group, tuple(servers)) for group, servers in grouped.items() if servers]
 
 
 def recently_used(memberships: Iterable[Membership], preferences: Preferences) -> list[Membership]:

@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from django.db import transaction
 from django.db.models import Subquery
 
 from accounts.clock import Now
-from guilds.models import Guild, GuildListVerification, GuildPreference
+from guilds.models import Guild, GuildListVerification, GuildPreference, new_tag
 
 # Opening a page again within it writes nothing.
 USED_GRAIN = timedelta(minutes=1)
@@ -29,8 +30,9 @@ def preferences_of(user_id: int) -> Preferences:
     )
 
 
-def set_favourite(user_id: int, guild_id: int, *, favourite: bool) -> None:
-    _write(user_id, guild_id, favourite=favourite)
+def set_favourite(user_id: int, guild_id: int, *, favourite: bool) -> int:
+    """The `preferences_tag` from then on."""
+    return _write(user_id, guild_id, favourite=favourite)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,8 @@ class Opened:
 
 
 def open_guild(user_id: int, guild_id: int) -> Opened:
-    """Remember that the person opened the guild's page now, and say what stands there; one query to read, one to write.
+    """Remember that the person opened the guild's page now, and say what stands there; one query to read, one
+    transaction to write.
 
     For somebody whose list was read: their verification is the row that all of it is looked up beside.
     """
@@ -55,16 +58,18 @@ def open_guild(user_id: int, guild_id: int) -> Opened:
         Now(),
     ).get(pk=user_id)
     if last_used_at is None or now - last_used_at >= USED_GRAIN:
-        _write(user_id, guild_id, is_new=favourite is None, last_used_at=now)
+        _write(user_id, guild_id, last_used_at=now)
     return Opened(bool(favourite), bot_seen_at)
 
 
-def _write(user_id: int, guild_id: int, *, is_new: bool = False, **values: bool | datetime) -> None:
-    if not is_new and GuildPreference.objects.filter(user_id=user_id, guild_id=guild_id).update(**values):
-        return
-    GuildPreference.objects.bulk_create(
-        [GuildPreference(user_id=user_id, guild_id=guild_id, **values)],
-        update_conflicts=True,
-        unique_fields=["user", "guild_id"],
-        update_fields=list(values),
-    )
+def _write(user_id: int, guild_id: int, **values: bool | datetime) -> int:
+    tag = new_tag()
+    with transaction.atomic():
+        GuildListVerification.objects.filter(pk=user_id).update(preferences_tag=tag)
+        GuildPreference.objects.bulk_create(
+            [GuildPreference(user_id=user_id, guild_id=guild_id, **values)],
+            update_conflicts=True,
+            unique_fields=["user", "guild_id"],
+            update_fields=list(values),
+        )
+    return tag

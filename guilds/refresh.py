@@ -16,7 +16,7 @@ from functools import partial
 import structlog
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
-from django.db.models import DateTimeField, ExpressionWrapper, F
+from django.db.models import DateTimeField, ExpressionWrapper, F, Subquery
 
 from accounts import gate, tokens
 from accounts.clock import Now, database_now
@@ -37,13 +37,15 @@ from guilds import metrics
 from guilds.freshness import Decision, Reason, Windows, refresh_moment, retry_pause
 from guilds.hooks import MembershipChange, PermissionsChange, tell_after_commit
 from guilds.metrics import Lease
-from guilds.models import GuildListVerification, UserGuildMembership
+from guilds.models import BotPresence, GuildListVerification, UserGuildMembership
 
 logger = structlog.get_logger(__name__)
 
 LIMITS = {"global": Reason.GLOBAL_LIMIT, "cloudflare": Reason.CLOUDFLARE}
 # Without it a reader whose place in the send budget is milliseconds away would claim again and again.
 LEAST_PAUSE = timedelta(seconds=1)
+# What a page shows beside the list follows from it too, and shall cost no query to know.
+BOT_TAG = Subquery(BotPresence.objects.filter(pk=1).values("tag"))
 MEMBERSHIP_FIELDS = ("name", "icon", "banner", "owner", "permissions", "features")
 
 
@@ -93,7 +95,7 @@ def read_record(user_id: int) -> tuple[GuildListVerification, datetime]:
 
     Raises `ReconnectRequired` for somebody who was forgotten while they read: whoever it is has to sign in again.
     """
-    rows = GuildListVerification.objects.annotate(now=Now()).filter(pk=user_id)
+    rows = GuildListVerification.objects.annotate(now=Now(), bot_tag=BOT_TAG).filter(pk=user_id)
     record = rows.first()
     if record is None:
         with suppress(IntegrityError):
@@ -111,7 +113,7 @@ USER_FIELDS = [field.attname for field in User._meta.concrete_fields]
 RECORD_FIELDS = [field.attname for field in GuildListVerification._meta.concrete_fields]
 _user_with_record = CompiledQuery(
     lambda user_id: User.objects.filter(pk=user_id, is_active=True).values_list(
-        *USER_FIELDS, *(f"guild_list_verification__{name}" for name in RECORD_FIELDS), Now()
+        *USER_FIELDS, *(f"guild_list_verification__{name}" for name in RECORD_FIELDS), Now(), BOT_TAG
     )
 )
 
@@ -121,10 +123,11 @@ def user_with_record(user_id: int, clock: Callable[[], float] = time.monotonic) 
     rows = _user_with_record.rows(user_id)
     if not rows:
         return None
-    (*values, now) = rows[0]
+    (*values, now, bot_tag) = rows[0]
     user = User.from_db(connection.alias, USER_FIELDS, values[: len(USER_FIELDS)])
     if values[len(USER_FIELDS)] is not None:
         record = GuildListVerification.from_db(connection.alias, RECORD_FIELDS, values[len(USER_FIELDS) :])
+        record.bot_tag = bot_tag  # type: ignore[attr-defined]  # as `read_record` annotates it
         # Not as `user.guild_list_verification`: what a request does to the row must show there.
         setattr(user, _READ_WITH_USER, (record, now, clock()))
     return user

@@ -13,6 +13,7 @@ from functools import cached_property, partial
 
 import structlog
 from django.conf import settings
+from django.contrib.admin.models import LogEntry
 from django.db import transaction
 from django.db.models import F
 
@@ -64,6 +65,7 @@ class GuildList:
     `freshness` is "fresh" or "stale"; `age` is what it was when the list was read. `reason` says why a stale list
     isn't younger, `next_attempt_at` when Discord will be asked next, `is_asking` whether it is being asked right now.
     `joined_count` and `left_count` are what changed at `changed_at`, the last time that a list brought something else.
+    `preferences_tag` and `bot_tag` say which state of the person's preferences and of the bot's guilds belongs to it.
     """
 
     snapshot: Snapshot
@@ -76,6 +78,8 @@ class GuildList:
     changed_at: datetime | None = None
     joined_count: int = 0
     left_count: int = 0
+    preferences_tag: int = 0
+    bot_tag: int | None = None
 
     @property
     def list_version(self) -> int:
@@ -111,6 +115,10 @@ class GuildList:
     @property
     def is_stale(self) -> bool:
         return self.freshness == "stale"
+
+    def with_preferences(self, tag: int) -> "GuildList":
+        """The same list, after the person's preferences changed."""
+        return replace(self, preferences_tag=tag)
 
 
 def get_guild_list(user: User, max_age: timedelta | None = None, *, lazy: bool = False) -> GuildList:
@@ -199,6 +207,9 @@ def forget_user(user: User) -> None:
         GuildListVerification.objects.filter(pk=user.pk).delete()
         DiscordAccount.objects.filter(user_id=user.pk).delete()
         Session.objects.filter(user_id=user.pk).delete()
+        # What operators did about them stays on record, without their name.
+        entries = LogEntry.objects.filter(content_type__app_label="accounts", content_type__model="user")
+        entries.filter(object_id=str(user.pk)).update(object_repr=f"user {user.pk}")
         User.objects.filter(pk=user.pk).delete()
     logger.info("user_forgotten", user_id=user.pk)
 
@@ -299,6 +310,8 @@ def _serve(record: GuildListVerification, decision: Decision, now: datetime, fou
         changed_at=record.changed_at,
         joined_count=record.joined_count,
         left_count=record.left_count,
+        preferences_tag=record.preferences_tag,
+        bot_tag=record.bot_tag,  # type: ignore[attr-defined]  # annotated by whoever reads a record
     )
     metrics.count_served(found, served.age, stale=stale, waited=waited)
     if stale:

@@ -23,10 +23,11 @@ from django_htmx.http import HttpResponseClientRefresh
 
 from accounts.discord import DiscordUnavailable, RateLimited
 from guilds import bot, export, services
+from guilds.annotations import annotations_of
 from guilds.decorators import guild_list_required
 from guilds.middleware import GuildListRequest
 from guilds.picker import Show, recently_used, sections
-from guilds.preferences import open_guild, preferences_of, set_favourite
+from guilds.preferences import open_guild, set_favourite
 from guilds.problems import WHY, NotInGuild, problem_of
 from guilds.services import GuildList, RefreshTooSoon
 
@@ -36,15 +37,13 @@ from guilds.services import GuildList, RefreshTooSoon
 @guild_list_required
 def picker(request: HttpRequest) -> HttpResponse:
     """The servers of the person that match `q` and `show`; as a whole page, or its list alone for htmx."""
-    return _picker(request, request.GET)
+    return _picker(request, cast(GuildListRequest, request).guild_list, request.GET)
 
 
-def _picker(request: HttpRequest, wanted: QueryDict) -> HttpResponse:
-    guild_list = cast(GuildListRequest, request).guild_list
+def _picker(request: HttpRequest, guild_list: GuildList, wanted: QueryDict) -> HttpResponse:
     query, show = wanted.get("q", "").strip(), Show.read(wanted.get("show", ""))
-    with_bot = bot.present_in(membership.guild_id for membership in guild_list)
-    preferences = preferences_of(cast(GuildListRequest, request).user.pk)
-    found = sections(guild_list, with_bot, preferences, query=query, show=show)
+    annotations = annotations_of(guild_list)
+    found = sections(guild_list, annotations.with_bot, annotations.preferences, query=query, show=show)
     is_narrowed = bool(query) or show is not Show.ALL
     context = {
         "guild_list": guild_list,
@@ -53,8 +52,8 @@ def _picker(request: HttpRequest, wanted: QueryDict) -> HttpResponse:
         "is_narrowed": is_narrowed,
         "sections": found,
         "found": sum(len(section.servers) for section in found),
-        "recent": [] if is_narrowed else recently_used(guild_list, preferences),
-        "has_bot": with_bot is not None,
+        "recent": [] if is_narrowed else recently_used(guild_list, annotations.preferences),
+        "has_bot": annotations.with_bot is not None,
         **_freshness(guild_list),
     }
     only_list = request.htmx and not request.htmx.history_restore_request  # type: ignore[attr-defined]  # django-htmx
@@ -77,9 +76,9 @@ def favourites(request: HttpRequest) -> HttpResponse:
     membership = guild_list.get(int(chosen)) if chosen.isascii() and chosen.isdecimal() and len(chosen) < 20 else None
     if membership is None:
         raise Http404("not in this server")
-    set_favourite(user.pk, membership.guild_id, favourite=favourite)
+    tag = set_favourite(user.pk, membership.guild_id, favourite=favourite)
     if request.htmx:  # type: ignore[attr-defined]  # django-htmx
-        return _picker(request, request.POST)
+        return _picker(request, guild_list.with_preferences(tag), request.POST)
     if "detail" in request.POST:
         return redirect("guilds:detail", membership.guild_id)
     kept = {name: request.POST[name] for name in ("q", "show") if request.POST.get(name)}

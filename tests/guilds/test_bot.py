@@ -386,7 +386,7 @@ def test_a_visitor_signs_in_first(client: Client) -> None:
 # in the admin
 
 
-@pytest.mark.parametrize(("query", "found"), [("krew", 1), ("", BOT_HAS), ("1", 1), ("no such server", 0)])
+@pytest.mark.parametrize(("query", "found"), [("1337 k", 1), ("", BOT_HAS), ("1", 1), ("no such server", 0)])
 def test_operators_find_the_bots_servers(
     sandbox: Sandbox, client: Client, django_assert_max_num_queries: DjangoAssertNumQueries, query: str, found: int
 ) -> None:

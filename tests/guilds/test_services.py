@@ -573,7 +573,7 @@ def test_a_list_past_retention_is_purged_and_others_are_not(with_list: WithList,
 
     call_command("purge_memberships")
 
-    assert capsys.readouterr().out == "Deleted 12 memberships of 1 people.\n"
+    assert capsys.readouterr().out == "Deleted 12 memberships of 1 people, and 0 rows of numbers.\n"
     assert not UserGuildMembership.objects.filter(user=ada).exists()
     assert row_of(ada).verified_at is None
     assert len(get_guild_list(linus)) == 1
