@@ -1,23 +1,29 @@
 """People and their Discord accounts in the admin: read-only where rows are the engine's, and never a token."""
 
 import math
-from datetime import timedelta
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.core.paginator import Paginator
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.urls import reverse
 from django.utils.functional import cached_property
+from django.utils.html import format_html, format_html_join
+from django.utils.http import urlencode
 from social_django.models import Association, Nonce, UserSocialAuth
 
 from accounts import gate
 from accounts.clock import Now, database_now
+from accounts.fields import Sealed
 from accounts.gate import Priority
-from accounts.models import DiscordAccount, DiscordGate, DiscordRefusal, User
+from accounts.models import DiscordAccount, DiscordGate, DiscordRefusal, PersonalAccessToken, User
+from accounts.people import find_people
 from accounts.templatetags.durations import span
 
 # social-auth's own pages: the first shows tokens, and none of them answers an operator's question.
@@ -54,6 +60,8 @@ class ReadOnlyAdmin(AnyModelAdmin):
 
     paginator = BoundedPaginator
     show_full_result_count = False
+    # A count over the whole table for each choice of each filter.
+    show_facets = admin.ShowFacets.NEVER
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -65,17 +73,96 @@ class ReadOnlyAdmin(AnyModelAdmin):
         return False
 
 
+def change_link(model: type[Model], pk: object, words: str) -> str:
+    url = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_change", args=[pk])
+    return format_html('<a href="{}">{}</a>', url, words)
+
+
+def rows_link(model: type[Model], words: str, **query: str | int) -> str:
+    """To the rows of `model` that `query` finds."""
+    url = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
+    return format_html('<a href="{}?{}">{}</a>', url, urlencode(query), words)
+
+
+# Where else a person is shown: a function of their id for each, in order. Applications add their own.
+ELSEWHERE: "dict[type[Model], Callable[[int], str]]" = {}
+
+
+class FoundByPerson(AnyModelAdmin):
+    """Rows with a person: found by their name or id at Discord, and with the way to whatever else is theirs."""
+
+    person = "user_id"
+    # There to show the box; what it finds is decided below.
+    search_fields: ClassVar[tuple[str, ...]] = ("user",)
+    search_help_text = "The beginning of a name, or an id at Discord"
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        term = search_term.strip()
+        return (queryset.filter(**{f"{self.person}__in": find_people(term)}) if term else queryset), False
+
+    @admin.display(description="see also")
+    def elsewhere(self, row: Any) -> str:
+        user_id = getattr(row, self.person)
+        links = (link(user_id) for model, link in ELSEWHERE.items() if model is not self.model)
+        # On one line: the table would rather make each row five lines high.
+        return format_html('<span class="nowrap">{}</span>', format_html_join(" · ", "{}", ((each,) for each in links)))
+
+
+class AboutPeople(FoundByPerson, ReadOnlyAdmin):
+    list_select_related: ClassVar[tuple[str, ...]] = ("user",)
+
+
+def ask_back(
+    model_admin: AnyModelAdmin,
+    request: HttpRequest,
+    queryset: QuerySet[Any],
+    *,
+    title: str,
+    lines: Sequence[str],
+    words: str,
+    action: str,
+    button: str,
+) -> HttpResponse:
+    """The page between choosing an action and its being done; it comes back with `confirmed`."""
+    context = {
+        **model_admin.admin_site.each_context(request),
+        "title": title,
+        "opts": model_admin.opts,
+        "lines": lines,
+        "words": words,
+        "action": action,
+        "button": button,
+        "chosen": [row.pk for row in queryset],
+        "changelist": f"admin:{model_admin.opts.app_label}_{model_admin.opts.model_name}_changelist",
+    }
+    return TemplateResponse(request, "admin/ask_back.html", context)
+
+
 @admin.register(User)
-class UserAdmin(AnyUserAdmin):
+class UserAdmin(FoundByPerson, AnyUserAdmin):
+    person = "pk"
     paginator = BoundedPaginator
-    list_display = ("username", "display_name", "discord_id", "is_staff", "is_active", "last_login")
-    search_fields = ("username", "discord_username", "global_name", "=discord_id")
+    list_display: tuple[str, ...] = (
+        "username",
+        "display_name",
+        "discord_id",
+        "elsewhere",
+        "is_staff",
+        "is_active",
+        "last_login",
+    )
+    search_fields = ("username",)
     list_filter = ("is_staff", "is_superuser", "is_active")
     ordering = ("-id",)
     show_full_result_count = False
-    readonly_fields = ("discord_id", "discord_username", "global_name", "avatar", "last_login", "date_joined")
+    show_facets = admin.ShowFacets.NEVER
+    readonly_fields = (
+        *("discord_id", "discord_username", "global_name", "avatar", "last_login", "date_joined", "elsewhere"),
+    )
     fieldsets = (
-        (None, {"fields": ("username", "password")}),
+        (None, {"fields": ("username", "password", "elsewhere")}),
         ("Discord", {"fields": ("discord_id", "discord_username", "global_name", "avatar")}),
         ("Permissions", {"fields": ("is_active", "is_staff", "is_superuser", "groups", "user_permissions")}),
         ("Dates", {"fields": ("last_login", "date_joined")}),
@@ -86,17 +173,84 @@ class UserAdmin(AnyUserAdmin):
         return False
 
 
+class SetFilter(admin.SimpleListFilter):
+    """By whether a moment is set, in words of its own."""
+
+    words: tuple[str, str]
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return list(zip(("no", "yes"), self.words, strict=True))
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() in ("no", "yes"):
+            return queryset.filter(**{f"{self.parameter_name}__isnull": self.value() == "no"})
+        return queryset
+
+
+class DisconnectedFilter(SetFilter):
+    title, parameter_name = "state", "disconnected_at"
+    words = ("connected", "disconnected")
+
+
 @admin.register(DiscordAccount)
-class DiscordAccountAdmin(ReadOnlyAdmin):
-    list_display = ("user", "uid", "token_version", "disconnected_at", "created")
-    list_filter = (("disconnected_at", admin.EmptyFieldListFilter),)
-    list_select_related = ("user",)
-    search_fields = ("uid", "user__discord_username", "user__global_name")
-    exclude: ClassVar[list[str]] = ["extra_data"]
+class DiscordAccountAdmin(AboutPeople):
+    list_display = ("user", "uid", "state", "token_expires_at", "scopes", "created", "elsewhere")
+    list_filter = (DisconnectedFilter,)
+    fields = readonly_fields = (
+        *("user", "uid", "state", "disconnected_at", "token_expires_at", "scopes", "token_version"),
+        *("created", "modified", "elsewhere"),
+    )
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         """Nobody reads the sealed tokens letter by letter, with `?extra_data__regex=` in the address."""
         return not lookup.startswith("extra_data") and super().lookup_allowed(lookup, value, request)
+
+    @admin.display(ordering="disconnected_at")
+    def state(self, account: DiscordAccount) -> str:
+        if account.disconnected_at:
+            return "disconnected: must sign in again"
+        if isinstance(account.extra_data, Sealed):
+            return "sealed with a key that isn't in TOKEN_KEYS"
+        return "connected"
+
+    @admin.display(description="access token expires")
+    def token_expires_at(self, account: DiscordAccount) -> datetime | None:
+        """It is renewed when it is needed, so one in the past is no trouble."""
+        seconds = account.extra_data.get("expires_at")
+        return datetime.fromtimestamp(seconds, UTC) if seconds else None
+
+    @admin.display
+    def scopes(self, account: DiscordAccount) -> str:
+        return ", ".join(account.extra_data.get("scopes") or ())
+
+
+@admin.register(PersonalAccessToken)
+class PersonalAccessTokenAdmin(AboutPeople):
+    """People's keys to the API. An operator may take one away; the key itself nobody can show."""
+
+    list_display = ("user", "name", "scope_names", "state", "created_at", "expires_at", "last_used_at", "elsewhere")
+    fields = readonly_fields = (
+        *("user", "name", "scope_names", "state", "created_at", "expires_at", "last_used_at", "elsewhere"),
+    )
+    ordering = ("-pk",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        rows: QuerySet[Any] = super().get_queryset(request).annotate(now=Now())
+        return rows
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return bool(request.user.has_perm("accounts.delete_personalaccesstoken"))
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        return not lookup.startswith("digest") and super().lookup_allowed(lookup, value, request)
+
+    @admin.display(description="scopes")
+    def scope_names(self, token: PersonalAccessToken) -> str:
+        return ", ".join(token.scopes)
+
+    @admin.display(ordering="expires_at")
+    def state(self, token: Any) -> str:
+        return "valid" if token.expires_at > token.now else "expired"
 
 
 @admin.register(DiscordGate)
@@ -135,9 +289,17 @@ class DiscordGateAdmin(ReadOnlyAdmin):
     @admin.action(description="Open the gate", permissions=["open"])
     def open_gate(self, request: HttpRequest, queryset: QuerySet[DiscordGate]) -> HttpResponse | None:
         if "confirmed" not in request.POST:
-            context = {**self.admin_site.each_context(request), "title": "Open the gate?", "opts": self.opts}
-            context |= {"rows": [(row.pk, self.state(row), self.remaining(row)) for row in queryset]}
-            return TemplateResponse(request, "admin/open_gate.html", context)
+            return ask_back(
+                self,
+                request,
+                queryset,
+                title="Open the gate?",
+                lines=[f"{self.state(row)}; it opens by itself in: {self.remaining(row)}" for row in queryset],
+                words="Open it only if you know that Discord's limit is over. Requests then go out again, within the "
+                "send budget. If Discord still limits the site, its next answer shuts the gate again.",
+                action="open_gate",
+                button="Open the gate",
+            )
         found = gate.open_gate(by=f"user {request.user.pk}")
         if found is None:
             messages.info(request, "The gate isn't shut; there is nothing to open.")
@@ -179,3 +341,8 @@ def brake_in_words() -> str:
 
 def in_words(wait: timedelta) -> str:
     return span(math.ceil(wait.total_seconds()))
+
+
+ELSEWHERE[User] = lambda user_id: change_link(User, user_id, "person")
+ELSEWHERE[DiscordAccount] = lambda user_id: rows_link(DiscordAccount, "account", user_id=user_id)
+ELSEWHERE[PersonalAccessToken] = lambda user_id: rows_link(PersonalAccessToken, "access tokens", user_id=user_id)

@@ -107,6 +107,7 @@ DISCORD_SEND_RATE = number("DISCORD_SEND_RATE", 20, least=1, most=50)
 DISCORD_BRAKE_SOFT = number("DISCORD_BRAKE_SOFT", 500, least=1)
 DISCORD_BRAKE_HARD = number("DISCORD_BRAKE_HARD", 2000, least=1, most=9000)
 DISCORD_MANUAL_REFRESH_SECONDS = number("DISCORD_MANUAL_REFRESH_SECONDS", 60, least=5)
+SERVING_FLUSH_SECONDS = number("SERVING_FLUSH_SECONDS", 60)
 DISCORD_MEMBERSHIP_RETENTION_DAYS = number("DISCORD_MEMBERSHIP_RETENTION_DAYS", 30, least=2)
 if DISCORD_GUILD_CACHE_STALE_HOURS * 60 < DISCORD_GUILD_CACHE_FRESH_MINUTES:
     raise wrong("DISCORD_GUILD_CACHE_STALE_HOURS", "it is shorter than DISCORD_GUILD_CACHE_FRESH_MINUTES")
@@ -131,6 +132,7 @@ INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
+    "django.contrib.humanize",
     "whitenoise.runserver_nostatic",
     "config.apps.StaticFiles",
     *(["sandbox"] if USES_SANDBOX else []),
@@ -198,7 +200,10 @@ else:
 DATABASES = {"default": _database}
 
 # Cache
-CACHES = {"default": cache_settings(read(env.str, "REDIS_URL", ""))}
+REDIS_URL = read(env.str, "REDIS_URL", "")
+CACHES = {"default": cache_settings(REDIS_URL)}
+# Read by `config.celery` alone.
+CELERY_BROKER_URL = read(env.str, "CELERY_BROKER_URL", REDIS_URL)
 
 # Hooks
 GUILDHALL_MEMBERSHIP_HOOKS = read(env.list, "GUILDHALL_MEMBERSHIP_HOOKS", [])

@@ -21,7 +21,7 @@ from accounts.models import DiscordAccount, DiscordGate, DiscordRefusal, User
 from accounts.tokens import discord_client, sealed
 from guilds import services, waiting
 from guilds.api.throttles import meter
-from guilds.models import Guild, GuildListVerification, GuildPreference, UserGuildMembership
+from guilds.models import Guild, GuildListVerification, GuildPreference, ServingMinute, UserGuildMembership
 from sandbox.remote import Remote as Sandbox
 from sandbox.remote import running
 
@@ -82,6 +82,10 @@ def nothing_remembered() -> None:
 def jobs_end(request: pytest.FixtureRequest) -> Iterator[None]:
     """A test that leaves a refresh behind waits for it, so that it writes into no other test's database."""
     yield
+    end_jobs()
+
+
+def end_jobs() -> None:
     for future in list(waiting._ends.values()):
         future.exception(timeout=10)
     while not all_slots_free():
@@ -148,6 +152,7 @@ def let_pass(**time: float) -> None:
         (GuildPreference, ("last_used_at",)),
         (DiscordGate, ("until", "tat")),
         (DiscordRefusal, ("at",)),
+        (ServingMinute, ("minute",)),
     ):
         model._default_manager.update(**{name: F(name) - delta for name in names})
 

@@ -33,7 +33,9 @@ os.environ["VAR_DIR"] = tempfile.mkdtemp(prefix="guildhall-tests-")
 atexit.register(shutil.rmtree, os.environ["VAR_DIR"], ignore_errors=True)
 os.environ["SECRET_KEY"] = "only for tests"
 os.environ["TOKEN_KEYS"] = "dGVzdHMgc2VhbCB0aGVpciB0b2tlbnMgd2l0aCB0aGk="
-os.environ["DATABASE_URL"] = os.environ.get("TEST_DATABASE_URL", "sqlite:///unused.sqlite3")
+# Tests write such rows themselves; no thread may, into whichever test's database.
+os.environ["SERVING_FLUSH_SECONDS"] = "0"
+os.environ["DATABASE_URL"] = os.environ.get("TEST_DATABASE_URL", "sqlite://:memory:")
 # Playwright's sync API runs an event loop in the test's thread, and Django takes that for an async view.
 os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
 

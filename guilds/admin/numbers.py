@@ -1,0 +1,146 @@
+"""The numbers of the last day as charts, and those of the last thirty as CSV. Looking never asks Discord."""
+
+import csv
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.db.models import Sum
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
+
+from accounts.admin import ReadOnlyAdmin
+from accounts.clock import database_now
+from guilds import serving
+from guilds.admin.charts import Chart, Series
+from guilds.models import ServingMinute
+from guilds.usage import ranking
+
+DAY = timedelta(days=1)
+STEP = timedelta(minutes=15)
+TICK_EVERY = 16  # four hours
+
+# Label, class in the stylesheet, column of `ServingMinute`.
+SERVED = (("fresh", "good", "fresh"), ("stale", "fair", "stale"), ("refused", "bad", "refused"))
+ANSWERS = (
+    ("answered", "good", "answered"),
+    ("limited (429)", "fair", "limited"),
+    ("rejected (4xx)", "poor", "rejected"),
+    ("failed (5xx)", "bad", "failed"),
+    ("unanswered", "none", "unanswered"),
+)
+AGES = {
+    "within_5_minutes": "up to 5 min",
+    "within_15_minutes": "to 15 min",
+    "within_1_hour": "to 1 h",
+    "within_4_hours": "to 4 h",
+    "within_1_day": "to 24 h",
+    "older": "older",
+}
+
+
+class Echo:
+    """What `csv` takes for a file, and which gives each line back."""
+
+    def write(self, line: str) -> str:
+        return line
+
+
+@admin.register(ServingMinute)
+class ServingMinuteAdmin(ReadOnlyAdmin):
+    def get_urls(self) -> list[URLPattern]:
+        views = (("numbers.csv", self.numbers_csv), ("usage.csv", self.usage_csv))
+        own = [path(name, self.admin_site.admin_view(view), name=f"guilds_{name}") for name, view in views]
+        return own + super().get_urls()
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        self._let_pass(request)
+        now, usage = database_now(), ranking()
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Numbers of the last day",
+            "opts": self.opts,
+            "charts": charts(now),
+            "usage": usage,
+            "counted_seconds": int((now - usage.at).total_seconds()) if usage.at else None,
+            "kept_days": serving.KEPT.days,
+            "flush_seconds": settings.SERVING_FLUSH_SECONDS,
+            **(extra_context or {}),
+        }
+        return TemplateResponse(request, "admin/numbers.html", context)
+
+    def numbers_csv(self, request: HttpRequest) -> HttpResponseBase:
+        """All that is kept, a line a minute in which anything was counted; ISO times in UTC."""
+        self._let_pass(request)
+        now = database_now()
+        rows = _sums(now - serving.KEPT, now, serving.COUNTS)
+        lines = ([minute.isoformat(), *counts] for minute, *counts in rows.iterator(chunk_size=2000))
+        return _csv("numbers.csv", ["minute", *serving.COUNTS], lines)
+
+    def usage_csv(self, request: HttpRequest) -> HttpResponseBase:
+        self._let_pass(request)
+        lines = ([usage.guild_id, usage.name, usage.people, usage.managers] for usage in ranking().servers)
+        return _csv("usage.csv", ["guild_id", "name", "people", "managers"], lines)
+
+    def _let_pass(self, request: HttpRequest) -> None:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+
+
+def charts(now: datetime) -> list[Chart]:
+    """The present hour and the 23 before it, in quarters of an hour; the ages over all of it."""
+    names = [name for _label, _kind, name in (*SERVED, *ANSWERS)]
+    start = now.replace(minute=0, second=0, microsecond=0) - DAY + timedelta(hours=1)
+    labels = [f"{start + STEP * index:%H:%M}" for index in range(DAY // STEP)]
+    columns = {name: [0] * len(labels) for name in names}
+    for minute, *counts in _sums(start, now, names):
+        for name, count in zip(names, counts, strict=True):
+            columns[name][(minute - start) // STEP] += count
+
+    def series(kinds: Iterable[tuple[str, str, str]]) -> list[Series]:
+        return [Series(label, kind, tuple(columns[name])) for label, kind, name in kinds]
+
+    ages = ServingMinute.objects.filter(minute__gte=start).aggregate(**{name: Sum(name, default=0) for name in AGES})
+    return [
+        Chart.stacked("Lists served", "Quarter of an hour from, UTC", labels, series(SERVED), tick_every=TICK_EVERY),
+        Chart.stacked(
+            "Discord’s answers", "Quarter of an hour from, UTC", labels, series(ANSWERS), tick_every=TICK_EVERY
+        ),
+        Chart.stacked(
+            "Age of the lists served",
+            "Age",
+            tuple(AGES.values()),
+            [Series("lists", "good", tuple(ages[name] for name in AGES))],
+        ),
+    ]
+
+
+def _sums(since: datetime, until: datetime, names: Iterable[str]) -> Any:
+    """(minute, sum of all processes for each of `names`), ascending."""
+    rows = ServingMinute.objects.filter(minute__range=(since, until)).order_by("minute").values("minute")
+    return rows.annotate(**{f"all_{name}": Sum(name) for name in names}).values_list(
+        "minute", *(f"all_{name}" for name in names)
+    )
+
+
+def _csv(name: str, header: list[str], lines: Iterable[list[Any]]) -> StreamingHttpResponse:
+    writer = csv.writer(Echo())
+
+    def written() -> Iterator[str]:
+        yield writer.writerow(header)
+        for line in lines:
+            yield writer.writerow([_harmless(cell) for cell in line])
+
+    disposition = f'attachment; filename="{name}"'
+    return StreamingHttpResponse(
+        written(), content_type="text/csv; charset=utf-8", headers={"Content-Disposition": disposition}
+    )
+
+
+def _harmless(cell: Any) -> Any:
+    """A server's name is anybody's text, and a spreadsheet would run one that looks like a formula."""
+    return f"'{cell}" if isinstance(cell, str) and cell.lstrip()[:1] in ("=", "+", "-", "@") else cell

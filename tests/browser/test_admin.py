@@ -1,0 +1,79 @@
+"""The admin as an operator uses it, by password, on a phone and at a desk."""
+
+import re
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.conftest import Site
+from tests.browser.test_pages import DESK, PHONE, SignIn
+
+PASSWORD = "only for tests"
+
+
+@pytest.fixture(scope="module")
+def operator(site: Site) -> str:
+    site.shell(
+        "from accounts.models import User; from accounts.clock import database_now; from guilds.models import *;"
+        f"User.objects.create_superuser(username='root', password='{PASSWORD}');"
+        "ServingMinute.objects.create(minute=database_now(), fresh=1234, stale=5, limited=2, within_4_hours=6)"
+    )
+    return "root"
+
+
+def enter(site: Site, page: Page, operator: str) -> None:
+    page.goto(f"{site.url}/admin/")
+    page.get_by_label("Username").fill(operator)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Log in").click()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [PHONE, DESK], ids=["phone", "desk"])
+def test_the_numbers_are_accessible_and_fit(
+    site: Site, browser: Browser, operator: str, size: dict[str, int], scheme: str
+) -> None:
+    context = browser.new_context(viewport=size, color_scheme=scheme)  # type: ignore[arg-type]  # a literal by another name
+    page = context.new_page()
+    refused: list[str] = []
+    page.on("console", lambda line: refused.append(line.text) if "Content Security Policy" in line.text else None)
+    enter(site, page, operator)
+    page.get_by_role("link", name="Numbers of the last day").first.click()
+
+    page.get_by_text("As a table").first.click()
+
+    expect(page.get_by_role("cell", name="1,234")).to_be_visible()
+    # What is around it is Django's.
+    found = Axe().run(page, context="#content")
+    assert found.violations_count == 0, found.generate_report()
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    assert refused == []
+    context.close()
+
+
+def test_an_operator_finds_somebody_and_forgets_them(
+    site: Site, browser: Browser, page: Page, operator: str, person: str, sign_in: SignIn
+) -> None:
+    sign_in(page, person)
+    desk = browser.new_context().new_page()
+    enter(site, desk, operator)
+
+    desk.get_by_role("link", name="Verifications").first.click()
+    desk.get_by_role("textbox", name="Search").fill(person)
+    desk.get_by_role("button", name="Search").click()
+    expect(desk.get_by_text("1 result")).to_be_visible()
+    desk.get_by_role("link", name="servers", exact=True).click()
+    expect(desk.get_by_text("12 memberships")).to_be_visible()
+    desk.get_by_role("link", name="person", exact=True).first.click()
+    expect(desk.get_by_role("heading", name="Change user")).to_be_visible()
+    desk.goto(f"{site.url}/admin/accounts/user/?q={person}")
+    desk.locator("#action-toggle").check()
+    desk.locator("select[name=action]").select_option("forget")
+    desk.get_by_role("button", name=re.compile("Go|Run")).click()
+    desk.get_by_role("button", name="Forget them").click()
+
+    expect(desk.get_by_text("forgotten.")).to_be_visible()
+    page.reload()
+    expect(page).to_have_url(re.compile("/sign-in/"))
+    desk.context.close()

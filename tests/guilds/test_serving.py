@@ -1,0 +1,317 @@
+"""The numbers of what was served: what is counted, how it adds up, and what an operator sees of it."""
+
+import csv
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission
+from django.core.cache import cache
+from django.core.management import call_command
+from django.db import DatabaseError, connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from accounts import background
+from accounts.clock import database_now
+from accounts.discord import DiscordAPIError
+from accounts.models import User
+from accounts.tokens import ReconnectRequired
+from guilds import services, serving, usage
+from guilds.admin.charts import Chart, Series, round_up
+from guilds.admin.numbers import charts
+from guilds.models import MAY_MANAGE, ServingMinute, UserGuildMembership
+from guilds.serving import Ledger
+from tests.conftest import Sandbox, end_jobs
+
+WithList = Callable[..., User]
+PAGE = "/admin/guilds/servingminute/"
+
+
+@pytest.fixture
+def operator(transactional_db: None) -> Client:
+    client = Client()
+    client.force_login(User.objects.create_superuser(username="root"), backend="guilds.backends.PasswordBackend")
+    return client
+
+
+def counts(row: ServingMinute) -> dict[str, int]:
+    return {name: getattr(row, name) for name in serving.COUNTS if getattr(row, name)}
+
+
+# writing
+
+
+@pytest.mark.parametrize(
+    ("age", "mood", "found"),
+    [
+        ({"minutes": 2}, None, {"fresh": 1, "within_5_minutes": 1}),
+        ({"minutes": 10}, None, {"fresh": 1, "within_15_minutes": 1}),
+        ({"minutes": 40}, None, {"fresh": 1, "within_1_hour": 1}),
+        ({"hours": 3}, "rate_limited", {"stale": 1, "within_4_hours": 1, "limited": 1}),
+        ({"hours": 20}, "outage", {"stale": 1, "within_1_day": 1, "failed": 1}),
+        ({"hours": 25}, "outage", {"refused": 1, "failed": 1}),
+        ({"hours": 3}, "healthy", {"fresh": 1, "within_5_minutes": 1, "answered": 1}),
+        ({"hours": 3}, "forbidden", {"refused": 1, "rejected": 1}),
+    ],
+)
+def test_each_read_and_each_answer_counts_once(
+    with_list: WithList, sandbox: Sandbox, age: Any, mood: str | None, found: Any
+) -> None:
+    ada = with_list("ada", **age)
+    if mood:
+        sandbox.mood(mood)
+    ledger = Ledger()
+
+    with suppress(DiscordAPIError, ReconnectRequired):
+        services.get_guild_list(ada)
+    end_jobs()
+    ledger.write()
+
+    row = ServingMinute.objects.get()
+    assert counts(row) == found
+    assert row.minute == database_now().replace(second=0, microsecond=0)
+
+
+def test_what_is_written_is_not_written_again(with_list: WithList) -> None:
+    ada = with_list("ada", minutes=2)
+    ledger = Ledger()
+    services.get_guild_list(ada)
+
+    ledger.write()
+    ledger.write()
+    services.get_guild_list(ada)
+    ledger.write()
+
+    assert [row.fresh for row in ServingMinute.objects.order_by("pk")] == [1, 1]
+
+
+def test_what_could_not_be_written_waits(with_list: WithList, monkeypatch: pytest.MonkeyPatch) -> None:
+    ada = with_list("ada", minutes=2)
+    ledger = Ledger()
+    services.get_guild_list(ada)
+
+    def fail() -> None:
+        raise DatabaseError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(serving, "database_now", fail)
+        ledger.write()
+    nothing = ServingMinute.objects.count()
+    services.get_guild_list(ada)
+    ledger.write()
+
+    assert nothing == 0
+    assert ServingMinute.objects.get().fresh == 2
+
+
+def test_reading_a_list_writes_no_number(with_list: WithList, client_of: Callable[[User], Client]) -> None:
+    browser = client_of(with_list("ada", minutes=2))
+    browser.get("/api/v1/guilds/")
+
+    with CaptureQueriesContext(connection) as queries:
+        browser.get("/api/v1/guilds/")
+
+    assert [query["sql"] for query in queries if "servingminute" in query["sql"]] == []
+
+
+def test_numbers_are_kept_for_thirty_days(db: None, capsys: Any) -> None:
+    now = database_now()
+    for age in (timedelta(days=31), timedelta(days=30, minutes=1), timedelta(days=29, hours=23), timedelta(0)):
+        ServingMinute.objects.create(minute=now - age, fresh=1)
+
+    call_command("purge_memberships")
+
+    assert ServingMinute.objects.count() == 2
+    assert "2 rows of numbers" in capsys.readouterr().out
+
+
+# adding up
+
+
+def test_the_last_day_is_added_up_by_the_quarter_of_an_hour(db: None) -> None:
+    now = database_now().replace(hour=12, minute=20, second=30, microsecond=0)
+    for hour, minute, fresh in ((12, 15, 3), (12, 20, 4), (12, 14, 5), (0, 0, 6)):
+        ServingMinute.objects.create(minute=now.replace(hour=hour, minute=minute, second=0), fresh=fresh, stale=1)
+    yesterday = now - timedelta(days=1)
+    ServingMinute.objects.create(minute=yesterday.replace(hour=13, minute=0, second=0), fresh=7)
+    ServingMinute.objects.create(minute=yesterday.replace(minute=59, second=0), fresh=100)
+    ServingMinute.objects.create(minute=now + timedelta(minutes=5), fresh=100)
+
+    served = charts(now)[0]
+
+    fresh = {column.label: column.values[0] for column in served.columns if column.values[0]}
+    assert fresh == {"12:15": 7, "12:00": 5, "00:00": 6, "13:00": 7}
+    assert [column.label for column in served.columns[:1] + served.columns[-1:]] == ["13:00", "12:45"]
+    assert [series.total for series in served.series] == [25, 4, 0]
+    assert len(served.columns) == 96
+
+
+@pytest.mark.parametrize(
+    ("number", "end"), [(0, 1), (1, 1), (3, 4), (7, 8), (9, 10), (11, 20), (21, 25), (26, 40), (99, 100), (401, 500)]
+)
+def test_an_axis_ends_at_a_round_number(number: int, end: int) -> None:
+    assert round_up(number) == end
+
+
+def test_columns_stand_on_each_other() -> None:
+    chart = Chart.stacked("x", "y", ["a", "b"], [Series("one", "good", (2, 0)), Series("two", "bad", (2, 1))])
+
+    assert chart.most == 4
+    assert chart.paths == (
+        ("good", "M0.0 160.0v-80.0h412.8v80.0z"),
+        ("bad", "M0.0 80.0v-80.0h412.8v80.0zM480.0 160.0v-40.0h412.8v40.0z"),
+    )
+    assert chart.columns[0].words == "a: 2 one, 2 two"
+    assert [row.label for row in chart.rows] == ["a", "b"]
+
+
+# the page
+
+
+def test_the_page_shows_the_day_and_asks_nobody(operator: Client, with_list: WithList, sandbox: Sandbox) -> None:
+    with_list("ada")
+    sandbox.mood("outage")
+    ServingMinute.objects.create(minute=database_now(), fresh=1234, stale=5, limited=2, within_4_hours=6)
+    sandbox.forget_requests()
+
+    page = operator.get(PAGE)
+    words = page.content.decode()
+
+    assert page.status_code == 200
+    assert "<b>1,234</b> fresh" in " ".join(words.split())
+    assert "1,234 fresh, 5 stale, 0 refused" in words
+    assert "Lisbon Board Gamers" in words
+    assert sandbox.requests("") == []
+    assert "style=" not in words.partition('id="content"')[2]
+
+
+def test_the_page_of_a_site_that_served_nothing(operator: Client) -> None:
+    words = operator.get(PAGE).content.decode()
+
+    assert words.count("Nothing was counted.") == 3
+    assert "Nobody’s list is stored." in words
+
+
+def test_the_page_costs_the_same_for_a_day_as_for_a_minute(operator: Client) -> None:
+    operator.get(PAGE)
+    with CaptureQueriesContext(connection) as few:
+        operator.get(PAGE)
+    now = database_now()
+    ServingMinute.objects.bulk_create(
+        ServingMinute(minute=now - timedelta(minutes=minute), fresh=1) for minute in range(600)
+    )
+
+    with CaptureQueriesContext(connection) as many:
+        operator.get(PAGE)
+
+    assert len(many) == len(few)
+
+
+@pytest.mark.parametrize("path", ["", "numbers.csv", "usage.csv"])
+def test_who_may_not_look_sees_nothing(transactional_db: None, path: str) -> None:
+    reader = User.objects.create_user(username="reader", is_staff=True)
+    browser = Client()
+    browser.force_login(reader, backend="guilds.backends.PasswordBackend")
+
+    before = browser.get(PAGE + path).status_code
+    reader.user_permissions.add(Permission.objects.get(codename="view_servingminute"))
+    after = browser.get(PAGE + path).status_code
+
+    assert (before, after) == (403, 200)
+
+
+def lines(answer: Any) -> list[list[str]]:
+    return list(csv.reader(b"".join(answer.streaming_content).decode().splitlines()))
+
+
+def test_the_minutes_as_csv(operator: Client) -> None:
+    now = database_now().replace(second=0, microsecond=0)
+    for minute, fresh in ((now - timedelta(days=29), 1), (now, 2), (now, 3), (now - timedelta(days=31), 9)):
+        ServingMinute.objects.create(minute=minute, fresh=fresh)
+
+    answer = operator.get(f"{PAGE}numbers.csv")
+
+    assert answer["Content-Type"] == "text/csv; charset=utf-8"
+    header, *rows = lines(answer)
+    assert header == ["minute", *serving.COUNTS]
+    assert [row[:2] for row in rows] == [[(now - timedelta(days=29)).isoformat(), "1"], [now.isoformat(), "5"]]
+
+
+def test_a_servers_name_is_no_formula_in_a_spreadsheet(
+    operator: Client, sandbox: Sandbox, sign_up: Callable[..., User]
+) -> None:
+    sandbox.person("eve", guilds=[{"id": "5", "name": "=HYPERLINK(1)", "permissions": "0", "owner": True}])
+    services.get_guild_list(sign_up("eve"))
+
+    assert lines(operator.get(f"{PAGE}usage.csv")) == [
+        ["guild_id", "name", "people", "managers"],
+        ["5", "'=HYPERLINK(1)", "1", "1"],
+    ]
+
+
+# who is where
+
+
+@pytest.mark.parametrize("permissions", [0, 8, 32, 40, 16, 2**62 | 32, 2**62])
+@pytest.mark.parametrize("owner", [False, True])
+def test_the_database_and_the_site_agree_on_who_may_manage(ada: User, permissions: int, owner: bool) -> None:
+    now = database_now()
+    row = UserGuildMembership.objects.create(
+        user=ada, guild_id=1, permissions=permissions, owner=owner, first_seen_at=now, changed_at=now
+    )
+
+    assert UserGuildMembership.objects.filter(MAY_MANAGE).exists() == row.can_manage
+
+
+def test_people_and_managers_are_counted_by_server(with_list: WithList) -> None:
+    with_list("ada")
+    with_list("linus")
+    (shared,) = UserGuildMembership.objects.filter(user__discord_username="linus")
+
+    found = usage.usage_of([shared.guild_id, 1])
+
+    managers = UserGuildMembership.objects.filter(MAY_MANAGE, guild_id=shared.guild_id).count()
+    assert list(found) == [shared.guild_id]
+    assert (found[shared.guild_id].people, found[shared.guild_id].managers) == (2, managers)
+    ranked = usage.ranking().servers
+    assert ranked[0] == found[shared.guild_id]
+    assert len(ranked) == 12
+
+
+def test_the_ranking_is_counted_once_in_ten_minutes(with_list: WithList, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_list("ada")
+    first = usage.ranking()
+    with_list("grace")
+
+    again = usage.ranking()
+    monkeypatch.setattr(usage, "RENEWED_AFTER", timedelta(0))
+    later = usage.ranking()
+
+    assert again == first
+    assert len(first.servers) == 12
+    assert len(later.servers) == usage.SHOWN
+
+
+def test_a_count_that_takes_long_is_not_waited_for(with_list: WithList, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_list("ada")
+    first = usage.ranking()
+    monkeypatch.setattr(usage, "RENEWED_AFTER", timedelta(0))
+    monkeypatch.setattr(background, "call", too_slow)
+
+    found = usage.ranking()
+
+    assert found == usage.Ranking(first.at, first.servers, is_counting=True)
+
+
+def too_slow(_job: object, *, timeout: float) -> None:
+    raise TimeoutError
+
+
+def test_while_somebody_counts_nobody_else_does(with_list: WithList, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_list("ada")
+    cache.add(usage.COUNTING_KEY, 1)
+
+    assert usage.ranking() == usage.Ranking(is_counting=True)
