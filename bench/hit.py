@@ -39,6 +39,7 @@ PATHS = {
     USUAL_CACHE: "/_bench/usual-cache/",
 }
 OURS = (API, NOT_MODIFIED, PICKER)
+PROFILED = {"api": PATHS[API], "picker": PATHS[PICKER], "floor": PATHS[FLOOR]}
 # What a hit may cost at 100 guilds, in empty views.
 MOST = {API: 1.25, NOT_MODIFIED: 1.1, PICKER: 3.0}
 
@@ -46,7 +47,7 @@ MOST = {API: 1.25, NOT_MODIFIED: 1.1, PICKER: 3.0}
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--redis", default="", metavar="URL", help="where snapshots are kept; the process without it")
     parser.add_argument("--rounds", type=int, default=300, help="how often each page is loaded (%(default)s)")
-    parser.add_argument("--profile", action="store_true", help="where the time of an API hit goes, by function")
+    parser.add_argument("--profile", choices=PROFILED, help=f"where its time goes with {JUDGED} guilds, by function")
 
 
 @dataclass
@@ -91,7 +92,7 @@ def run(stage: Stage, options: argparse.Namespace) -> int:
         site.stop()
     extra = extra_queries(people[JUDGED])
     if options.profile:
-        profile(people[JUDGED], options.rounds)
+        profile(people[JUDGED], PROFILED[options.profile], options.rounds)
 
     print_table(times)
     judged = times[JUDGED]
@@ -157,19 +158,20 @@ def extra_queries(person: Person) -> int:
     etag = client.get(PATHS[API]).headers["ETag"]
     for name in (FLOOR, *OURS):
         headers = {"If-None-Match": etag} if name == NOT_MODIFIED else {}
+        client.get(PATHS[name], headers=headers)
         with CaptureQueriesContext(connection) as queries:
             client.get(PATHS[name], headers=headers)
         counts[name] = len(queries)
     return max(counts.values()) - counts[FLOOR]
 
 
-def profile(person: Person, rounds: int) -> None:
+def profile(person: Person, path: str, rounds: int) -> None:
     client = Client(SERVER_NAME="localhost")
     client.cookies[settings.SESSION_COOKIE_NAME] = person.cookie
-    client.get(PATHS[API])
+    client.get(path)
     with cProfile.Profile() as found:
         for _ in range(rounds):
-            client.get(PATHS[API])
+            client.get(path)
     pstats.Stats(found).sort_stats("cumulative").print_stats(60)
 
 

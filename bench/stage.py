@@ -73,7 +73,18 @@ def _database(folder: Path, server: str) -> Iterator[str]:
         try:
             yield urlsplit(server)._replace(path=f"/{name}").geturl()
         finally:
+            _close_pool()
             admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _close_pool() -> None:
+    """Of this process, which would find its connections dead once the database is gone."""
+    from django.conf import settings
+    from django.db import connection
+
+    if settings.configured and connection.vendor == "postgresql":
+        connection.close()
+        connection.close_pool()  # type: ignore[attr-defined]  # PostgreSQL's alone has one
 
 
 @contextmanager
