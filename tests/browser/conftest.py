@@ -4,6 +4,7 @@ Each test has a person and a browser of its own, so that the site and its sandbo
 """
 
 import itertools
+import json
 import os
 import re
 import shutil
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from tests.conftest import REQUIRED, Sandbox
 
@@ -34,6 +35,8 @@ QUIET = [
     "--disable-gpu",
     "--no-sandbox",
 ]
+
+SignIn = Callable[[Page, str], None]
 
 # A wait of its own for a page that asks Discord; everything here is on this machine.
 expect.set_options(timeout=10_000)
@@ -54,6 +57,15 @@ def browser_type_launch_args() -> dict[str, Any]:
     return {"executable_path": CHROMIUM, "args": [*QUIET, "--disable-gpu", "--no-sandbox"]}
 
 
+# `manage.py shell` that runs one piece of code after the other: starting Django takes longer than any of them.
+SHELL = """
+import json, sys
+for line in sys.stdin:
+    exec(json.loads(line), {})
+    print("done", flush=True)
+"""
+
+
 @dataclass
 class Site:
     """The site at `url`, its sandbox, what both have logged, and a way to let time pass for what is stored."""
@@ -62,6 +74,7 @@ class Site:
     sandbox: Sandbox
     log: Path
     environment: dict[str, str]
+    _shell: "subprocess.Popen[str] | None" = None
 
     def let_pass(self, seconds: int) -> None:
         """Shift the lists of everybody into the past, as tests.conftest.let_pass does."""
@@ -75,7 +88,19 @@ class Site:
 
     def shell(self, code: str) -> None:
         """Run it in the site's own Django."""
-        subprocess.run(["./run", "manage", "shell", "-v", "0", "-c", code], cwd=ROOT, env=self.environment, check=True)
+        if self._shell is None:
+            command = ["./run", "manage", "shell", "-v", "0", "-c", SHELL]
+            self._shell = subprocess.Popen(
+                command, cwd=ROOT, env=self.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            )
+        assert self._shell.stdin
+        assert self._shell.stdout
+        print(json.dumps(code), file=self._shell.stdin, flush=True)
+        assert self._shell.stdout.readline() == "done\n", f"failed: {code}"
+
+    def close(self) -> None:
+        if self._shell is not None:
+            self._shell.communicate(timeout=20)
 
 
 def free_port() -> int:
@@ -112,8 +137,11 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     try:
         wait_until_up(f"{site.url}/healthz", process)
         wait_until_up(f"{site.sandbox.url}/_sandbox/state", process)
+        # One list a second for each person: `let_pass` moves what is stored, not the sandbox's clock.
+        site.sandbox.limits(per_person=False)
         yield site
     finally:
+        site.close()
         process.send_signal(signal.SIGTERM)
         process.wait(20)
 
@@ -143,7 +171,14 @@ def person(site: Site) -> Iterator[str]:
 
 
 @pytest.fixture
-def sign_in(site: Site) -> Callable[[Page, str], None]:
+def without_javascript(browser: Browser) -> Iterator[Page]:
+    context = browser.new_context(java_script_enabled=False)
+    yield context.new_page()
+    context.close()
+
+
+@pytest.fixture
+def sign_in(site: Site) -> SignIn:
     """Sign in as a person does: the site's button, the sandbox's consent page, and back."""
 
     def sign_in(page: Page, name: str) -> None:

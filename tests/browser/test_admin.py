@@ -3,11 +3,10 @@
 import re
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import Site
-from tests.browser.test_pages import DESK, PHONE, SignIn
+from tests.browser.conftest import SignIn, Site
+from tests.browser.looks import faults_of, inspect
 
 PASSWORD = "only for tests"
 
@@ -29,27 +28,22 @@ def enter(site: Site, page: Page, operator: str) -> None:
     page.get_by_role("button", name="Log in").click()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", [PHONE, DESK], ids=["phone", "desk"])
 def test_the_numbers_are_accessible_and_fit(
-    site: Site, browser: Browser, operator: str, size: dict[str, int], scheme: str
+    site: Site, page: Page, operator: str, person: str, sign_in: SignIn
 ) -> None:
-    context = browser.new_context(viewport=size, color_scheme=scheme)  # type: ignore[arg-type]  # a literal by another name
-    page = context.new_page()
-    refused: list[str] = []
-    page.on("console", lambda line: refused.append(line.text) if "Content Security Policy" in line.text else None)
+    faults = faults_of(page)
+    sign_in(page, person)
     enter(site, page, operator)
     page.get_by_role("link", name="Numbers of the last day").first.click()
+    expect(page.get_by_text("Where your people are")).to_be_visible()
+    page.reload()
 
     page.get_by_text("As a table").first.click()
 
     expect(page.get_by_role("cell", name="1,234")).to_be_visible()
     # What is around it is Django's.
-    found = Axe().run(page, context="#content")
-    assert found.violations_count == 0, found.generate_report()
-    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-    assert refused == []
-    context.close()
+    inspect(page, "#content")
+    assert faults == []
 
 
 def test_an_operator_finds_somebody_and_forgets_them(

@@ -1,21 +1,17 @@
 """The API's pages in Chromium, under the site's own Content-Security-Policy."""
 
 import re
-from collections.abc import Callable
 
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Site
-
-SignIn = Callable[[Page, str], None]
+from tests.browser.conftest import SignIn, Site
+from tests.browser.looks import faults_of, inspect
 
 
 def test_the_explorer_shows_every_operation_and_asks_with_the_session(
     site: Site, page: Page, person: str, sign_in: SignIn
 ) -> None:
-    violations: list[str] = []
-    page.on("console", lambda line: violations.append(line.text) if "Content Security Policy" in line.text else None)
+    faults = faults_of(page)
     asked: list[str] = []
     sign_in(page, person)
     page.on("request", lambda request: asked.append(request.url))
@@ -28,7 +24,7 @@ def test_the_explorer_shows_every_operation_and_asks_with_the_session(
 
     expect(page.locator(".live-responses-table tbody .response-col_status")).to_contain_text("200")
     expect(page.locator(".live-responses-table")).to_contain_text(person)
-    assert violations == []
+    assert faults == []
     assert [url for url in asked if not url.startswith((site.url, "data:", "blob:"))] == []
 
 
@@ -43,8 +39,7 @@ def test_a_token_is_made_copied_used_and_revoked(site: Site, page: Page, person:
 
     token = page.locator("#new-token").inner_text()
     assert re.fullmatch("gdh_[0-9a-f]{40}", token)
-    found = Axe().run(page)
-    assert found.violations_count == 0, found.generate_report()
+    inspect(page)
     bearer = {"Authorization": f"Bearer {token}"}
     assert page.request.get(f"{site.url}/api/v1/me/", headers=bearer).json()["username"] == person
 

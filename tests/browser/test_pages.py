@@ -1,24 +1,11 @@
 """The pages as people use them: by mouse and keyboard, with and without JavaScript, on a phone and at a desk."""
 
 import re
-from collections.abc import Callable, Iterator
 
-import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Site, consent
-
-SignIn = Callable[[Page, str], None]
-PHONE = {"width": 390, "height": 844}
-DESK = {"width": 1280, "height": 800}
-
-
-@pytest.fixture
-def without_javascript(browser: Browser) -> Iterator[Page]:
-    context = browser.new_context(java_script_enabled=False)
-    yield context.new_page()
-    context.close()
+from tests.browser.conftest import SignIn, Site, consent
+from tests.browser.looks import faults_of, inspect
 
 
 def test_a_visitor_comes_back_to_the_page_they_wanted(site: Site, page: Page, person: str) -> None:
@@ -167,45 +154,33 @@ def test_keeping_the_servers_back_ends_on_a_page_that_says_what_to_do(site: Site
     expect(page.get_by_role("heading", name="Your servers")).to_be_visible()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", [PHONE, DESK], ids=["phone", "desk"])
-def test_every_page_is_accessible_and_fits(
-    site: Site, browser: Browser, person: str, sign_in: SignIn, size: dict[str, int], scheme: str
-) -> None:
-    context: BrowserContext = browser.new_context(viewport=size, color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]  # a literal by another name
-    errors: list[str] = []
-    page = context.new_page()
-    page.on("console", lambda line: errors.append(line.text) if "Content Security Policy" in line.text else None)
-    page.on("pageerror", lambda error: errors.append(str(error)))
+def test_every_page_is_accessible_and_fits(site: Site, page: Page, person: str, sign_in: SignIn) -> None:
+    faults = faults_of(page)
 
-    def inspect(path: str | None = None) -> None:
-        if path is not None:
-            page.goto(site.url + path)
-        found = Axe().run(page)
-        assert found.violations_count == 0, f"{page.url}: {found.generate_report()}"
-        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), page.url
+    def inspect_at(path: str) -> None:
+        page.goto(site.url + path)
+        inspect(page)
 
-    inspect("/")
-    inspect("/sign-in/")
-    inspect("/complete/discord/?error=access_denied&state=none")
+    inspect_at("/")
+    inspect_at("/sign-in/")
+    inspect_at("/complete/discord/?error=access_denied&state=none")
     sign_in(page, person)
-    inspect()
-    inspect("/servers/?q=nothing+like+it")
+    inspect(page)
+    inspect_at("/servers/?q=nothing+like+it")
     page.goto(f"{site.url}/servers/")
     page.locator(".servers li > a:first-child").first.click()
-    inspect()
-    inspect("/account/")
-    inspect("/account/tokens/")
-    inspect("/problems/")
-    inspect("/problems/rate-limited")
-    inspect("/servers/delete-my-data/")
-    inspect("/servers/1/")
+    inspect(page)
+    inspect_at("/account/")
+    inspect_at("/account/tokens/")
+    inspect_at("/problems/")
+    inspect_at("/problems/rate-limited")
+    inspect_at("/servers/delete-my-data/")
+    inspect_at("/servers/1/")
     site.let_pass(61)
     site.sandbox.mood("rate_limited", people=[person], retry_after=40)
-    inspect("/servers/")
+    inspect_at("/servers/")
     site.let_pass(25 * 3600)
     site.sandbox.mood("rate_limited", people=[person], retry_after=40)
-    inspect("/servers/")
+    inspect_at("/servers/")
     expect(page.get_by_role("heading", name="Discord asks for a pause")).to_be_visible()
-    assert errors == []
-    context.close()
+    assert faults == []

@@ -1,23 +1,14 @@
 """The picker by keyboard and by mouse, with and without JavaScript; the bot's way into a server."""
 
 import re
-from collections.abc import Callable, Iterator
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import Site
+from tests.browser.conftest import SignIn, Site
+from tests.browser.looks import inspect
 
-SignIn = Callable[[Page, str], None]
 FIRST = ".servers li > a:first-child"
-
-
-@pytest.fixture
-def without_javascript(browser: Browser) -> Iterator[Page]:
-    context = browser.new_context(java_script_enabled=False)
-    yield context.new_page()
-    context.close()
 
 
 @pytest.fixture
@@ -211,26 +202,14 @@ def test_the_picker_needs_no_javascript(site: Site, without_javascript: Page, ho
     expect(page.get_by_role("heading", name="Recently used")).to_be_visible()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 1280])
-def test_all_of_the_picker_is_accessible_and_fits(
-    site: Site, browser: Browser, host: str, sign_in: SignIn, width: int, scheme: str
-) -> None:
-    context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme)  # type: ignore[arg-type]  # a literal by another name
-    page = context.new_page()
+def test_all_of_the_picker_is_accessible_and_fits(site: Site, page: Page, host: str, sign_in: SignIn) -> None:
     sign_in(page, host)
-
-    def inspect() -> None:
-        found = Axe().run(page)
-        assert found.violations_count == 0, f"{page.url}: {found.generate_report()}"
-        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), page.url
 
     page.locator(FIRST).first.click()
     expect(page.get_by_role("heading", name="The bot")).to_be_visible()
-    inspect()
+    inspect(page)
     page.goto(f"{site.url}/servers/")
     page.get_by_role("button", name="Star Moving").click()
     expect(page.get_by_role("heading", name="Favourites")).to_be_visible()
     page.locator("summary", has_text="Why can").first.click()
-    inspect()
-    context.close()
+    inspect(page)

@@ -1,13 +1,10 @@
 """The README's "rate limit in five minutes", to the letter; but its minute is a shift of the rows."""
 
 import re
-from collections.abc import Callable
 
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Site
-
-SignIn = Callable[[Page, str], None]
+from tests.browser.conftest import SignIn, Site
 
 
 def test_a_newcomer_sees_the_servers_through_a_rate_limit(site: Site, page: Page, person: str, sign_in: SignIn) -> None:

@@ -1,0 +1,32 @@
+"""Pages looked at as people see them: on a phone and at a desk, in light and dark."""
+
+from typing import Literal
+
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, ViewportSize
+
+PHONE: ViewportSize = {"width": 390, "height": 844}
+DESK: ViewportSize = {"width": 1280, "height": 800}
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+
+
+def inspect(page: Page, part: str | None = None) -> None:
+    """Axe finds nothing in the page, or in that `part` of it, and nothing of the page is too wide, in every look."""
+    for size in (PHONE, DESK):
+        page.set_viewport_size(size)
+        for scheme in SCHEMES:
+            page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+            # A colour on its way to another is none that somebody reads; Django's admin fades them all the same.
+            page.evaluate("Promise.allSettled(document.getAnimations().map(animation => animation.finished))")
+            found = Axe().run(page, context=part)
+            look = f"{page.url}, {scheme}, {size['width']} px wide"
+            assert found.violations_count == 0, f"{look}: {found.generate_report()}"
+            assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), look
+
+
+def faults_of(page: Page) -> list[str]:
+    """What the Content-Security-Policy will refuse and what scripts will raise in the page; a list that grows."""
+    faults: list[str] = []
+    page.on("console", lambda line: faults.append(line.text) if "Content Security Policy" in line.text else None)
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    return faults
