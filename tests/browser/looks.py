@@ -1,5 +1,6 @@
 """Pages looked at as people see them: on a phone and at a desk, in light and dark."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 from axe_playwright_python.sync_playwright import Axe
@@ -7,14 +8,15 @@ from playwright.sync_api import Page, ViewportSize
 
 PHONE: ViewportSize = {"width": 390, "height": 844}
 DESK: ViewportSize = {"width": 1280, "height": 800}
-SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+Scheme = Literal["light", "dark"]
+SCHEMES: tuple[Scheme, ...] = ("light", "dark")
 
 
-def inspect(page: Page, part: str | None = None) -> None:
+def inspect(page: Page, part: str | None = None, schemes: Sequence[Scheme] = SCHEMES) -> None:
     """Axe finds nothing in the page, or in that `part` of it, and nothing of the page is too wide, in every look."""
     for size in (PHONE, DESK):
         page.set_viewport_size(size)
-        for scheme in SCHEMES:
+        for scheme in schemes:
             page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
             # A colour on its way to another is none that somebody reads; Django's admin fades them all the same.
             page.evaluate("Promise.allSettled(document.getAnimations().map(animation => animation.finished))")

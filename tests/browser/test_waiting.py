@@ -6,7 +6,6 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import SignIn, Site, consent
-from tests.browser.looks import faults_of, inspect
 
 
 def start_sign_in(site: Site, page: Page, person: str) -> None:
@@ -162,31 +161,3 @@ def test_somebody_takes_their_data_along_and_signs_out_everywhere(
     assert person in download.value.path().read_text()
     expect(elsewhere).to_have_url(re.compile("/sign-in/"))
     elsewhere.context.close()
-
-
-@pytest.mark.parametrize("locale", ["de-AT", "en-US"])
-def test_every_failure_is_accessible_and_fits(site: Site, browser: Browser, person: str, locale: str) -> None:
-    context = browser.new_context(locale=locale)
-    page = context.new_page()
-    faults = faults_of(page)
-
-    def inspect_at(path: str) -> None:
-        page.goto(site.url + path)
-        inspect(page)
-
-    inspect_at("/no-such-page/")
-    page.goto(f"{site.url}/sign-in/")
-    page.get_by_role("main").get_by_role("button", name=re.compile("Discord")).click()
-    consent(page, person)
-    page.wait_for_url("**/servers/")
-    inspect_at("/servers/1/")
-    inspect_at("/account/")
-    for mood, hours in (("rate_limited", 2), ("healthy", 2), ("outage", 25), ("rate_limited", 25)):
-        site.let_pass(hours * 3600)
-        site.sandbox.mood(mood, people=[person], latency_ms=2500 if mood == "healthy" else 0)
-        inspect_at("/servers/")
-    site.let_pass(3600)
-    site.sandbox.mood("unauthorized", people=[person])
-    inspect_at("/servers/")
-    assert faults == []
-    context.close()

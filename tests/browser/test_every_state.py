@@ -1,0 +1,64 @@
+"""Every page in every state as people see it: rendered here, and shown to Chromium with the site's own headers."""
+
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+import pytest
+from django.conf import settings as django_settings
+from django.contrib.staticfiles import finders
+from django.http import HttpResponse
+from django.test import Client
+from playwright.sync_api import Page, Route
+from pytest_django import Settings
+
+from accounts.models import User
+from tests import states
+from tests.browser.looks import faults_of, inspect
+from tests.conftest import Sandbox
+from tests.states import FRAGMENTS, PAGES, Visit
+
+pytestmark = pytest.mark.urls(states.__name__)
+
+# Nobody is there: what the page asks for is answered below.
+ADDRESS = "http://testserver/"
+CDN_URL = django_settings.DISCORD_CDN_URL
+
+
+@pytest.mark.parametrize(("language", "scheme"), [("en", "light"), ("de", "dark")])
+@pytest.mark.parametrize("name", [name for name in PAGES if name not in FRAGMENTS])
+def test_every_state_is_accessible_and_fits(
+    with_list: Callable[..., User],
+    client_of: Callable[[User], Client],
+    sandbox: Sandbox,
+    settings: Settings,
+    page: Page,
+    name: str,
+    language: str,
+    scheme: str,
+) -> None:
+    # The one that the Content-Security-Policy knows, which was made when the settings were read.
+    settings.DISCORD_CDN_URL = CDN_URL
+    user = with_list("ada", minutes=10)
+    ada, visitor = client_of(user), Client()
+    for client in (ada, visitor):
+        client.defaults["HTTP_ACCEPT_LANGUAGE"] = language
+        client.raise_request_exception = False
+    faults = faults_of(page)
+
+    shown = PAGES[name][1](Visit(ada, visitor, user, sandbox))
+    page.route("**/*", lambda route: answer(route, shown))
+    page.goto(ADDRESS)
+
+    inspect(page, schemes=(scheme,))
+    assert faults == []
+
+
+def answer(route: Route, shown: HttpResponse) -> None:
+    """The page itself and its static files; nothing else, as a picture that can't be had is a state too."""
+    path = urlsplit(route.request.url).path
+    if route.request.url == ADDRESS:
+        route.fulfill(status=shown.status_code, headers=dict(shown.headers), body=shown.content)
+    elif path.startswith("/static/") and (file := finders.find(path.removeprefix("/static/"))):
+        route.fulfill(path=file)
+    else:
+        route.abort()

@@ -1,0 +1,156 @@
+"""Every page in every state, by name: what its HTML and its accessibility are proved with.
+
+A new page joins by a line in `PAGES`. A test that uses them takes the URLs of this module.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from django.db import OperationalError, connection
+from django.http import HttpRequest, HttpResponse
+from django.test import Client
+from django.urls import path
+
+from accounts.access_tokens import Scope
+from accounts.models import User
+from config.urls import handler400, handler403, handler404, handler500  # noqa: F401 - read by Django of this module
+from config.urls import urlpatterns as site_urls
+from guilds.models import UserGuildMembership
+from guilds.problems import BotNotInGuild, MayNotManage
+from tests.conftest import Sandbox, let_pass
+
+
+def broken(request: HttpRequest) -> HttpResponse:
+    raise ZeroDivisionError
+
+
+def unmanaged(request: HttpRequest, guild_id: int) -> HttpResponse:
+    raise MayNotManage
+
+
+def without_bot(request: HttpRequest, guild_id: int) -> HttpResponse:
+    raise BotNotInGuild
+
+
+urlpatterns = [
+    path("broken/", broken),
+    path("unmanaged/<int:guild_id>/", unmanaged),
+    path("without-bot/<int:guild_id>/", without_bot),
+    *site_urls,
+]
+
+
+@dataclass
+class Visit:
+    """Ada, whose list is fresh, as a browser that is signed in (`ada`), and a `visitor` who isn't."""
+
+    ada: Client
+    visitor: Client
+    user: User
+    sandbox: Sandbox
+
+    @property
+    def guild_id(self) -> int:
+        membership = UserGuildMembership.objects.filter(user=self.user).first()
+        assert membership
+        return membership.guild_id
+
+    def get(self, page: str, **headers: str) -> Any:
+        return self.ada.get(page, headers=headers)
+
+    def in_mood(self, mood: str, page: str = "/servers/", *, hours: float, **options: Any) -> Any:
+        """The page so many hours later, with Discord in that mood."""
+        let_pass(hours=hours)
+        self.sandbox.mood(mood, **options)
+        return self.get(page)
+
+    def after_a_change(self) -> Any:
+        """The list as it is once Ada has joined a server and left another."""
+        UserGuildMembership.objects.filter(guild_id=self.guild_id).update(guild_id=1)
+        let_pass(hours=2)
+        return self.get("/servers/")
+
+    def with_habits(self) -> Any:
+        """The list once Ada has starred a server and opened it."""
+        self.ada.post("/servers/favourites/", {"star": self.guild_id})
+        self.get(f"/servers/{self.guild_id}/")
+        return self.get("/servers/")
+
+    def in_servers(self, count: int, page: str = "/servers/") -> Any:
+        """The page once Ada has left all her servers, and joined so many others."""
+        self.sandbox.person("ada", count=count)
+        let_pass(hours=2)
+        return self.get(page)
+
+    def without_scope(self) -> Any:
+        answer = json.dumps({"message": "Missing required OAuth2 scope", "code": 50026})
+        return self.in_mood("raw", hours=25, status=403, body=answer)
+
+    def with_tokens(self, **wanted: Any) -> Any:
+        """The page of access tokens after its form was sent twice, with another name the second time."""
+        self.ada.post("/account/tokens/", {"name": "backup", "scopes": [Scope.ME_READ], "days": 30})
+        return self.ada.post("/account/tokens/", wanted)
+
+    def without_database(self) -> Any:
+        def lose(*args: Any) -> None:
+            raise OperationalError("the database is gone")
+
+        with connection.execute_wrapper(lose):
+            return self.get("/servers/")
+
+    def forged(self) -> Any:
+        self.visitor.handler.enforce_csrf_checks = True
+        return self.visitor.post("/language/")
+
+
+PAGES: dict[str, tuple[HTTPStatus, Callable[[Visit], Any]]] = {
+    "front page": (HTTPStatus.OK, lambda visit: visit.visitor.get("/")),
+    "sign-in": (HTTPStatus.OK, lambda visit: visit.visitor.get("/sign-in/?next=/account/")),
+    "sign-in failed": (HTTPStatus.BAD_REQUEST, lambda visit: visit.visitor.get("/complete/discord/?state=x&code=y")),
+    "sign-in denied": (HTTPStatus.FORBIDDEN, lambda visit: visit.visitor.get("/complete/discord/?error=access_denied")),
+    "no such page": (HTTPStatus.NOT_FOUND, lambda visit: visit.get("/no-such-page/")),
+    "no such host": (HTTPStatus.BAD_REQUEST, lambda visit: visit.get("/", host="elsewhere.example")),
+    "forged form": (HTTPStatus.FORBIDDEN, lambda visit: visit.forged()),
+    "fault of ours": (HTTPStatus.INTERNAL_SERVER_ERROR, lambda visit: visit.get("/broken/")),
+    "no database": (HTTPStatus.SERVICE_UNAVAILABLE, lambda visit: visit.without_database()),
+    "picker": (HTTPStatus.OK, lambda visit: visit.get("/servers/")),
+    "search": (HTTPStatus.OK, lambda visit: visit.get("/servers/?q=winter")),
+    "search for nothing": (HTTPStatus.OK, lambda visit: visit.get("/servers/?q=zzz")),
+    "found by htmx": (HTTPStatus.OK, lambda visit: visit.get("/servers/?q=winter", hx_request="true")),
+    "changed": (HTTPStatus.OK, lambda visit: visit.after_a_change()),
+    "favourite and recent": (HTTPStatus.OK, lambda visit: visit.with_habits()),
+    "in no server": (HTTPStatus.OK, lambda visit: visit.in_servers(0)),
+    "in one server": (HTTPStatus.OK, lambda visit: visit.in_servers(1)),
+    "owner of none": (HTTPStatus.OK, lambda visit: visit.in_servers(1, "/servers/?show=owner")),
+    "message": (HTTPStatus.OK, lambda visit: visit.ada.post("/servers/refresh/", follow=True)),
+    "server": (HTTPStatus.OK, lambda visit: visit.get(f"/servers/{visit.guild_id}/")),
+    "not in this server": (HTTPStatus.NOT_FOUND, lambda visit: visit.get("/servers/1/")),
+    "may not manage": (HTTPStatus.FORBIDDEN, lambda visit: visit.get(f"/unmanaged/{visit.guild_id}/")),
+    "bot not there": (HTTPStatus.CONFLICT, lambda visit: visit.get(f"/without-bot/{visit.guild_id}/")),
+    "account": (HTTPStatus.OK, lambda visit: visit.get("/account/")),
+    "access tokens": (HTTPStatus.OK, lambda visit: visit.get("/account/tokens/")),
+    "new access token": (
+        HTTPStatus.OK,
+        lambda visit: visit.with_tokens(name="dashboard", scopes=[Scope.GUILDS_READ], days=7),
+    ),
+    "wrong access token": (HTTPStatus.UNPROCESSABLE_ENTITY, lambda visit: visit.with_tokens(name="backup", days=8)),
+    "problems": (HTTPStatus.OK, lambda visit: visit.visitor.get("/problems/")),
+    "problem": (HTTPStatus.OK, lambda visit: visit.visitor.get("/problems/rate-limited")),
+    "delete": (HTTPStatus.OK, lambda visit: visit.get("/servers/delete-my-data/")),
+    "stale": (HTTPStatus.OK, lambda visit: visit.in_mood("rate_limited", hours=5, retry_after=45)),
+    "asking": (HTTPStatus.OK, lambda visit: visit.in_mood("healthy", hours=5, latency_ms=700)),
+    "age alone": (HTTPStatus.OK, lambda visit: visit.in_mood("outage", "/servers/freshness/?version=1", hours=5)),
+    "limited": (HTTPStatus.TOO_MANY_REQUESTS, lambda visit: visit.in_mood("rate_limited", hours=25, retry_after=45)),
+    "limited for a day": (
+        HTTPStatus.TOO_MANY_REQUESTS,
+        lambda visit: visit.in_mood("rate_limited", hours=25, retry_after=80_000),
+    ),
+    "silent": (HTTPStatus.SERVICE_UNAVAILABLE, lambda visit: visit.in_mood("outage", hours=25)),
+    "missing scope": (HTTPStatus.FORBIDDEN, lambda visit: visit.without_scope()),
+    # Last: an account whose tokens were refused stays so.
+    "reconnect": (HTTPStatus.FORBIDDEN, lambda visit: visit.in_mood("unauthorized", hours=25)),
+}
+FRAGMENTS = {"found by htmx", "age alone"}
