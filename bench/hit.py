@@ -146,7 +146,7 @@ def page(site: Site, name: str, person: Person) -> Page:
     from bench.hit_site import STOCK_BACKEND
 
     cookie = person.cookie if name in OURS else sign_in_again(person, STOCK_BACKEND)
-    headers = {"Cookie": f"guildhall_session={cookie}", "Accept": "*/*"}
+    headers = {"Cookie": f"guildhall_session={cookie}", "Accept": "*/*", "Accept-Encoding": "gzip"}
     return Page(PATHS[name], headers, 200, http.client.HTTPConnection("127.0.0.1", site.port))
 
 

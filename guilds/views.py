@@ -18,6 +18,7 @@ from django.utils.cache import get_conditional_response
 from django.utils.translation import get_language, ngettext
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
+from django.views.decorators.gzip import gzip_page
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 from django_htmx.http import HttpResponseClientRefresh
 
@@ -32,6 +33,8 @@ from guilds.problems import WHY, NotInGuild, problem_of
 from guilds.services import GuildList, RefreshTooSoon
 
 
+# Two hundred rows that are all alike. Their names stay private: Django masks the form's token, and pads what it packs.
+@gzip_page
 @never_cache
 @require_GET
 @guild_list_required

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Request, expect
 
 from tests.browser.conftest import SignIn, Site
 from tests.browser.looks import inspect
@@ -213,3 +213,22 @@ def test_all_of_the_picker_is_accessible_and_fits(site: Site, page: Page, host: 
     expect(page.get_by_role("heading", name="Favourites")).to_be_visible()
     page.locator("summary", has_text="Why can").first.click()
     inspect(page)
+
+
+def test_a_hundred_servers_weigh_less_than_60_kb_with_style_and_scripts(
+    site: Site, browser: Browser, page: Page, person: str, sign_in: SignIn
+) -> None:
+    site.sandbox.person(person, count=100)
+    sign_in(page, person)
+    newcomer = browser.new_context(storage_state=page.context.storage_state()).new_page()
+    sent: list[Request] = []
+    newcomer.on("requestfinished", lambda request: sent.append(request))
+
+    newcomer.goto(f"{site.url}/servers/")
+    expect(newcomer.locator("#total")).to_have_text("100")
+
+    # Pictures, and the site's own, which is of the type "other".
+    weighed = [request for request in sent if request.resource_type not in ("image", "other")]
+    assert {request.resource_type for request in weighed} == {"document", "stylesheet", "script"}
+    assert sum(request.sizes()["responseBodySize"] for request in weighed) < 60_000
+    newcomer.context.close()
