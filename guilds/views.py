@@ -187,7 +187,7 @@ def delete_my_data(request: HttpRequest) -> HttpResponse:
 def freshness(request: HttpRequest) -> HttpResponse:
     """The lines about the list's age, for a page that follows them; 304 while they are as it shows them.
 
-    The page names the `version` of the list it shows. Once there is another one it is told "due" and gets that list;
+    The page names the `version` of what it lists. Once there is another one it is told "due" and gets that list;
     where no list may be shown any more it is loaded as a whole and says why.
     """
     if not request.user.is_authenticated:
@@ -198,7 +198,7 @@ def freshness(request: HttpRequest) -> HttpResponse:
         if problem_of(error) is None:
             raise
         return HttpResponseClientRefresh()
-    if request.GET.get("version") != str(guild_list.list_version):
+    if request.GET.get("version") != _version(guild_list):
         return HttpResponse(status=204, headers={"HX-Trigger": "due"})
     context = _freshness(guild_list)
     response = render(request, "guilds/_freshness.html", {"guild_list": guild_list, **context})
@@ -222,11 +222,16 @@ ASKING_PAUSE = timedelta(seconds=3)
 NEWS_FOR = timedelta(days=1)
 
 
+def _version(guild_list: GuildList) -> str:
+    """Of the servers and of where the bot is; a star is of the page that set it."""
+    return f"{guild_list.list_version}.{guild_list.bot_tag or 0}"
+
+
 def _etag(guild_list: GuildList) -> str:
     """Of what the lines say, ages left out: the page counts those itself."""
     parts = (
         guild_list.verified_at,
-        guild_list.list_version,
+        _version(guild_list),
         guild_list.reason,
         guild_list.next_attempt_at,
         guild_list.is_asking,
@@ -242,6 +247,7 @@ def _freshness(guild_list: GuildList) -> dict[str, object]:
     due_at = read_at + ASKING_PAUSE if guild_list.is_asking else guild_list.next_attempt_at or read_at
     follows = guild_list.is_stale or guild_list.is_asking
     return {
+        "version": _version(guild_list),
         "age_seconds": int(guild_list.age.total_seconds()),
         "why_stale": WHY.get(guild_list.reason) if guild_list.reason else None,
         "next_attempt_seconds": _seconds_until(guild_list.next_attempt_at, read_at),

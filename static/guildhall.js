@@ -4,7 +4,8 @@
 //   data-reload=URL       loads URL, once somebody looks
 //   data-cooling          lets its button be pressed again
 // data-due=S            follows what may change: after S seconds, once somebody looks, it is asked for by the event
-//                       "poll" where htmx waits for it, else with the whole page
+//                       "poll" where htmx waits for it, else with the whole page; by that event also when
+//                       somebody comes back to the page after a while
 // data-age=S            keeps "12 minutes ago" current
 // data-clock            shows a <time> in the reader's own zone; "long" with its date, "date" the date alone
 // data-picture          an image that gives way to the letters beside it if it cannot be had; data-abc holds such letters
@@ -14,6 +15,7 @@
   const page = document.documentElement.lang || "en";
   const language = navigator.languages.find((tag) => tag.split("-")[0] === page) || page;
   const MINUTE = 60, HOUR = 3600, MINUTES_END = 90 * MINUTE, SECONDS_END = 90;
+  const AWAY = 3000; // milliseconds; less is a glance
 
   const unit = (name, count) =>
     new Intl.NumberFormat(language, { style: "unit", unit: name, unitDisplay: "long" }).format(count);
@@ -79,6 +81,7 @@
     for (const element of document.querySelectorAll("[data-due]")) {
       if (document.hidden || since(element) < Math.max(element.dataset.due, 3)) continue;
       element.removeAttribute("data-due");
+      element.dataset.follows = "";
       soon(() => renew(element));
     }
   };
@@ -204,7 +207,8 @@
   // A poll that brought nothing new, or failed, leaves the page as it is and comes again.
   const polls = ({ triggeringEvent }) => triggeringEvent?.type === "poll";
   document.addEventListener("htmx:afterRequest", ({ detail }) => {
-    if (polls(detail.requestConfig)) follow(detail.requestConfig.elt, detail.xhr.status === 304 ? 5 : 15);
+    const { elt } = detail.requestConfig;
+    if (polls(detail.requestConfig) && "follows" in elt.dataset) follow(elt, detail.xhr.status === 304 ? 5 : 15);
   });
   // The keyboard stays with the server it was at, wherever the new list has it.
   let held = "";
@@ -220,7 +224,15 @@
   });
   document.addEventListener("htmx:load", ({ target }) => prepare(target));
 
-  document.addEventListener("visibilitychange", tick);
+  // In another tab the bot may have been added meanwhile, or the list refreshed.
+  let left = 0;
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) left = Date.now();
+    else {
+      if (window.htmx && Date.now() - left > AWAY) document.querySelectorAll("[hx-trigger=poll]").forEach(renew);
+      tick();
+    }
+  });
   prepare(document);
   setInterval(tick, 1000);
 })();

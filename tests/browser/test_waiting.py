@@ -65,6 +65,39 @@ def test_a_page_that_follows_asks_no_more_often_than_it_must(
     assert set(polls) == {304}
 
 
+def test_who_comes_back_to_a_page_finds_it_up_to_date(site: Site, page: Page, person: str, sign_in: SignIn) -> None:
+    sign_in(page, person)
+    expect(page.get_by_role("heading", name="You manage, without the bot")).to_be_visible()
+    page.clock.install()
+    look(page, away=True)
+    site.shell(
+        "from accounts.clock import database_now; from accounts.discord import PartialGuild; from guilds import bot;"
+        "from guilds.models import UserGuildMembership as M;"
+        f"rows = M.objects.filter(user__discord_username='{person}');"
+        "bot.store([PartialGuild(row.guild_id, row.name, None) for row in rows], database_now())"
+    )
+    polls: list[int] = []
+    page.on("response", lambda answer: polls.append(answer.status) if "/freshness/" in answer.url else None)
+
+    page.clock.fast_forward(10_000)
+    look(page, away=False)
+
+    expect(page.get_by_role("heading", name="You manage", exact=True)).to_be_visible()
+    expect(page.get_by_role("heading", name="You manage, without the bot")).to_be_hidden()
+    # A fresh list is not followed from then on.
+    page.clock.run_for(60_000)
+    assert polls == [204]
+
+
+def look(page: Page, *, away: bool) -> None:
+    """To another tab, or back."""
+    page.evaluate(
+        "away => { Object.defineProperty(document, 'hidden', {get: () => away, configurable: true});"
+        "document.dispatchEvent(new Event('visibilitychange')); }",
+        away,
+    )
+
+
 def test_the_cool_down_ends_on_the_page(site: Site, page: Page, person: str, sign_in: SignIn) -> None:
     page.clock.install()
     sign_in(page, person)

@@ -12,8 +12,10 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
+from accounts.clock import database_now
+from accounts.discord import PartialGuild
 from accounts.models import User
-from guilds import services
+from guilds import bot, services
 from guilds.models import UserGuildMembership
 from tests.conftest import Sandbox, let_pass
 
@@ -65,6 +67,19 @@ def test_a_stale_list_is_followed_from_the_next_attempt_on(
     page = client.get("/servers/")
 
     assert due_in(page) in (44, 45, 46)
+
+
+def test_a_page_learns_that_the_bot_was_added_elsewhere(with_list: WithList, client_of: ClientOf) -> None:
+    user = with_list("ada", minutes=10)
+    client = client_of(user)
+    address, headers = poll_of(client.get("/servers/"))
+    assert client.get(address, headers=headers).status_code == 304
+    membership = UserGuildMembership.objects.filter(user=user)[0]
+
+    bot.store([PartialGuild(membership.guild_id, membership.name, None)], database_now())
+    answer = client.get(address, headers=headers)
+
+    assert (answer.status_code, answer["HX-Trigger"]) == (204, "due")
 
 
 def test_what_did_not_change_is_answered_with_304(with_list: WithList, client_of: ClientOf, sandbox: Sandbox) -> None:
