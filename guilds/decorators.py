@@ -3,19 +3,20 @@
 Async views may stand behind them too.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import partial, wraps
 from typing import Any, TypeVar, cast, overload
 
 from asgiref.sync import iscoroutinefunction, sync_to_async
 from django.contrib.auth.views import redirect_to_login
+from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest, HttpResponse
 
 from accounts.discord import Permissions
 from guilds.middleware import GuildListRequest, GuildRequest
 from guilds.problems import MAY_NOT, NOT_IN_GUILD, NOT_SIGNED_IN, ProblemRaised, problem_response, wants_json
-from guilds.services import Membership, get_guild_list
+from guilds.services import get_guild_list
 
 View = TypeVar("View", bound=Callable[..., Any])
 # Answers instead of the view, or lets it be called.
@@ -51,26 +52,38 @@ def guild_required(permission: Any = None, *, max_age: timedelta | None = None, 
     def step(request: HttpRequest, kwargs: dict[str, Any]) -> HttpResponse | None:
         if answer := _not_signed_in(request):
             return answer
-        enter(request, kwargs[guild_id], wanted, max_age)
+        enter(request, kwargs, guild_id, wanted, max_age)
         return None
 
     return partial(_behind, step)
 
 
 def enter(
-    request: HttpRequest, guild_id: int | str, permission: Permissions | None = None, max_age: timedelta | None = None
-) -> Membership:
-    """Find the guild for somebody signed in, as `request.guild` from now on. Raises what becomes the answer if not."""
+    request: HttpRequest,
+    kwargs: Mapping[str, Any],
+    guild_id: str = "guild_id",
+    permission: Permissions | None = None,
+    max_age: timedelta | None = None,
+) -> None:
+    """Find the guild for somebody signed in, as `request.guild` from now on. Raises what becomes the answer if not.
+
+    `kwargs` are the URL's, and `guild_id` the name that the guild's id has there.
+    """
+    if guild_id not in kwargs:
+        there = ", ".join(kwargs) or "none"
+        raise ImproperlyConfigured(
+            f"The door looks for the guild in the URL's argument '{guild_id}', and {request.path} has {there}. "
+            f"Write <int:{guild_id}> in the URL, or name the argument that it is."
+        )
     entering = cast(GuildRequest, request)
     if max_age is not None:
         entering.guild_list = get_guild_list(entering.user, max_age)
-    guild = entering.guild_list.get(int(guild_id))
+    guild = entering.guild_list.get(kwargs[guild_id])
     if guild is None:
         raise ProblemRaised(NOT_IN_GUILD)
     if permission is not None and not guild.may(permission):
         raise ProblemRaised(MAY_NOT)
     entering.guild = guild
-    return guild
 
 
 def _read_list(request: HttpRequest, _kwargs: dict[str, Any]) -> HttpResponse | None:

@@ -25,7 +25,7 @@ class InGuild(BasePermission):
         if not request.user.is_authenticated:
             return False
         # The request below DRF's: there the list is lazy, and DRF's own shows its attributes.
-        enter(request._request, view.kwargs[self.guild_id_kwarg], self.permission, self.max_age)
+        enter(request._request, view.kwargs, self.guild_id_kwarg, self.permission, self.max_age)
         return True
 
     @classmethod

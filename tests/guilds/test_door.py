@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import pytest
 from asgiref.sync import async_to_sync
+from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest, HttpResponse
 from django.template import Context, Template
 from django.test import Client
@@ -114,6 +115,9 @@ urlpatterns = [
     path("list-async/", list_async),
     path("class/<int:guild_id>/", Manage.as_view()),
     path("any-class/<int:guild_id>/", AnyMember.as_view()),
+    path("text/<str:guild_id>/", bare),
+    path("without/<int:server>/", bare),
+    path("api/without/", MemberEndpoint.as_view()),
     path("api/member/<int:guild_id>/", MemberEndpoint.as_view()),
     path("api/manage/<int:guild_id>/", ManageEndpoint.as_view()),
     path("api/dangerous/<int:guild_id>/", DangerousEndpoint.as_view()),
@@ -169,6 +173,21 @@ def test_a_guild_one_is_not_in_does_not_exist(visitor: Client, door: str) -> Non
     assert response.status_code == 404
     assert response["Content-Type"] == "application/problem+json"
     assert response.json()["type"] == "/problems/not-in-guild"
+
+
+def test_an_id_may_be_text(visitor: Client) -> None:
+    assert visitor.get(f"/text/{MEMBER}/").status_code == 200
+
+
+@pytest.mark.parametrize("text", ["abc", "-1", "1e1", "011", "1_1", "١١", "9" * 5000])
+def test_what_is_no_id_is_no_guild(visitor: Client, text: str) -> None:
+    assert visitor.get(f"/text/{text}/").status_code == 404
+
+
+@pytest.mark.parametrize(("door", "there"), [("/without/11/", "server"), ("/api/without/", "none")])
+def test_an_address_without_the_guild_is_a_fault_that_is_named(visitor: Client, door: str, there: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match=f"argument 'guild_id', and {door} has {there}"):
+        visitor.get(door)
 
 
 @pytest.mark.parametrize("door", FOR_MANAGERS)
