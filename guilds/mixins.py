@@ -1,18 +1,27 @@
 """`@guild_required` for class-based views."""
 
 from datetime import timedelta
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.views import View
+from django.views.generic.base import TemplateResponseMixin
 
 from accounts.discord import Permissions
 from guilds.decorators import guild_required
 from guilds.middleware import GuildRequest
 
+if TYPE_CHECKING:
 
-class GuildRequiredMixin(View):
+    class _AnyView(TemplateResponseMixin, View):
+        """Both of Django's classes that declare `request`, so that ours stands before theirs in any view."""
+
+else:
+    _AnyView = View
+
+
+class GuildRequiredMixin(_AnyView):
     """`self.request.guild` is there before the view's own methods run; what becomes of the others see `guild_required`.
 
     Stands left of the view: `class Settings(GuildRequiredMixin, FormView)`.

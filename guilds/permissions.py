@@ -8,7 +8,17 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from accounts.discord import Permissions
+from accounts.models import User
 from guilds.decorators import enter
+from guilds.services import GuildList, Membership
+
+
+class GuildAPIRequest(Request):
+    """For annotations: DRF's request in a view that has one of these permissions."""
+
+    user: User
+    guild_list: GuildList
+    guild: Membership
 
 
 class InGuild(BasePermission):

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
@@ -12,7 +12,6 @@ from django.template import Context, Template
 from django.test import Client
 from django.urls import path
 from django.views import View
-from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
@@ -25,14 +24,14 @@ from guilds.decorators import guild_list_required, guild_required
 from guilds.memberships import Membership
 from guilds.middleware import GuildListRequest, GuildRequest
 from guilds.mixins import GuildRequiredMixin
-from guilds.permissions import CanManageGuild, InGuild
+from guilds.permissions import CanManageGuild, GuildAPIRequest, InGuild
 from tests.conftest import Sandbox, let_pass
 
 FIVE_MINUTES = timedelta(minutes=5)
 MEMBER, MANAGER, OWNER, ADMINISTRATOR, KICKER, ELSEWHERE = 11, 12, 13, 14, 15, 99
 
 
-def said(request: GuildRequest) -> str:
+def said(request: GuildRequest | GuildAPIRequest) -> str:
     return f"{request.guild.guild_id} {request.guild_list.freshness}"
 
 
@@ -85,24 +84,24 @@ class AnyMember(GuildRequiredMixin, View):
 
 
 class Endpoint(APIView):
-    def get(self, request: Request, guild_id: int) -> Response:
-        return Response(said(request))  # type: ignore[arg-type]  # DRF's request shows the attributes of the one below
+    def get(self, request: GuildAPIRequest, guild_id: int) -> Response:
+        return Response(said(request))
 
 
 class MemberEndpoint(Endpoint):
-    permission_classes: ClassVar[list[Any]] = [InGuild]
+    permission_classes = (InGuild,)
 
 
 class ManageEndpoint(Endpoint):
-    permission_classes: ClassVar[list[Any]] = [CanManageGuild]
+    permission_classes = (CanManageGuild,)
 
 
 class DangerousEndpoint(Endpoint):
-    permission_classes: ClassVar[list[Any]] = [CanManageGuild.within(minutes=5)]
+    permission_classes = (CanManageGuild.within(minutes=5),)
 
 
 class KickEndpoint(Endpoint):
-    permission_classes: ClassVar[list[Any]] = [InGuild.may("kick_members")]
+    permission_classes = (InGuild.may("kick_members"),)
 
 
 urlpatterns = [
