@@ -15,7 +15,14 @@ from django.http import HttpRequest, HttpResponse
 
 from accounts.discord import Permissions
 from guilds.middleware import GuildListRequest, GuildRequest
-from guilds.problems import MAY_NOT, NOT_IN_GUILD, NOT_SIGNED_IN, ProblemRaised, problem_response, wants_json
+from guilds.problems import (
+    NOT_IN_GUILD,
+    NOT_SIGNED_IN,
+    ProblemRaised,
+    missing_permission,
+    problem_response,
+    wants_json,
+)
 from guilds.services import get_guild_list
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -81,9 +88,10 @@ def enter(
     guild = entering.guild_list.get(kwargs[guild_id])
     if guild is None:
         raise ProblemRaised(NOT_IN_GUILD)
-    if permission is not None and not guild.may(permission):
-        raise ProblemRaised(MAY_NOT)
+    # Set before the rest is asked: the page that says no leads to what the person may do there.
     entering.guild = guild
+    if permission is not None and not guild.may(permission):
+        raise ProblemRaised(missing_permission(permission))
 
 
 def _read_list(request: HttpRequest, _kwargs: dict[str, Any]) -> HttpResponse | None:

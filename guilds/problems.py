@@ -14,10 +14,11 @@ from django.urls import reverse
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from accounts.discord import DiscordAPIError, DiscordUnavailable, MissingScope, RateLimited
+from accounts.discord import DiscordAPIError, DiscordUnavailable, MissingScope, Permissions, RateLimited
 from accounts.tokens import ReconnectRequired
 from guilds.freshness import Reason
-from guilds.services import RefreshTooSoon
+from guilds.services import Membership, RefreshTooSoon
+from guilds.words import spoken
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,18 +67,6 @@ NOT_SIGNED_IN = Problem("not-signed-in", HTTPStatus.UNAUTHORIZED, _("Not signed 
 NOT_IN_GUILD = Problem(
     "not-in-guild", HTTPStatus.NOT_FOUND, _("Not one of your servers"), _("You are not in a server with this id.")
 )
-MAY_NOT_MANAGE = Problem(
-    "may-not-manage",
-    HTTPStatus.FORBIDDEN,
-    _("You may not manage this server"),
-    _("That takes the permission “Manage Server”. The owner can give you a role that has it."),
-)
-MAY_NOT = Problem(
-    "missing-permission",
-    HTTPStatus.FORBIDDEN,
-    _("Not allowed"),
-    _("You don't have the permission that this takes there."),
-)
 BOT_NOT_IN_GUILD = Problem(
     "bot-not-in-guild",
     HTTPStatus.CONFLICT,
@@ -96,6 +85,19 @@ WHY: dict[Reason, str | Promise] = {
 }
 
 
+def missing_permission(permission: Permissions) -> Problem:
+    """The person is in the guild, but lacks `permission` there, which programs get by Discord's name."""
+    names = [flag.name or "" for flag in permission]
+    return Problem(
+        "missing-permission",
+        HTTPStatus.FORBIDDEN,
+        _("You may not manage this server") if permission == Permissions.MANAGE_GUILD else _("Not allowed"),
+        _("That takes the permission “%(permission)s”. The owner can give you a role that has it.")
+        % {"permission": ", ".join(map(spoken, names))},
+        more={"permission": " ".join(names).lower()},
+    )
+
+
 class ProblemRaised(Exception):
     """Answer with `problem`."""
 
@@ -112,7 +114,7 @@ def problem_of(error: Exception) -> Problem | None:
         case NotInGuild():
             return NOT_IN_GUILD
         case MayNotManage():
-            return MAY_NOT_MANAGE
+            return missing_permission(Permissions.MANAGE_GUILD)
         case BotNotInGuild():
             return BOT_NOT_IN_GUILD
         case ReconnectRequired():
@@ -185,13 +187,21 @@ def problem_response(request: HttpRequest, problem: Problem) -> HttpResponse:
             "problem": problem,
             "again": _again(request),
             "is_sign_in": _is_sign_in(request),
-            "guild_id": request.resolver_match.kwargs.get("guild_id") if request.resolver_match else None,
+            "guild_id": _guild_id(request),
         }
         response = render(request, "guilds/problem.html", context, status=problem.status)
     if problem.retry_after is not None:
         response["Retry-After"] = str(problem.retry_after)
     response["Cache-Control"] = "no-store"
     return response
+
+
+def _guild_id(request: HttpRequest) -> int | str | None:
+    """The guild that the page is about: the one behind the door, or, of a page without one, as its URL names it."""
+    guild: Membership | None = getattr(request, "guild", None)
+    if guild is not None:
+        return guild.guild_id
+    return request.resolver_match.kwargs.get("guild_id") if request.resolver_match else None
 
 
 def _is_sign_in(request: HttpRequest) -> bool:

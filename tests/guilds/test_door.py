@@ -55,6 +55,11 @@ def kick(request: GuildRequest, server: str) -> HttpResponse:
     return HttpResponse(said(request))
 
 
+@guild_required(Permissions.KICK_MEMBERS | Permissions.BAN_MEMBERS)
+def both(request: GuildRequest, guild_id: int) -> HttpResponse:
+    return HttpResponse(said(request))
+
+
 @guild_required("MANAGE_GUILD", max_age=FIVE_MINUTES)
 def dangerous(request: GuildRequest, guild_id: int) -> HttpResponse:
     return HttpResponse(said(request))
@@ -109,6 +114,7 @@ urlpatterns = [
     path("called/<int:guild_id>/", called),
     path("manage/<int:guild_id>/", manage),
     path("kick/<str:server>/", kick),
+    path("both/<int:guild_id>/", both),
     path("dangerous/<int:guild_id>/", dangerous),
     path("manage-async/<int:guild_id>/", manage_async),
     path("list-async/", list_async),
@@ -198,7 +204,8 @@ def test_managers_owners_and_administrators_may_manage(visitor: Client, door: st
 
     assert response.status_code == status
     if status == 403:
-        assert response.json()["type"] == "/problems/missing-permission"
+        problem = response.json()
+        assert (problem["type"], problem["permission"]) == ("/problems/missing-permission", "manage_guild")
 
 
 @pytest.mark.parametrize("door", FOR_KICKERS)
@@ -211,7 +218,30 @@ def test_people_get_a_page_and_programs_a_problem(visitor: Client) -> None:
     page = visitor.get(f"/manage/{MEMBER}/", headers={"Accept": "text/html"})
 
     assert (page.status_code, page["Content-Type"]) == (403, "text/html; charset=utf-8")
-    assert "Not allowed" in page.content.decode()
+    assert "You may not manage this server" in page.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("door", "permission", "words"),
+    [("/manage/", "manage_guild", "Manage server"), ("/kick/", "kick_members", "Kick members")],
+)
+def test_whoever_may_not_learns_what_it_takes_and_where_they_see_what_they_may(
+    visitor: Client, door: str, permission: str, words: str
+) -> None:
+    page = visitor.get(f"{door}{MEMBER}/").content.decode()
+    problem = visitor.get(f"{door}{MEMBER}/", headers={"Accept": "application/json"}).json()
+
+    assert f"That takes the permission “{words}”." in page
+    assert f'href="/servers/{MEMBER}/">What you may do there' in page
+    assert words in problem["detail"]
+    assert problem["permission"] == permission
+
+
+def test_what_takes_two_permissions_names_both(visitor: Client) -> None:
+    page = visitor.get(f"/both/{MEMBER}/", headers={"Accept": "application/json"})
+
+    assert "“Kick members, Ban members”" in page.json()["detail"]
+    assert page.json()["permission"] == "kick_members ban_members"
 
 
 @pytest.mark.parametrize("door", ["/bare/11/", "/manage-async/11/", "/list-async/", "/class/11/"])
