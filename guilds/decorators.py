@@ -14,8 +14,11 @@ from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest, HttpResponse
 
 from accounts.discord import Permissions
+from guilds.annotations import annotations_of
+from guilds.bot import has_token
 from guilds.middleware import GuildListRequest, GuildRequest
 from guilds.problems import (
+    BOT_NOT_IN_GUILD,
     NOT_IN_GUILD,
     NOT_SIGNED_IN,
     ProblemRaised,
@@ -43,23 +46,32 @@ def guild_list_required(view: View) -> View:
 def guild_required(permission: View) -> View: ...
 @overload
 def guild_required(
-    permission: str | Permissions | None = None, *, max_age: timedelta | None = None, guild_id: str = "guild_id"
+    permission: str | Permissions | None = None,
+    *,
+    max_age: timedelta | None = None,
+    bot: bool = False,
+    guild_id: str = "guild_id",
 ) -> Callable[[View], View]: ...
-def guild_required(permission: Any = None, *, max_age: timedelta | None = None, guild_id: str = "guild_id") -> Any:
+def guild_required(
+    permission: Any = None, *, max_age: timedelta | None = None, bot: bool = False, guild_id: str = "guild_id"
+) -> Any:
     """Let the view be sure of `request.guild`, the person's membership in the guild that the URL names as `guild_id`.
 
     404 for a guild the person isn't in, 403 without `permission` (Discord's name, such as "manage_guild"; `ValueError`
     for another). `max_age` demands a list verified no longer ago, for what would be dangerous on an old one, and fails
-    closed: 429 or 503 where Discord can't be asked. Else as `guild_list_required`; `@guild_required` works bare.
+    closed: 429 or 503 where Discord can't be asked. `bot` demands that the bot is in the guild: 409 where it isn't.
+    Else as `guild_list_required`; `@guild_required` works bare.
     """
     if callable(permission):
         return guild_required()(cast(Callable[..., Any], permission))
     wanted = None if permission is None else Permissions.named(permission)
+    if bot:
+        assert_bot()
 
     def step(request: HttpRequest, kwargs: dict[str, Any]) -> HttpResponse | None:
         if answer := _not_signed_in(request):
             return answer
-        enter(request, kwargs, guild_id, wanted, max_age)
+        enter(request, kwargs, guild_id, wanted, max_age, bot=bot)
         return None
 
     return partial(_behind, step)
@@ -71,6 +83,8 @@ def enter(
     guild_id: str = "guild_id",
     permission: Permissions | None = None,
     max_age: timedelta | None = None,
+    *,
+    bot: bool = False,
 ) -> None:
     """Find the guild for somebody signed in, as `request.guild` from now on. Raises what becomes the answer if not.
 
@@ -92,6 +106,14 @@ def enter(
     entering.guild = guild
     if permission is not None and not guild.may(permission):
         raise ProblemRaised(missing_permission(permission))
+    if bot and guild.guild_id not in (annotations_of(entering.guild_list).with_bot or ()):
+        raise ProblemRaised(BOT_NOT_IN_GUILD)
+
+
+def assert_bot() -> None:
+    """A view for guilds that the bot is in, on a site without a bot, is a mistake that is found at the start."""
+    if not has_token():
+        raise ImproperlyConfigured("A view demands the bot (bot=True), and without DISCORD_BOT_TOKEN there is none.")
 
 
 def _read_list(request: HttpRequest, _kwargs: dict[str, Any]) -> HttpResponse | None:

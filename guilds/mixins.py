@@ -29,16 +29,16 @@ class GuildRequiredMixin(_AnyView):
 
     permission: ClassVar[str | Permissions | None] = None
     max_age: ClassVar[timedelta | None] = None
+    bot: ClassVar[bool] = False
     guild_id_kwarg: ClassVar[str] = "guild_id"
     request: GuildRequest
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if cls.permission is not None:
-            # A wrong name is found when the site starts, not when somebody comes.
-            cls.permission = Permissions.named(cls.permission)
+        # What is wrong with it is found when the site starts, not when somebody comes.
+        guild_required(cls.permission, bot=cls.bot)
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        door = guild_required(self.permission, max_age=self.max_age, guild_id=self.guild_id_kwarg)
+        door = guild_required(self.permission, max_age=self.max_age, bot=self.bot, guild_id=self.guild_id_kwarg)
         answer: HttpResponseBase = door(super().dispatch)(request, *args, **kwargs)
         return answer

@@ -183,11 +183,14 @@ def problem_response(request: HttpRequest, problem: Problem) -> HttpResponse:
             problem.as_dict(), status=problem.status, content_type="application/problem+json"
         )
     else:
+        guild: Membership | None = getattr(request, "guild", None)
         context = {
             "problem": problem,
             "again": _again(request),
             "is_sign_in": _is_sign_in(request),
-            "guild_id": _guild_id(request),
+            # Of a page without a door, as its URL names it.
+            "guild_id": guild.guild_id if guild else _url_argument(request, "guild_id"),
+            "can_add_bot": problem is BOT_NOT_IN_GUILD and guild is not None and guild.can_manage,
         }
         response = render(request, "guilds/problem.html", context, status=problem.status)
     if problem.retry_after is not None:
@@ -196,12 +199,8 @@ def problem_response(request: HttpRequest, problem: Problem) -> HttpResponse:
     return response
 
 
-def _guild_id(request: HttpRequest) -> int | str | None:
-    """The guild that the page is about: the one behind the door, or, of a page without one, as its URL names it."""
-    guild: Membership | None = getattr(request, "guild", None)
-    if guild is not None:
-        return guild.guild_id
-    return request.resolver_match.kwargs.get("guild_id") if request.resolver_match else None
+def _url_argument(request: HttpRequest, name: str) -> object:
+    return request.resolver_match.kwargs.get(name) if request.resolver_match else None
 
 
 def _is_sign_in(request: HttpRequest) -> bool:

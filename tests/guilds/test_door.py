@@ -12,14 +12,16 @@ from django.template import Context, Template
 from django.test import Client
 from django.urls import path
 from django.views import View
+from pytest_django import DjangoAssertNumQueries, Settings
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts.discord import Permissions
+from accounts.clock import database_now
+from accounts.discord import PartialGuild, Permissions
 from accounts.models import User
 from config.urls import handler403, handler404, handler500  # noqa: F401 - read by Django of this module
 from config.urls import urlpatterns as site_urls
-from guilds import services
+from guilds import bot, services
 from guilds.decorators import guild_list_required, guild_required
 from guilds.memberships import Membership
 from guilds.middleware import GuildListRequest, GuildRequest
@@ -65,6 +67,11 @@ def dangerous(request: GuildRequest, guild_id: int) -> HttpResponse:
     return HttpResponse(said(request))
 
 
+@guild_required("manage_guild", bot=True)
+def with_bot(request: GuildRequest, guild_id: int) -> HttpResponse:
+    return HttpResponse(said(request))
+
+
 @guild_required("manage_guild")
 async def manage_async(request: GuildRequest, guild_id: int) -> HttpResponse:
     return HttpResponse(said(request))
@@ -84,6 +91,14 @@ class Manage(GuildRequiredMixin, View):
 
 
 class AnyMember(GuildRequiredMixin, View):
+    def get(self, request: HttpRequest, guild_id: int) -> HttpResponse:
+        return HttpResponse(said(self.request))
+
+
+class WithBot(GuildRequiredMixin, View):
+    permission = "manage_guild"
+    bot = True
+
     def get(self, request: HttpRequest, guild_id: int) -> HttpResponse:
         return HttpResponse(said(self.request))
 
@@ -109,7 +124,14 @@ class KickEndpoint(Endpoint):
     permission_classes = (InGuild.may("kick_members"),)
 
 
+class BotEndpoint(Endpoint):
+    permission_classes = (CanManageGuild.with_bot(),)
+
+
 urlpatterns = [
+    path("bot/<int:guild_id>/", with_bot),
+    path("bot-class/<int:guild_id>/", WithBot.as_view()),
+    path("api/bot/<int:guild_id>/", BotEndpoint.as_view()),
     path("bare/<int:guild_id>/", bare),
     path("called/<int:guild_id>/", called),
     path("manage/<int:guild_id>/", manage),
@@ -133,6 +155,7 @@ pytestmark = pytest.mark.urls(__name__)
 
 FOR_MEMBERS = ["/bare/", "/called/", "/any-class/", "/api/member/"]
 FOR_MANAGERS = ["/manage/", "/dangerous/", "/manage-async/", "/class/", "/api/manage/", "/api/dangerous/"]
+FOR_THE_BOT = ["/bot/", "/bot-class/", "/api/bot/"]
 FOR_KICKERS = ["/kick/", "/api/kick/"]
 YOUNG_ONLY = ["/dangerous/", "/class/", "/api/dangerous/"]
 
@@ -296,6 +319,64 @@ def test_what_cannot_be_verified_stays_shut(
     assert response.status_code == status
     assert int(response["Retry-After"]) >= 1
     assert visitor.get(f"/manage/{MANAGER}/").status_code == 200, "looking is allowed on the older list"
+
+
+@pytest.fixture
+def bot_there(transactional_db: None) -> None:
+    """The bot is in the guild that Eve is a mere member of, and in one that she manages."""
+    bot.store([PartialGuild(MEMBER, "Server", None), PartialGuild(MANAGER, "Server", None)], database_now())
+
+
+@pytest.mark.usefixtures("bot_there")
+@pytest.mark.parametrize("door", FOR_THE_BOT)
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [(MANAGER, 200), (OWNER, 409), (ADMINISTRATOR, 409), (MEMBER, 403), (KICKER, 403), (ELSEWHERE, 404)],
+)
+def test_what_needs_the_bot_works_where_it_is(visitor: Client, door: str, number: int, status: int) -> None:
+    response = visitor.get(f"{door}{number}/", headers={"Accept": "application/json"})
+
+    assert response.status_code == status
+    if status == 409:
+        assert response.json()["type"] == "/problems/bot-not-in-guild"
+
+
+def test_who_may_add_the_bot_is_led_there(visitor: Client) -> None:
+    page = visitor.get(f"/bot/{OWNER}/").content.decode()
+
+    assert f'href="/servers/{OWNER}/add-bot/"' in page
+    assert f'href="/servers/{OWNER}/">What you may do there' in page
+
+
+@pytest.mark.usefixtures("bot_there")
+def test_whether_the_bot_is_there_takes_no_query_once_it_is_known(
+    visitor: Client, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    visitor.get(f"/bot/{MANAGER}/")
+
+    with django_assert_num_queries(2):
+        assert visitor.get(f"/bot/{MANAGER}/").status_code == 200
+
+
+@pytest.mark.usefixtures("bot_there")
+@pytest.mark.parametrize("door", FOR_THE_BOT)
+def test_a_bot_that_left_closes_the_door(visitor: Client, door: str) -> None:
+    assert visitor.get(f"{door}{MANAGER}/").status_code == 200
+
+    assert bot.check(MANAGER) is False
+
+    assert visitor.get(f"{door}{MANAGER}/").status_code == 409
+
+
+def test_a_site_without_a_bot_has_no_views_that_need_one(settings: Settings) -> None:
+    settings.DISCORD_BOT_TOKEN = ""
+
+    with pytest.raises(ImproperlyConfigured, match="without DISCORD_BOT_TOKEN there is none"):
+        guild_required(bot=True)
+    with pytest.raises(ImproperlyConfigured, match="DISCORD_BOT_TOKEN"):
+        InGuild.with_bot()
+    with pytest.raises(ImproperlyConfigured, match="DISCORD_BOT_TOKEN"):
+        type("Wrong", (GuildRequiredMixin,), {"bot": True})
 
 
 def test_a_wrong_name_is_found_when_the_view_is_made() -> None:
