@@ -4,6 +4,7 @@ Async views may stand behind them too.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial, wraps
 from typing import Any, TypeVar, cast, overload
@@ -14,6 +15,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest, HttpResponse
 
 from accounts.discord import Permissions
+from accounts.models import User
 from guilds.annotations import annotations_of
 from guilds.bot import has_token
 from guilds.middleware import GuildListRequest, GuildRequest
@@ -23,10 +25,12 @@ from guilds.problems import (
     NOT_SIGNED_IN,
     ProblemRaised,
     missing_permission,
+    problem_of,
     problem_response,
     wants_json,
+    way_back,
 )
-from guilds.services import get_guild_list
+from guilds.services import GuildList, get_guild_list
 
 View = TypeVar("View", bound=Callable[..., Any])
 # Answers instead of the view, or lets it be called.
@@ -36,8 +40,8 @@ Step = Callable[[HttpRequest, dict[str, Any]], HttpResponse | None]
 def guild_list_required(view: View) -> View:
     """Let the view be sure of `request.guild_list`: it has been read when the view begins.
 
-    An anonymous visitor goes to sign-in and comes back; a program gets 401. A list that can't be had becomes the page
-    that says why (429, 503, reconnect).
+    An anonymous visitor goes to sign-in and comes back, to the form if they sent one; a program gets 401. A list that
+    can't be had becomes the page that says why (429, 503, reconnect).
     """
     return _behind(_read_list, view)
 
@@ -98,7 +102,7 @@ def enter(
         )
     entering = cast(GuildRequest, request)
     if max_age is not None:
-        entering.guild_list = get_guild_list(entering.user, max_age)
+        entering.guild_list = _young_list(entering.user, max_age)
     guild = entering.guild_list.get(kwargs[guild_id])
     if guild is None:
         raise ProblemRaised(NOT_IN_GUILD)
@@ -108,6 +112,17 @@ def enter(
         raise ProblemRaised(missing_permission(permission))
     if bot and guild.guild_id not in (annotations_of(entering.guild_list).with_bot or ()):
         raise ProblemRaised(BOT_NOT_IN_GUILD)
+
+
+def _young_list(user: User, max_age: timedelta) -> GuildList:
+    """A list as young as demanded. The person may well have an older one, so a refusal says what was demanded."""
+    try:
+        return get_guild_list(user, max_age)
+    except Exception as error:
+        problem = problem_of(error)
+        if problem is None or problem.retry_after is None:
+            raise
+        raise ProblemRaised(replace(problem, max_age=int(max_age.total_seconds()))) from error
 
 
 def assert_bot() -> None:
@@ -128,7 +143,7 @@ def _not_signed_in(request: HttpRequest) -> HttpResponse | None:
         return None
     if wants_json(request):
         return problem_response(request, NOT_SIGNED_IN)
-    return redirect_to_login(request.get_full_path())
+    return redirect_to_login(way_back(request))
 
 
 def _behind(step: Step, view: View) -> View:

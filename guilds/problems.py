@@ -12,6 +12,7 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.functional import Promise
+from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext_lazy as _
 
 from accounts.discord import DiscordAPIError, DiscordUnavailable, MissingScope, Permissions, RateLimited
@@ -34,6 +35,8 @@ class Problem:
     detail: str | Promise
     retry_after: int | None = None
     reason: str | None = None
+    # The age in seconds that the view demands of a list; None where any that may be served would have done.
+    max_age: int | None = None
     # Members of this type alone.
     more: Mapping[str, str] = field(default_factory=dict)
 
@@ -48,6 +51,8 @@ class Problem:
             members["retry_after"] = self.retry_after
         if self.reason is not None:
             members["reason"] = self.reason
+        if self.max_age is not None:
+            members["max_age"] = self.max_age
         return {**members, **self.more}
 
 
@@ -184,10 +189,13 @@ def problem_response(request: HttpRequest, problem: Problem) -> HttpResponse:
         )
     else:
         guild: Membership | None = getattr(request, "guild", None)
+        changes = not is_safe(request) and not _is_sign_in(request)
         context = {
             "problem": problem,
             "again": _again(request),
             "is_sign_in": _is_sign_in(request),
+            "changes": changes,
+            "has_form": changes and came_from(request) is not None,
             # Of a page without a door, as its URL names it.
             "guild_id": guild.guild_id if guild else _url_argument(request, "guild_id"),
             "can_add_bot": problem is BOT_NOT_IN_GUILD and guild is not None and guild.can_manage,
@@ -210,9 +218,26 @@ def _is_sign_in(request: HttpRequest) -> bool:
 def _again(request: HttpRequest) -> str:
     """Where to try again. Discord's answer to a sign-in works once, so that starts anew, with its way back."""
     if _is_sign_in(request):
-        way_back = {"next": request.session["next"]} if request.session.get("next") else {}
-        return f"{reverse('sign-in')}?{urlencode({'again': 1, **way_back})}"
-    return request.get_full_path() if request.method == "GET" else reverse("guilds:picker")
+        kept = {"next": request.session["next"]} if request.session.get("next") else {}
+        return f"{reverse('sign-in')}?{urlencode({'again': 1, **kept})}"
+    return way_back(request)
+
+
+def way_back(request: HttpRequest) -> str:
+    """Where the person can go on: this address, or, if it only takes what a form sends, the form's page."""
+    return request.get_full_path() if is_safe(request) else came_from(request) or reverse("guilds:picker")
+
+
+def is_safe(request: HttpRequest) -> bool:
+    """Whether the request only reads (RFC 9110, section 9.2.1)."""
+    return request.method in ("GET", "HEAD", "OPTIONS", "TRACE")
+
+
+def came_from(request: HttpRequest) -> str | None:
+    """The page of this site on which a form was sent, or a link followed, as the browser says; None if it doesn't."""
+    referer = request.headers.get("Referer", "")
+    ours = url_has_allowed_host_and_scheme(referer, {request.get_host()}, require_https=request.is_secure())
+    return referer if ours else None
 
 
 def wants_json(request: HttpRequest) -> bool:

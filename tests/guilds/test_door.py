@@ -1,5 +1,6 @@
 """The door in front of a guild's views, in each of its shapes: function, async function, class, DRF, template."""
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -106,6 +107,8 @@ class WithBot(GuildRequiredMixin, View):
 class Endpoint(APIView):
     def get(self, request: GuildAPIRequest, guild_id: int) -> Response:
         return Response(said(request))
+
+    post = get
 
 
 class MemberEndpoint(Endpoint):
@@ -274,6 +277,25 @@ def test_a_visitor_goes_to_sign_in_and_comes_back(client: Client, db: None, door
     assert (response.status_code, response["Location"]) == (302, f"/sign-in/?next={door}")
 
 
+@pytest.mark.parametrize("door", ["/bare/11/", "/manage-async/11/", "/list-async/", "/class/11/"])
+@pytest.mark.parametrize(
+    ("referer", "comes_back"),
+    [
+        ("http://testserver/form/11/?tab=2", "http%3A//testserver/form/11/%3Ftab%3D2"),
+        ("https://elsewhere.example/form/", "/servers/"),
+        ("//elsewhere.example/", "/servers/"),
+        ("javascript:alert(1)", "/servers/"),
+        (None, "/servers/"),
+    ],
+)
+def test_a_visitor_who_sent_a_form_comes_back_to_it(
+    client: Client, db: None, door: str, referer: str | None, comes_back: str
+) -> None:
+    response = client.post(door, headers={"Accept": "text/html"} | ({"Referer": referer} if referer else {}))
+
+    assert (response.status_code, response["Location"]) == (302, f"/sign-in/?next={comes_back}")
+
+
 @pytest.mark.parametrize("door", ["/bare/11/", "/manage-async/11/", "/class/11/", "/api/member/11/"])
 def test_a_program_without_a_session_gets_401(client: Client, db: None, door: str) -> None:
     response = client.get(door, headers={"Accept": "application/json"})
@@ -377,6 +399,72 @@ def test_a_site_without_a_bot_has_no_views_that_need_one(settings: Settings) -> 
         InGuild.with_bot()
     with pytest.raises(ImproperlyConfigured, match="DISCORD_BOT_TOKEN"):
         type("Wrong", (GuildRequiredMixin,), {"bot": True})
+
+
+@pytest.mark.parametrize(("mood", "status"), [("rate_limited", 429), ("outage", 503)])
+def test_what_was_sent_to_a_shut_door_is_not_lost(visitor: Client, sandbox: Sandbox, mood: str, status: int) -> None:
+    let_pass(minutes=10)
+    sandbox.mood(mood, retry_after=45)
+
+    response = visitor.post(f"/dangerous/{MANAGER}/", headers={"Referer": "http://testserver/form/"})
+    page = response.content.decode()
+
+    assert response.status_code == status
+    assert "Nothing was saved or changed." in page
+    assert "Your browser’s Back leads to what you typed." in page
+    assert 'href="http://testserver/form/">Back to the form' in page
+    assert re.search(r'You can send it again in\s+<strong class="count" data-countdown="\d+">\d+ seconds?<', page)
+    assert "data-reload" not in page
+    assert "http-equiv" not in page
+    assert "loads again by itself" not in page
+
+
+@pytest.mark.parametrize("referer", ["https://elsewhere.example/form/", ""])
+def test_who_came_from_elsewhere_is_led_to_their_servers(visitor: Client, sandbox: Sandbox, referer: str) -> None:
+    let_pass(minutes=10)
+    sandbox.mood("outage")
+
+    page = visitor.post(f"/dangerous/{MANAGER}/", headers={"Referer": referer}).content.decode()
+
+    assert "elsewhere.example" not in page
+    assert "Back to the form" not in page
+    assert 'class="button primary" href="/servers/"' in page
+
+
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_a_list_that_is_too_old_for_this_is_told_from_one_that_is_too_old_for_anything(
+    visitor: Client, sandbox: Sandbox, method: str
+) -> None:
+    let_pass(minutes=10)
+    sandbox.mood("outage")
+
+    page = getattr(visitor, method)(f"/dangerous/{MANAGER}/").content.decode()
+
+    assert "confirmed within the last 5 minutes, and there is none so young" in page
+    assert "We have no list of your servers" not in page
+
+
+def test_a_page_that_only_shows_loads_again_by_itself(visitor: Client, sandbox: Sandbox) -> None:
+    let_pass(hours=25)
+    sandbox.mood("outage")
+
+    page = visitor.get(f"/manage/{MANAGER}/").content.decode()
+
+    assert f'data-reload="/manage/{MANAGER}/"' in page
+    assert "We have no list of your servers that is young enough to show" in page
+    assert "Nothing was saved" not in page
+
+
+def test_programs_learn_which_age_was_demanded(visitor: Client, sandbox: Sandbox) -> None:
+    let_pass(minutes=10)
+    sandbox.mood("outage")
+
+    demanded = visitor.post(f"/api/dangerous/{MANAGER}/", headers={"Accept": "application/json"})
+    let_pass(hours=25)
+    any_age = visitor.get(f"/manage/{MANAGER}/", headers={"Accept": "application/json"})
+
+    assert (demanded.status_code, demanded.json()["max_age"]) == (503, 300)
+    assert (any_age.status_code, any_age.json().get("max_age")) == (503, None)
 
 
 def test_a_wrong_name_is_found_when_the_view_is_made() -> None:

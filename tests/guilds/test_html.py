@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from http import HTTPStatus
 from typing import Any
 
@@ -18,6 +19,8 @@ from django.urls import path
 from accounts.models import User
 from config.urls import handler400, handler403, handler404, handler500  # noqa: F401 - read by Django of this module
 from config.urls import urlpatterns as site_urls
+from guilds.decorators import guild_required
+from guilds.middleware import GuildRequest
 from guilds.models import GuildListVerification, UserGuildMembership
 from guilds.problems import BotNotInGuild, MayNotManage
 from tests.conftest import Sandbox, let_pass
@@ -37,8 +40,14 @@ def without_bot(request: HttpRequest, guild_id: int) -> HttpResponse:
     raise BotNotInGuild
 
 
+@guild_required(max_age=timedelta(minutes=5))
+def young(request: GuildRequest, guild_id: int) -> HttpResponse:
+    return HttpResponse()
+
+
 urlpatterns = [
     path("broken/", broken),
+    path("young/<int:guild_id>/", young),
     path("unmanaged/<int:guild_id>/", unmanaged),
     path("without-bot/<int:guild_id>/", without_bot),
     *site_urls,
@@ -74,6 +83,11 @@ class Visit:
         UserGuildMembership.objects.filter(guild_id=self.guild_id).update(guild_id=1)
         let_pass(hours=2)
         return self.get("/servers/")
+
+    def not_saved(self) -> Any:
+        let_pass(minutes=10)
+        self.sandbox.mood("outage")
+        return self.ada.post(f"/young/{self.guild_id}/", headers={"Referer": "http://testserver/servers/"})
 
     def without_database(self) -> Any:
         def lose(*args: Any) -> None:
@@ -118,6 +132,7 @@ PAGES: dict[str, tuple[HTTPStatus, Callable[[Visit], Any]]] = {
         lambda visit: visit.in_mood("rate_limited", hours=25, retry_after=80_000),
     ),
     "silent": (HTTPStatus.SERVICE_UNAVAILABLE, lambda visit: visit.in_mood("outage", hours=25)),
+    "not saved": (HTTPStatus.SERVICE_UNAVAILABLE, lambda visit: visit.not_saved()),
     "reconnect": (HTTPStatus.FORBIDDEN, lambda visit: visit.in_mood("unauthorized", hours=25)),
 }
 FRAGMENTS = {"found by htmx", "age alone"}
@@ -161,7 +176,9 @@ def test_each_failure_has_words_of_its_own(
     moments = GuildListVerification.objects.values().get()
     client = client_of(user)
     client.raise_request_exception = False
-    failed = [name for name, (status, _) in PAGES.items() if status >= 400 and name != "limited for a day"]
+    # Where a page differs by what was sent, or by how long it takes, its words below the title do.
+    same = {"limited for a day", "not saved"}
+    failed = [name for name, (status, _) in PAGES.items() if status >= 400 and name not in same]
 
     titles: dict[str, str] = {}
     for name in failed:
