@@ -107,6 +107,7 @@ PAGES: dict[str, tuple[HTTPStatus, Callable[[Visit], Any]]] = {
     "sign-in failed": (HTTPStatus.BAD_REQUEST, lambda visit: visit.visitor.get("/complete/discord/?state=x&code=y")),
     "sign-in denied": (HTTPStatus.FORBIDDEN, lambda visit: visit.visitor.get("/complete/discord/?error=access_denied")),
     "no such page": (HTTPStatus.NOT_FOUND, lambda visit: visit.get("/no-such-page/")),
+    "no such way": (HTTPStatus.METHOD_NOT_ALLOWED, lambda visit: visit.get("/servers/refresh/")),
     "no such host": (HTTPStatus.BAD_REQUEST, lambda visit: visit.get("/", host="elsewhere.example")),
     "forged form": (HTTPStatus.FORBIDDEN, lambda visit: visit.forged()),
     "fault of ours": (HTTPStatus.INTERNAL_SERVER_ERROR, lambda visit: visit.get("/broken/")),
