@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from django.conf import settings
 from django.db import connection, connections
@@ -71,7 +71,21 @@ def reserve() -> Reservation | None:
     return Reservation() if job_slots.take() else None
 
 
+_own = threading.local()
+
+
+def let_go() -> None:
+    """Let those who wait for this thread's job go on as if it had ended; it keeps its slot. Elsewhere it does nothing.
+
+    For a job whose result is in the database: who waited reads it there.
+    """
+    future: Future[Any] | None = getattr(_own, "future", None)
+    if future is not None and not future.done():
+        future.set_result(None)
+
+
 def _run(job: Callable[[], T], future: "Future[T]") -> None:
+    _own.future = future
     outcome: Callable[[], None]
     try:
         outcome = partial(future.set_result, job())
@@ -80,7 +94,8 @@ def _run(job: Callable[[], T], future: "Future[T]") -> None:
     # The connection and the slot go back before anybody is told, so that who waited can have both.
     connections.close_all()
     job_slots.give_back()
-    outcome()
+    if not future.done():
+        outcome()
 
 
 def call(job: Callable[[], T], *, timeout: float) -> T:

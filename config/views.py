@@ -73,6 +73,12 @@ FORM_TOO_OLD = Fault(
     _("Please try again"),
     _("The page was open for too long, or cookies are off. Go back, reload it and try again."),
 )
+NOT_THIS_WAY = Fault(
+    "method-not-allowed",
+    HTTPStatus.METHOD_NOT_ALLOWED,
+    _("Not this way"),
+    _("This address belongs to a form, or only shows something. If you sent a form, go back to it and send it again."),
+)
 NOTHING_HERE = Fault("not-found", HTTPStatus.NOT_FOUND, _("Nothing here"), _("There is no page with this address."))
 BROKEN = Fault(
     "server-error",
@@ -105,6 +111,12 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     return _in_house(request, NOTHING_HERE)
+
+
+def method_not_allowed(request: HttpRequest, allowed: str) -> HttpResponse:
+    response = _in_house(request, NOT_THIS_WAY)
+    response["Allow"] = allowed
+    return response
 
 
 def server_error(request: HttpRequest) -> HttpResponse:

@@ -2,7 +2,8 @@
 
     def greet(change: MembershipChange) -> None: ...
 
-Each is called once for each stored change, after its commit, in the process and thread that stored it.
+Each is called once for each stored change, after its commit, in the process and thread that stored it. Readers who
+waited for the list have it by then.
 """
 
 from collections.abc import Callable, Iterable
@@ -16,6 +17,8 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
 from django.utils.module_loading import import_string
+
+from accounts import background
 
 logger = structlog.get_logger(__name__)
 
@@ -35,7 +38,8 @@ class PermissionsChange:
 class MembershipChange:
     """How a new list differs from the one before: ids of guilds joined and left, and permissions changed.
 
-    A first list is all `joined`. A person who deletes their data is told to nobody: nothing happened at Discord.
+    A first list is all `joined`, and `is_first` tells it from news: there was no list before, or it had been purged, so
+    since when the person is there isn't known. Deleting one's data is told to nobody: nothing happened at Discord.
     """
 
     user_id: int
@@ -43,6 +47,7 @@ class MembershipChange:
     joined: tuple[int, ...]
     left: tuple[int, ...]
     permissions: tuple[PermissionsChange, ...]
+    is_first: bool = False
 
     def __bool__(self) -> bool:
         return bool(self.joined or self.left or self.permissions)
@@ -72,6 +77,9 @@ def tell_after_commit(change: MembershipChange) -> None:
 
 
 def _tell(change: MembershipChange) -> None:
+    # A hook may take its time; neither readers nor a database connection wait for it.
+    background.let_go()
+    background.release_connection()
     for path, hook in zip(
         settings.GUILDHALL_MEMBERSHIP_HOOKS, load_hooks(settings.GUILDHALL_MEMBERSHIP_HOOKS), strict=True
     ):

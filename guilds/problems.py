@@ -12,12 +12,14 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.functional import Promise
+from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext_lazy as _
 
-from accounts.discord import DiscordAPIError, DiscordUnavailable, MissingScope, RateLimited
+from accounts.discord import DiscordAPIError, DiscordUnavailable, MissingScope, Permissions, RateLimited
 from accounts.tokens import ReconnectRequired
 from guilds.freshness import Reason
-from guilds.services import RefreshTooSoon
+from guilds.services import Membership, RefreshTooSoon
+from guilds.words import spoken
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,8 @@ class Problem:
     detail: str | Promise
     retry_after: int | None = None
     reason: str | None = None
+    # The age in seconds that the view demands of a list; None where any that may be served would have done.
+    max_age: int | None = None
     # Members of this type alone.
     more: Mapping[str, str] = field(default_factory=dict)
 
@@ -47,6 +51,8 @@ class Problem:
             members["retry_after"] = self.retry_after
         if self.reason is not None:
             members["reason"] = self.reason
+        if self.max_age is not None:
+            members["max_age"] = self.max_age
         return {**members, **self.more}
 
 
@@ -66,18 +72,6 @@ NOT_SIGNED_IN = Problem("not-signed-in", HTTPStatus.UNAUTHORIZED, _("Not signed 
 NOT_IN_GUILD = Problem(
     "not-in-guild", HTTPStatus.NOT_FOUND, _("Not one of your servers"), _("You are not in a server with this id.")
 )
-MAY_NOT_MANAGE = Problem(
-    "may-not-manage",
-    HTTPStatus.FORBIDDEN,
-    _("You may not manage this server"),
-    _("That takes the permission “Manage Server”. The owner can give you a role that has it."),
-)
-MAY_NOT = Problem(
-    "missing-permission",
-    HTTPStatus.FORBIDDEN,
-    _("Not allowed"),
-    _("You don't have the permission that this takes there."),
-)
 BOT_NOT_IN_GUILD = Problem(
     "bot-not-in-guild",
     HTTPStatus.CONFLICT,
@@ -96,6 +90,19 @@ WHY: dict[Reason, str | Promise] = {
 }
 
 
+def missing_permission(permission: Permissions) -> Problem:
+    """The person is in the guild, but lacks `permission` there, which programs get by Discord's name."""
+    names = [flag.name or "" for flag in permission]
+    return Problem(
+        "missing-permission",
+        HTTPStatus.FORBIDDEN,
+        _("You may not manage this server") if permission == Permissions.MANAGE_GUILD else _("Not allowed"),
+        _("That takes the permission “%(permission)s”. The owner can give you a role that has it.")
+        % {"permission": ", ".join(map(spoken, names))},
+        more={"permission": " ".join(names).lower()},
+    )
+
+
 class ProblemRaised(Exception):
     """Answer with `problem`."""
 
@@ -112,7 +119,7 @@ def problem_of(error: Exception) -> Problem | None:
         case NotInGuild():
             return NOT_IN_GUILD
         case MayNotManage():
-            return MAY_NOT_MANAGE
+            return missing_permission(Permissions.MANAGE_GUILD)
         case BotNotInGuild():
             return BOT_NOT_IN_GUILD
         case ReconnectRequired():
@@ -181,17 +188,27 @@ def problem_response(request: HttpRequest, problem: Problem) -> HttpResponse:
             problem.as_dict(), status=problem.status, content_type="application/problem+json"
         )
     else:
+        guild: Membership | None = getattr(request, "guild", None)
+        changes = not is_safe(request) and not _is_sign_in(request)
         context = {
             "problem": problem,
             "again": _again(request),
             "is_sign_in": _is_sign_in(request),
-            "guild_id": request.resolver_match.kwargs.get("guild_id") if request.resolver_match else None,
+            "changes": changes,
+            "has_form": changes and came_from(request) is not None,
+            # Of a page without a door, as its URL names it.
+            "guild_id": guild.guild_id if guild else _url_argument(request, "guild_id"),
+            "can_add_bot": problem is BOT_NOT_IN_GUILD and guild is not None and guild.can_manage,
         }
         response = render(request, "guilds/problem.html", context, status=problem.status)
     if problem.retry_after is not None:
         response["Retry-After"] = str(problem.retry_after)
     response["Cache-Control"] = "no-store"
     return response
+
+
+def _url_argument(request: HttpRequest, name: str) -> object:
+    return request.resolver_match.kwargs.get(name) if request.resolver_match else None
 
 
 def _is_sign_in(request: HttpRequest) -> bool:
@@ -201,9 +218,26 @@ def _is_sign_in(request: HttpRequest) -> bool:
 def _again(request: HttpRequest) -> str:
     """Where to try again. Discord's answer to a sign-in works once, so that starts anew, with its way back."""
     if _is_sign_in(request):
-        way_back = {"next": request.session["next"]} if request.session.get("next") else {}
-        return f"{reverse('sign-in')}?{urlencode({'again': 1, **way_back})}"
-    return request.get_full_path() if request.method == "GET" else reverse("guilds:picker")
+        kept = {"next": request.session["next"]} if request.session.get("next") else {}
+        return f"{reverse('sign-in')}?{urlencode({'again': 1, **kept})}"
+    return way_back(request)
+
+
+def way_back(request: HttpRequest) -> str:
+    """Where the person can go on: this address, or, if it only takes what a form sends, the form's page."""
+    return request.get_full_path() if is_safe(request) else came_from(request) or reverse("guilds:picker")
+
+
+def is_safe(request: HttpRequest) -> bool:
+    """Whether the request only reads (RFC 9110, section 9.2.1)."""
+    return request.method in ("GET", "HEAD", "OPTIONS", "TRACE")
+
+
+def came_from(request: HttpRequest) -> str | None:
+    """The page of this site on which a form was sent, or a link followed, as the browser says; None if it doesn't."""
+    referer = request.headers.get("Referer", "")
+    ours = url_has_allowed_host_and_scheme(referer, {request.get_host()}, require_https=request.is_secure())
+    return referer if ours else None
 
 
 def wants_json(request: HttpRequest) -> bool:

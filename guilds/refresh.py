@@ -68,6 +68,7 @@ class Claim:
     streak: int
     priority: Priority
     deadline: float = field(compare=False)
+    is_first: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +161,15 @@ def claim(record: GuildListVerification, now: datetime, decision: Decision, clie
         metrics.count_lease(Lease.LOST)
         return None
     metrics.count_lease(Lease.TAKEN_OVER if record.lease_until else Lease.WON)
-    return Claim(record.pk, record.generation + 1, now, record.failure_streak, decision.priority, deadline)
+    return Claim(
+        record.pk,
+        record.generation + 1,
+        now,
+        record.failure_streak,
+        decision.priority,
+        deadline,
+        is_first=record.verified_at is None,
+    )
 
 
 def ask(claimed: Claim, client: DiscordClient) -> Verified | Failed:
@@ -300,6 +309,7 @@ def _difference(
             for old, row in pairs
             if old and (old.permissions, old.owner) != (row.permissions, row.owner)
         ),
+        is_first=claimed.is_first,
     )
 
 

@@ -101,12 +101,15 @@ class GuildList:
         return len(self.memberships)
 
     @cached_property
-    def _by_id(self) -> dict[int, Membership]:
-        return {membership.guild_id: membership for membership in self.memberships}
+    def _by_id(self) -> dict[str, Membership]:
+        return {str(membership.guild_id): membership for membership in self.memberships}
 
-    def get(self, guild_id: int) -> Membership | None:
-        """The person's membership in one guild; None if they aren't in it. The one door to a guild's pages."""
-        return self._by_id.get(guild_id)
+    def get(self, guild_id: int | str) -> Membership | None:
+        """The person's membership in one guild; None if they aren't in it. The one door to a guild's pages.
+
+        Ids are numbers here and strings at Discord, in forms and in JSON. A string that is none is an id of no guild.
+        """
+        return self._by_id.get(str(guild_id))
 
     @property
     def manageable(self) -> tuple[Membership, ...]:

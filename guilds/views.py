@@ -75,8 +75,7 @@ def favourites(request: HttpRequest) -> HttpResponse:
         return redirect("guilds:picker")
     guild_list, user = cast(GuildListRequest, request).guild_list, cast(GuildListRequest, request).user
     favourite = "star" in request.POST
-    chosen = request.POST.get("star" if favourite else "unstar", "")
-    membership = guild_list.get(int(chosen)) if chosen.isascii() and chosen.isdecimal() and len(chosen) < 20 else None
+    membership = guild_list.get(request.POST.get("star" if favourite else "unstar", ""))
     if membership is None:
         raise Http404("not in this server")
     tag = set_favourite(user.pk, membership.guild_id, favourite=favourite)

@@ -188,8 +188,10 @@
       button.setAttribute("aria-disabled", "true");
     }
   });
+  // A page that the browser kept may be old, or of somebody who has signed out since; one with typed text in it stays.
+  const isTyped = (field) => field.type !== "hidden" && field.value !== field.defaultValue;
   addEventListener("pageshow", (event) => {
-    if (event.persisted) location.reload();
+    if (event.persisted && ![...document.querySelectorAll("input:not([type=search]), textarea")].some(isTyped)) location.reload();
   });
 
   // htmx: an empty search has an address without "?q=", and whatever is not the list is a page of its own.

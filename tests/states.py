@@ -6,6 +6,7 @@ A new page joins by a line in `PAGES`. A test that uses them takes the URLs of t
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from http import HTTPStatus
 from typing import Any
 
@@ -18,6 +19,8 @@ from accounts.access_tokens import Scope
 from accounts.models import User
 from config.urls import handler400, handler403, handler404, handler500  # noqa: F401 - read by Django of this module
 from config.urls import urlpatterns as site_urls
+from guilds.decorators import guild_required
+from guilds.middleware import GuildRequest
 from guilds.models import UserGuildMembership
 from guilds.problems import BotNotInGuild, MayNotManage
 from tests.conftest import Sandbox, let_pass
@@ -35,8 +38,14 @@ def without_bot(request: HttpRequest, guild_id: int) -> HttpResponse:
     raise BotNotInGuild
 
 
+@guild_required(max_age=timedelta(minutes=5))
+def young(request: GuildRequest, guild_id: int) -> HttpResponse:
+    return HttpResponse()
+
+
 urlpatterns = [
     path("broken/", broken),
+    path("young/<int:guild_id>/", young),
     path("unmanaged/<int:guild_id>/", unmanaged),
     path("without-bot/<int:guild_id>/", without_bot),
     *site_urls,
@@ -72,6 +81,11 @@ class Visit:
         UserGuildMembership.objects.filter(guild_id=self.guild_id).update(guild_id=1)
         let_pass(hours=2)
         return self.get("/servers/")
+
+    def not_saved(self) -> Any:
+        let_pass(minutes=10)
+        self.sandbox.mood("outage")
+        return self.ada.post(f"/young/{self.guild_id}/", headers={"Referer": "http://testserver/servers/"})
 
     def with_habits(self) -> Any:
         """The list once Ada has starred a server and opened it."""
@@ -112,6 +126,7 @@ PAGES: dict[str, tuple[HTTPStatus, Callable[[Visit], Any]]] = {
     "sign-in failed": (HTTPStatus.BAD_REQUEST, lambda visit: visit.visitor.get("/complete/discord/?state=x&code=y")),
     "sign-in denied": (HTTPStatus.FORBIDDEN, lambda visit: visit.visitor.get("/complete/discord/?error=access_denied")),
     "no such page": (HTTPStatus.NOT_FOUND, lambda visit: visit.get("/no-such-page/")),
+    "no such way": (HTTPStatus.METHOD_NOT_ALLOWED, lambda visit: visit.get("/servers/refresh/")),
     "no such host": (HTTPStatus.BAD_REQUEST, lambda visit: visit.get("/", host="elsewhere.example")),
     "forged form": (HTTPStatus.FORBIDDEN, lambda visit: visit.forged()),
     "fault of ours": (HTTPStatus.INTERNAL_SERVER_ERROR, lambda visit: visit.get("/broken/")),
@@ -149,6 +164,7 @@ PAGES: dict[str, tuple[HTTPStatus, Callable[[Visit], Any]]] = {
         lambda visit: visit.in_mood("rate_limited", hours=25, retry_after=80_000),
     ),
     "silent": (HTTPStatus.SERVICE_UNAVAILABLE, lambda visit: visit.in_mood("outage", hours=25)),
+    "not saved": (HTTPStatus.SERVICE_UNAVAILABLE, lambda visit: visit.not_saved()),
     "missing scope": (HTTPStatus.FORBIDDEN, lambda visit: visit.without_scope()),
     # Last: an account whose tokens were refused stays so.
     "reconnect": (HTTPStatus.FORBIDDEN, lambda visit: visit.in_mood("unauthorized", hours=25)),

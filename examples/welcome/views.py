@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from django.contrib import messages
-from django.forms import ModelForm
+from django.forms import modelform_factory
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
@@ -13,11 +13,7 @@ from guilds.middleware import GuildRequest
 
 from .models import WelcomeMessage
 
-
-class WelcomeForm(ModelForm):
-    class Meta:
-        model = WelcomeMessage
-        fields = ("text",)
+WelcomeForm = modelform_factory(WelcomeMessage, fields=["text"])
 
 
 @require_GET

@@ -77,13 +77,7 @@ _TYPES = (
         "missing-permission",
         HTTPStatus.FORBIDDEN,
         _("The person is in the server, but lacks the permission that this takes there."),
-        _("Somebody who may gives them a role that has it."),
-    ),
-    ProblemType(
-        "may-not-manage",
-        HTTPStatus.FORBIDDEN,
-        _("The person is in the server, but may not manage it."),
-        _("Somebody who may gives them a role with “Manage Server”."),
+        _("Somebody who may gives them a role that has it; the member “permission” names it as Discord does."),
     ),
     ProblemType(
         "bot-not-in-guild",

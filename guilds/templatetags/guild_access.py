@@ -16,4 +16,4 @@ def may(membership: Membership | None, permission: str) -> bool:
 @register.filter
 def guild(guild_list: GuildList, guild_id: int | str) -> Membership | None:
     """The person's membership in that guild; None if they aren't in it."""
-    return guild_list.get(int(guild_id))
+    return guild_list.get(guild_id)

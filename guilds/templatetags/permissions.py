@@ -4,13 +4,14 @@ from dataclasses import dataclass
 
 from django import template
 from django.utils.functional import Promise
-from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts.discord import Permissions
 from guilds.services import Membership
+from guilds.words import spoken
 
 register = template.Library()
+register.filter(spoken)
 
 P = Permissions
 # What an everyday member doesn't have; the rest is told as a number.
@@ -44,9 +45,6 @@ NOTABLE: tuple[tuple[str | Promise, tuple[Permissions, ...]], ...] = (
 )
 
 
-SPOKEN = {"guild": "server", "ui": "UI", "url": "URL", "vip": "VIP"}
-
-
 @dataclass(frozen=True, slots=True)
 class PermissionsInWords:
     """`everything` is true of owners and administrators, who need no single permission; then the rest is empty."""
@@ -70,10 +68,3 @@ def in_words(server: Membership) -> PermissionsInWords:
         groups=tuple((title, names) for title, names in groups if names),
         others=(bits & ~told).bit_count(),
     )
-
-
-@register.filter
-def spoken(name: str) -> str:
-    """Discord's name of a permission or a feature as people read it: MANAGE_GUILD is "Manage server"."""
-    words = " ".join(SPOKEN.get(word, word) for word in name.lower().split("_"))
-    return gettext(words[:1].upper() + words[1:])

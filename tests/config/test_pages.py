@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 from django.db import OperationalError, connection
-from django.test import Client
+from django.http import HttpResponseNotAllowed
+from django.test import Client, RequestFactory
 from django.urls import path
 from pytest_django import Settings
 
 from accounts.models import User
+from config.middleware import MethodNotAllowedMiddleware
 from config.urls import urlpatterns as site_urls
 from tests.conftest import Sandbox
 
@@ -60,6 +62,30 @@ def test_the_health_check_says_when_the_database_is_gone(client: Client) -> None
 @pytest.mark.parametrize("page", ["/", "/healthz"])
 def test_the_front_door_is_only_looked_at(client: Client, page: str) -> None:
     assert client.post(page).status_code == 405
+
+
+def test_an_address_that_only_takes_forms_says_so_in_the_houses_style(client: Client, db: None) -> None:
+    response = client.get("/servers/refresh/")
+
+    assert (response.status_code, response["Allow"]) == (405, "POST")
+    assert "Not this way" in words_of(response)
+    assert "guildhall.css" in words_of(response)
+
+
+def test_a_program_gets_the_wrong_method_as_a_problem(client: Client, db: None) -> None:
+    response = client.post("/servers/", headers=JSON)
+
+    assert (response.status_code, response["Allow"]) == (405, "GET")
+    assert response["Content-Type"] == "application/problem+json"
+    assert response.json()["type"] == "/problems/method-not-allowed"
+
+
+def test_a_405_with_words_of_its_own_keeps_them() -> None:
+    theirs = HttpResponseNotAllowed(["PUT"], "Put it.")
+
+    response = MethodNotAllowedMiddleware(lambda request: theirs)(RequestFactory().get("/"))
+
+    assert response is theirs
 
 
 def test_a_page_that_is_not_there_says_so_in_the_houses_style(client: Client) -> None:

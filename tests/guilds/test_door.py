@@ -1,37 +1,40 @@
 """The door in front of a guild's views, in each of its shapes: function, async function, class, DRF, template."""
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
+from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest, HttpResponse
 from django.template import Context, Template
 from django.test import Client
 from django.urls import path
 from django.views import View
-from rest_framework.request import Request
+from pytest_django import DjangoAssertNumQueries, Settings
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts.discord import Permissions
+from accounts.clock import database_now
+from accounts.discord import PartialGuild, Permissions
 from accounts.models import User
 from config.urls import handler403, handler404, handler500  # noqa: F401 - read by Django of this module
 from config.urls import urlpatterns as site_urls
-from guilds import services
+from guilds import bot, services
 from guilds.decorators import guild_list_required, guild_required
 from guilds.memberships import Membership
 from guilds.middleware import GuildListRequest, GuildRequest
 from guilds.mixins import GuildRequiredMixin
-from guilds.permissions import CanManageGuild, InGuild
+from guilds.permissions import CanManageGuild, GuildAPIRequest, InGuild
 from tests.conftest import Sandbox, let_pass
 
 FIVE_MINUTES = timedelta(minutes=5)
 MEMBER, MANAGER, OWNER, ADMINISTRATOR, KICKER, ELSEWHERE = 11, 12, 13, 14, 15, 99
 
 
-def said(request: GuildRequest) -> str:
+def said(request: GuildRequest | GuildAPIRequest) -> str:
     return f"{request.guild.guild_id} {request.guild_list.freshness}"
 
 
@@ -55,8 +58,18 @@ def kick(request: GuildRequest, server: str) -> HttpResponse:
     return HttpResponse(said(request))
 
 
+@guild_required(Permissions.KICK_MEMBERS | Permissions.BAN_MEMBERS)
+def both(request: GuildRequest, guild_id: int) -> HttpResponse:
+    return HttpResponse(said(request))
+
+
 @guild_required("MANAGE_GUILD", max_age=FIVE_MINUTES)
 def dangerous(request: GuildRequest, guild_id: int) -> HttpResponse:
+    return HttpResponse(said(request))
+
+
+@guild_required("manage_guild", bot=True)
+def with_bot(request: GuildRequest, guild_id: int) -> HttpResponse:
     return HttpResponse(said(request))
 
 
@@ -83,37 +96,58 @@ class AnyMember(GuildRequiredMixin, View):
         return HttpResponse(said(self.request))
 
 
+class WithBot(GuildRequiredMixin, View):
+    permission = "manage_guild"
+    bot = True
+
+    def get(self, request: HttpRequest, guild_id: int) -> HttpResponse:
+        return HttpResponse(said(self.request))
+
+
 class Endpoint(APIView):
-    def get(self, request: Request, guild_id: int) -> Response:
-        return Response(said(request))  # type: ignore[arg-type]  # DRF's request shows the attributes of the one below
+    def get(self, request: GuildAPIRequest, guild_id: int) -> Response:
+        return Response(said(request))
+
+    post = get
 
 
 class MemberEndpoint(Endpoint):
-    permission_classes: ClassVar[list[Any]] = [InGuild]
+    permission_classes = (InGuild,)
 
 
 class ManageEndpoint(Endpoint):
-    permission_classes: ClassVar[list[Any]] = [CanManageGuild]
+    permission_classes = (CanManageGuild,)
 
 
 class DangerousEndpoint(Endpoint):
-    permission_classes: ClassVar[list[Any]] = [CanManageGuild.within(minutes=5)]
+    permission_classes = (CanManageGuild.within(minutes=5),)
 
 
 class KickEndpoint(Endpoint):
-    permission_classes: ClassVar[list[Any]] = [InGuild.may("kick_members")]
+    permission_classes = (InGuild.may("kick_members"),)
+
+
+class BotEndpoint(Endpoint):
+    permission_classes = (CanManageGuild.with_bot(),)
 
 
 urlpatterns = [
+    path("bot/<int:guild_id>/", with_bot),
+    path("bot-class/<int:guild_id>/", WithBot.as_view()),
+    path("api/bot/<int:guild_id>/", BotEndpoint.as_view()),
     path("bare/<int:guild_id>/", bare),
     path("called/<int:guild_id>/", called),
     path("manage/<int:guild_id>/", manage),
     path("kick/<str:server>/", kick),
+    path("both/<int:guild_id>/", both),
     path("dangerous/<int:guild_id>/", dangerous),
     path("manage-async/<int:guild_id>/", manage_async),
     path("list-async/", list_async),
     path("class/<int:guild_id>/", Manage.as_view()),
     path("any-class/<int:guild_id>/", AnyMember.as_view()),
+    path("text/<str:guild_id>/", bare),
+    path("without/<int:server>/", bare),
+    path("api/without/", MemberEndpoint.as_view()),
     path("api/member/<int:guild_id>/", MemberEndpoint.as_view()),
     path("api/manage/<int:guild_id>/", ManageEndpoint.as_view()),
     path("api/dangerous/<int:guild_id>/", DangerousEndpoint.as_view()),
@@ -124,6 +158,7 @@ pytestmark = pytest.mark.urls(__name__)
 
 FOR_MEMBERS = ["/bare/", "/called/", "/any-class/", "/api/member/"]
 FOR_MANAGERS = ["/manage/", "/dangerous/", "/manage-async/", "/class/", "/api/manage/", "/api/dangerous/"]
+FOR_THE_BOT = ["/bot/", "/bot-class/", "/api/bot/"]
 FOR_KICKERS = ["/kick/", "/api/kick/"]
 YOUNG_ONLY = ["/dangerous/", "/class/", "/api/dangerous/"]
 
@@ -171,6 +206,21 @@ def test_a_guild_one_is_not_in_does_not_exist(visitor: Client, door: str) -> Non
     assert response.json()["type"] == "/problems/not-in-guild"
 
 
+def test_an_id_may_be_text(visitor: Client) -> None:
+    assert visitor.get(f"/text/{MEMBER}/").status_code == 200
+
+
+@pytest.mark.parametrize("text", ["abc", "-1", "1e1", "011", "1_1", "١١", "9" * 5000])
+def test_what_is_no_id_is_no_guild(visitor: Client, text: str) -> None:
+    assert visitor.get(f"/text/{text}/").status_code == 404
+
+
+@pytest.mark.parametrize(("door", "there"), [("/without/11/", "server"), ("/api/without/", "none")])
+def test_an_address_without_the_guild_is_a_fault_that_is_named(visitor: Client, door: str, there: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match=f"argument 'guild_id', and {door} has {there}"):
+        visitor.get(door)
+
+
 @pytest.mark.parametrize("door", FOR_MANAGERS)
 @pytest.mark.parametrize(
     ("number", "status"), [(MEMBER, 403), (KICKER, 403), (MANAGER, 200), (OWNER, 200), (ADMINISTRATOR, 200)]
@@ -180,7 +230,8 @@ def test_managers_owners_and_administrators_may_manage(visitor: Client, door: st
 
     assert response.status_code == status
     if status == 403:
-        assert response.json()["type"] == "/problems/missing-permission"
+        problem = response.json()
+        assert (problem["type"], problem["permission"]) == ("/problems/missing-permission", "manage_guild")
 
 
 @pytest.mark.parametrize("door", FOR_KICKERS)
@@ -193,7 +244,30 @@ def test_people_get_a_page_and_programs_a_problem(visitor: Client) -> None:
     page = visitor.get(f"/manage/{MEMBER}/", headers={"Accept": "text/html"})
 
     assert (page.status_code, page["Content-Type"]) == (403, "text/html; charset=utf-8")
-    assert "Not allowed" in page.content.decode()
+    assert "You may not manage this server" in page.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("door", "permission", "words"),
+    [("/manage/", "manage_guild", "Manage server"), ("/kick/", "kick_members", "Kick members")],
+)
+def test_whoever_may_not_learns_what_it_takes_and_where_they_see_what_they_may(
+    visitor: Client, door: str, permission: str, words: str
+) -> None:
+    page = visitor.get(f"{door}{MEMBER}/").content.decode()
+    problem = visitor.get(f"{door}{MEMBER}/", headers={"Accept": "application/json"}).json()
+
+    assert f"That takes the permission “{words}”." in page
+    assert f'href="/servers/{MEMBER}/">What you may do there' in page
+    assert words in problem["detail"]
+    assert problem["permission"] == permission
+
+
+def test_what_takes_two_permissions_names_both(visitor: Client) -> None:
+    page = visitor.get(f"/both/{MEMBER}/", headers={"Accept": "application/json"})
+
+    assert "“Kick members, Ban members”" in page.json()["detail"]
+    assert page.json()["permission"] == "kick_members ban_members"
 
 
 @pytest.mark.parametrize("door", ["/bare/11/", "/manage-async/11/", "/list-async/", "/class/11/"])
@@ -201,6 +275,25 @@ def test_a_visitor_goes_to_sign_in_and_comes_back(client: Client, db: None, door
     response = client.get(door, headers={"Accept": "text/html"})
 
     assert (response.status_code, response["Location"]) == (302, f"/sign-in/?next={door}")
+
+
+@pytest.mark.parametrize("door", ["/bare/11/", "/manage-async/11/", "/list-async/", "/class/11/"])
+@pytest.mark.parametrize(
+    ("referer", "comes_back"),
+    [
+        ("http://testserver/form/11/?tab=2", "http%3A//testserver/form/11/%3Ftab%3D2"),
+        ("https://elsewhere.example/form/", "/servers/"),
+        ("//elsewhere.example/", "/servers/"),
+        ("javascript:alert(1)", "/servers/"),
+        (None, "/servers/"),
+    ],
+)
+def test_a_visitor_who_sent_a_form_comes_back_to_it(
+    client: Client, db: None, door: str, referer: str | None, comes_back: str
+) -> None:
+    response = client.post(door, headers={"Accept": "text/html"} | ({"Referer": referer} if referer else {}))
+
+    assert (response.status_code, response["Location"]) == (302, f"/sign-in/?next={comes_back}")
 
 
 @pytest.mark.parametrize("door", ["/bare/11/", "/manage-async/11/", "/class/11/", "/api/member/11/"])
@@ -248,6 +341,130 @@ def test_what_cannot_be_verified_stays_shut(
     assert response.status_code == status
     assert int(response["Retry-After"]) >= 1
     assert visitor.get(f"/manage/{MANAGER}/").status_code == 200, "looking is allowed on the older list"
+
+
+@pytest.fixture
+def bot_there(transactional_db: None) -> None:
+    """The bot is in the guild that Eve is a mere member of, and in one that she manages."""
+    bot.store([PartialGuild(MEMBER, "Server", None), PartialGuild(MANAGER, "Server", None)], database_now())
+
+
+@pytest.mark.usefixtures("bot_there")
+@pytest.mark.parametrize("door", FOR_THE_BOT)
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [(MANAGER, 200), (OWNER, 409), (ADMINISTRATOR, 409), (MEMBER, 403), (KICKER, 403), (ELSEWHERE, 404)],
+)
+def test_what_needs_the_bot_works_where_it_is(visitor: Client, door: str, number: int, status: int) -> None:
+    response = visitor.get(f"{door}{number}/", headers={"Accept": "application/json"})
+
+    assert response.status_code == status
+    if status == 409:
+        assert response.json()["type"] == "/problems/bot-not-in-guild"
+
+
+def test_who_may_add_the_bot_is_led_there(visitor: Client) -> None:
+    page = visitor.get(f"/bot/{OWNER}/").content.decode()
+
+    assert f'href="/servers/{OWNER}/add-bot/"' in page
+    assert f'href="/servers/{OWNER}/">What you may do there' in page
+
+
+@pytest.mark.usefixtures("bot_there")
+def test_whether_the_bot_is_there_takes_no_query_once_it_is_known(
+    visitor: Client, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    visitor.get(f"/bot/{MANAGER}/")
+
+    with django_assert_num_queries(2):
+        assert visitor.get(f"/bot/{MANAGER}/").status_code == 200
+
+
+@pytest.mark.usefixtures("bot_there")
+@pytest.mark.parametrize("door", FOR_THE_BOT)
+def test_a_bot_that_left_closes_the_door(visitor: Client, door: str) -> None:
+    assert visitor.get(f"{door}{MANAGER}/").status_code == 200
+
+    assert bot.check(MANAGER) is False
+
+    assert visitor.get(f"{door}{MANAGER}/").status_code == 409
+
+
+def test_a_site_without_a_bot_has_no_views_that_need_one(settings: Settings) -> None:
+    settings.DISCORD_BOT_TOKEN = ""
+
+    with pytest.raises(ImproperlyConfigured, match="without DISCORD_BOT_TOKEN there is none"):
+        guild_required(bot=True)
+    with pytest.raises(ImproperlyConfigured, match="DISCORD_BOT_TOKEN"):
+        InGuild.with_bot()
+    with pytest.raises(ImproperlyConfigured, match="DISCORD_BOT_TOKEN"):
+        type("Wrong", (GuildRequiredMixin,), {"bot": True})
+
+
+@pytest.mark.parametrize(("mood", "status"), [("rate_limited", 429), ("outage", 503)])
+def test_what_was_sent_to_a_shut_door_is_not_lost(visitor: Client, sandbox: Sandbox, mood: str, status: int) -> None:
+    let_pass(minutes=10)
+    sandbox.mood(mood, retry_after=45)
+
+    response = visitor.post(f"/dangerous/{MANAGER}/", headers={"Referer": "http://testserver/form/"})
+    page = response.content.decode()
+
+    assert response.status_code == status
+    assert "Nothing was saved or changed." in page
+    assert "Your browser’s Back leads to what you typed." in page
+    assert 'href="http://testserver/form/">Back to the form' in page
+    assert re.search(r'You can send it again in\s+<strong class="count" data-countdown="\d+">\d+ seconds?<', page)
+    assert "data-reload" not in page
+    assert "http-equiv" not in page
+    assert "loads again by itself" not in page
+
+
+@pytest.mark.parametrize("referer", ["https://elsewhere.example/form/", ""])
+def test_who_came_from_elsewhere_is_led_to_their_servers(visitor: Client, sandbox: Sandbox, referer: str) -> None:
+    let_pass(minutes=10)
+    sandbox.mood("outage")
+
+    page = visitor.post(f"/dangerous/{MANAGER}/", headers={"Referer": referer}).content.decode()
+
+    assert "elsewhere.example" not in page
+    assert "Back to the form" not in page
+    assert 'class="button primary" href="/servers/"' in page
+
+
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_a_list_that_is_too_old_for_this_is_told_from_one_that_is_too_old_for_anything(
+    visitor: Client, sandbox: Sandbox, method: str
+) -> None:
+    let_pass(minutes=10)
+    sandbox.mood("outage")
+
+    page = getattr(visitor, method)(f"/dangerous/{MANAGER}/").content.decode()
+
+    assert "confirmed within the last 5 minutes, and there is none so young" in page
+    assert "We have no list of your servers" not in page
+
+
+def test_a_page_that_only_shows_loads_again_by_itself(visitor: Client, sandbox: Sandbox) -> None:
+    let_pass(hours=25)
+    sandbox.mood("outage")
+
+    page = visitor.get(f"/manage/{MANAGER}/").content.decode()
+
+    assert f'data-reload="/manage/{MANAGER}/"' in page
+    assert "We have no list of your servers that is young enough to show" in page
+    assert "Nothing was saved" not in page
+
+
+def test_programs_learn_which_age_was_demanded(visitor: Client, sandbox: Sandbox) -> None:
+    let_pass(minutes=10)
+    sandbox.mood("outage")
+
+    demanded = visitor.post(f"/api/dangerous/{MANAGER}/", headers={"Accept": "application/json"})
+    let_pass(hours=25)
+    any_age = visitor.get(f"/manage/{MANAGER}/", headers={"Accept": "application/json"})
+
+    assert (demanded.status_code, demanded.json()["max_age"]) == (503, 300)
+    assert (any_age.status_code, any_age.json().get("max_age")) == (503, None)
 
 
 def test_a_wrong_name_is_found_when_the_view_is_made() -> None:

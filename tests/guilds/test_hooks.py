@@ -1,6 +1,8 @@
 """`GUILDHALL_MEMBERSHIP_HOOKS`: told once of each change that was stored, after its commit."""
 
+import threading
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -18,7 +20,7 @@ from guilds import freshness, hooks, refresh, services
 from guilds.hooks import MembershipChange, PermissionsChange, load_hooks
 from guilds.models import GuildListVerification
 from guilds.refresh import Verified
-from tests.conftest import Sandbox, let_pass
+from tests.conftest import Sandbox, end_jobs, let_pass
 
 told: list[MembershipChange] = []
 in_transaction: list[bool] = []
@@ -49,6 +51,30 @@ def guild(number: int, permissions: int = 0, owner: bool = False) -> dict[str, A
     return {"id": str(number), "name": f"Server {number}", "permissions": str(permissions), "owner": owner}
 
 
+connected: list[bool] = []
+
+
+def look_at_the_connection(change: MembershipChange) -> None:
+    connected.append(connection.connection is not None)
+
+
+# Whether a hook found that the reader had their list while it was still at work.
+went_on: list[bool] = []
+reader_has_list = threading.Event()
+
+
+def wait_for_the_reader(change: MembershipChange) -> None:
+    went_on.append(reader_has_list.wait(5))
+
+
+def read(user: User, max_age: timedelta | None = None) -> services.GuildList:
+    """The list, once the hooks too have heard of it: readers don't wait for them."""
+    try:
+        return services.get_guild_list(user, max_age)
+    finally:
+        end_jobs()
+
+
 @pytest.fixture
 def eve(sandbox: Sandbox, sign_up: Callable[..., User]) -> User:
     sandbox.person("eve", guilds=[guild(11), guild(12), guild(13)])
@@ -56,7 +82,7 @@ def eve(sandbox: Sandbox, sign_up: Callable[..., User]) -> User:
 
 
 def test_a_first_list_is_all_joined(eve: User) -> None:
-    services.get_guild_list(eve)
+    read(eve)
 
     assert [(change.user_id, change.joined, change.left, change.permissions) for change in told] == [
         (eve.pk, (11, 12, 13), (), ())
@@ -65,12 +91,12 @@ def test_a_first_list_is_all_joined(eve: User) -> None:
 
 
 def test_what_changed_is_told_once(eve: User, sandbox: Sandbox) -> None:
-    services.get_guild_list(eve)
+    read(eve)
     told.clear()
     sandbox.person("eve", guilds=[guild(12, permissions=32), guild(13, owner=True), guild(14)])
     let_pass(minutes=5)
 
-    services.get_guild_list(eve, max_age=services.YOUNGEST_DEMAND)
+    read(eve, services.YOUNGEST_DEMAND)
 
     assert [(change.joined, change.left) for change in told] == [((14,), (11,))]
     assert told[0].permissions == (
@@ -81,22 +107,22 @@ def test_what_changed_is_told_once(eve: User, sandbox: Sandbox) -> None:
 
 
 def test_the_same_list_again_is_no_change(eve: User) -> None:
-    services.get_guild_list(eve)
+    read(eve)
     told.clear()
     let_pass(minutes=5)
 
-    services.get_guild_list(eve, max_age=services.YOUNGEST_DEMAND)
+    read(eve, services.YOUNGEST_DEMAND)
 
     assert told == []
 
 
 def test_a_new_name_is_no_change_of_memberships(eve: User, sandbox: Sandbox) -> None:
-    services.get_guild_list(eve)
+    read(eve)
     told.clear()
     sandbox.person("eve", guilds=[{**guild(11), "name": "Renamed"}, guild(12), guild(13)])
     let_pass(minutes=5)
 
-    services.get_guild_list(eve, max_age=services.YOUNGEST_DEMAND)
+    read(eve, services.YOUNGEST_DEMAND)
 
     assert told == []
     assert GuildListVerification.objects.get(pk=eve.pk).list_version == 2
@@ -104,13 +130,13 @@ def test_a_new_name_is_no_change_of_memberships(eve: User, sandbox: Sandbox) -> 
 
 @pytest.mark.parametrize("mode", ["rate_limited", "outage", "unauthorized"])
 def test_a_failure_is_no_change(eve: User, sandbox: Sandbox, mode: str) -> None:
-    services.get_guild_list(eve)
+    read(eve)
     told.clear()
     let_pass(hours=2)
     sandbox.mood(mode)
 
     with pytest.raises((DiscordAPIError, ReconnectRequired)):
-        services.get_guild_list(eve, max_age=services.YOUNGEST_DEMAND)
+        read(eve, services.YOUNGEST_DEMAND)
 
     assert told == []
 
@@ -142,7 +168,7 @@ def test_a_hook_that_fails_harms_neither_the_list_nor_the_others(eve: User, sett
     settings.GUILDHALL_MEMBERSHIP_HOOKS = [f"{__name__}.fail", f"{__name__}.remember"]
 
     with structlog.testing.capture_logs() as log:
-        guild_list = services.get_guild_list(eve)
+        guild_list = read(eve)
 
     assert (len(guild_list), len(told)) == (3, 1)
     assert [(line["hook"], line["user_id"]) for line in log if line["event"] == "membership_hook_failed"] == [
@@ -150,8 +176,64 @@ def test_a_hook_that_fails_harms_neither_the_list_nor_the_others(eve: User, sett
     ]
 
 
+def test_a_reader_does_not_wait_for_a_slow_hook(eve: User, settings: Settings) -> None:
+    settings.GUILDHALL_MEMBERSHIP_HOOKS = [f"{__name__}.wait_for_the_reader"]
+    settings.DISCORD_FETCH_BUDGET_MS = 30_000
+    reader_has_list.clear()
+    went_on.clear()
+
+    assert len(services.get_guild_list(eve)) == 3
+    reader_has_list.set()
+    end_jobs()
+
+    assert went_on == [True]
+
+
+def test_a_slow_hook_holds_no_database_connection(eve: User, settings: Settings) -> None:
+    settings.GUILDHALL_MEMBERSHIP_HOOKS = [f"{__name__}.look_at_the_connection"]
+    connected.clear()
+
+    read(eve)
+
+    assert connected == [False]
+
+
+def test_only_a_first_list_is_first(eve: User, sandbox: Sandbox) -> None:
+    read(eve)
+    sandbox.person("eve", guilds=[guild(11)])
+    let_pass(minutes=5)
+    read(eve, services.YOUNGEST_DEMAND)
+
+    assert [(change.joined, change.left, change.is_first) for change in told] == [
+        ((11, 12, 13), (), True),
+        ((), (12, 13), False),
+    ]
+
+
+def test_who_joins_their_first_server_after_an_empty_list_joins(sandbox: Sandbox, sign_up: Callable[..., User]) -> None:
+    sandbox.person("zoe", guilds=[])
+    zoe = sign_up("zoe")
+    read(zoe)
+    sandbox.person("zoe", guilds=[guild(11)])
+    let_pass(minutes=5)
+
+    read(zoe, services.YOUNGEST_DEMAND)
+
+    assert [(change.joined, change.is_first) for change in told] == [((11,), False)]
+
+
+def test_a_list_that_was_purged_is_a_first_one_when_it_comes_back(eve: User) -> None:
+    read(eve)
+    let_pass(days=40)
+    services.purge_memberships()
+
+    read(eve)
+
+    assert [(change.joined, change.is_first) for change in told] == [((11, 12, 13), True)] * 2
+
+
 def test_deleting_ones_data_is_told_to_nobody(eve: User) -> None:
-    services.get_guild_list(eve)
+    read(eve)
     told.clear()
 
     services.forget_user(eve)

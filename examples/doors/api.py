@@ -1,0 +1,12 @@
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from guilds.permissions import CanManageGuild, GuildAPIRequest
+
+
+class WelcomeMessage(APIView):
+    # Or InGuild, InGuild.may("kick_members"), CanManageGuild.with_bot(), one after the other in any order.
+    permission_classes = [CanManageGuild.within(minutes=5)]
+
+    def get(self, request: GuildAPIRequest, guild_id: int) -> Response:
+        return Response({"name": request.guild.name})
