@@ -4,6 +4,7 @@ A new page joins by a line in `PAGES`. A test that uses them takes the URLs of t
 """
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -75,6 +76,13 @@ class Visit:
         let_pass(hours=hours)
         self.sandbox.mood(mood, **options)
         return self.get(page)
+
+    def age_alone(self) -> Any:
+        """What a stale page gets that asks how things stand."""
+        page = self.in_mood("outage", hours=5).content.decode()
+        address = re.search(r'hx-get="(/servers/freshness/[^"]*)"', page)
+        assert address
+        return self.get(address[1])
 
     def after_a_change(self) -> Any:
         """The list as it is once Ada has joined a server and left another."""
@@ -157,7 +165,7 @@ PAGES: dict[str, tuple[HTTPStatus, Callable[[Visit], Any]]] = {
     "delete": (HTTPStatus.OK, lambda visit: visit.get("/servers/delete-my-data/")),
     "stale": (HTTPStatus.OK, lambda visit: visit.in_mood("rate_limited", hours=5, retry_after=45)),
     "asking": (HTTPStatus.OK, lambda visit: visit.in_mood("healthy", hours=5, latency_ms=700)),
-    "age alone": (HTTPStatus.OK, lambda visit: visit.in_mood("outage", "/servers/freshness/?version=1", hours=5)),
+    "age alone": (HTTPStatus.OK, lambda visit: visit.age_alone()),
     "limited": (HTTPStatus.TOO_MANY_REQUESTS, lambda visit: visit.in_mood("rate_limited", hours=25, retry_after=45)),
     "limited for a day": (
         HTTPStatus.TOO_MANY_REQUESTS,
