@@ -8,10 +8,9 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.discord import Permissions
 from guilds.services import Membership
-from guilds.words import spoken
+from guilds.words import FEATURES, PERMISSIONS
 
 register = template.Library()
-register.filter(spoken)
 
 P = Permissions
 # What an everyday member doesn't have; the rest is told as a number.
@@ -50,7 +49,7 @@ class PermissionsInWords:
     """`everything` is true of owners and administrators, who need no single permission; then the rest is empty."""
 
     everything: bool
-    groups: tuple[tuple[str | Promise, tuple[str, ...]], ...]
+    groups: tuple[tuple[str | Promise, tuple[str | Promise, ...]], ...]
     others: int
 
 
@@ -59,12 +58,16 @@ def in_words(server: Membership) -> PermissionsInWords:
     bits = int(server.permissions)
     if server.owner or bits & P.ADMINISTRATOR.value:
         return PermissionsInWords(everything=True, groups=(), others=0)
-    groups = tuple(
-        (title, tuple(spoken(flag.name or "") for flag in flags if bits & flag.value)) for title, flags in NOTABLE
-    )
+    groups = tuple((title, tuple(PERMISSIONS[flag] for flag in flags if bits & flag.value)) for title, flags in NOTABLE)
     told = sum(flag.value for _title, flags in NOTABLE for flag in flags)
     return PermissionsInWords(
         everything=False,
         groups=tuple((title, names) for title, names in groups if names),
         others=(bits & ~told).bit_count(),
     )
+
+
+@register.filter
+def features_in_words(server: Membership) -> list[str | Promise]:
+    """Those of the server's features that say something to a person."""
+    return [FEATURES[feature] for feature in server.features if feature in FEATURES]

@@ -249,7 +249,7 @@ def test_people_get_a_page_and_programs_a_problem(visitor: Client) -> None:
 
 @pytest.mark.parametrize(
     ("door", "permission", "words"),
-    [("/manage/", "manage_guild", "Manage server"), ("/kick/", "kick_members", "Kick members")],
+    [("/manage/", "manage_guild", "Manage Server"), ("/kick/", "kick_members", "Kick Members")],
 )
 def test_whoever_may_not_learns_what_it_takes_and_where_they_see_what_they_may(
     visitor: Client, door: str, permission: str, words: str
@@ -266,7 +266,7 @@ def test_whoever_may_not_learns_what_it_takes_and_where_they_see_what_they_may(
 def test_what_takes_two_permissions_names_both(visitor: Client) -> None:
     page = visitor.get(f"/both/{MEMBER}/", headers={"Accept": "application/json"})
 
-    assert "“Kick members, Ban members”" in page.json()["detail"]
+    assert "“Kick Members, Ban Members”" in page.json()["detail"]
     assert page.json()["permission"] == "kick_members ban_members"
 
 
