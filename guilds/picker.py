@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from guilds.preferences import Preferences
+from guilds.search import is_found, words_of
 from guilds.services import Membership
 
 RECENT_SHOWN = 4
@@ -69,8 +70,8 @@ def sections(
     query: str = "",
     show: Show = Show.ALL,
 ) -> list[Section]:
-    """The servers whose name holds `query`, whatever the case, as `show` wants them; by heading, then by name."""
-    wanted = query.casefold()
+    """The servers that `query` finds, as `show` wants them; by heading, then by name."""
+    words = words_of(query)
     found = [
         Server(
             membership,
@@ -78,7 +79,7 @@ def sections(
             membership.guild_id in preferences.favourites,
         )
         for membership in memberships
-        if show.wants(membership) and wanted in membership.name.casefold()
+        if show.wants(membership) and is_found(words, membership.name, membership.guild_id)
     ]
     found.sort(key=lambda server: server.membership.name.casefold())
     grouped: dict[Group, list[Server]] = {group: [] for group in Group}

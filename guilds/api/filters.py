@@ -15,6 +15,7 @@ from django.http import QueryDict
 from guilds.api.bot import bot_guild_ids
 from guilds.memberships import Membership
 from guilds.problems import Problem, ProblemRaised
+from guilds.search import is_found, words_of
 
 FIELDS = ("id", "name", "icon", "banner", "owner", "permissions", "can_manage", "features")
 ORDERINGS = ("id", "-id", "name", "-name")
@@ -33,7 +34,12 @@ class Filters:
     fields: tuple[str, ...] = FIELDS
 
     def select(self, memberships: Iterable[Membership]) -> list[dict[str, Any]]:
-        found = [membership for membership in memberships if self._wants(membership)]
+        words = words_of(self.search)
+        found = [
+            membership
+            for membership in memberships
+            if self._wants(membership) and is_found(words, membership.name, membership.guild_id)
+        ]
         if self.has_bot is not None:
             with_bot = bot_guild_ids(membership.guild_id for membership in found)
             found = [membership for membership in found if (membership.guild_id in with_bot) is self.has_bot]
@@ -44,11 +50,7 @@ class Filters:
         ]
 
     def _wants(self, membership: Membership) -> bool:
-        return (
-            self.manageable in (None, membership.can_manage)
-            and self.owner in (None, membership.owner)
-            and self.search.casefold() in membership.name.casefold()
-        )
+        return self.manageable in (None, membership.can_manage) and self.owner in (None, membership.owner)
 
 
 def _by_id(membership: Membership) -> int:

@@ -217,7 +217,11 @@ list_guilds = _operation(
         _query("manageable", BOOLEAN, "Only those the person may manage, or may not."),
         _query("owner", BOOLEAN, "Only those the person owns, or doesn't."),
         _query("has_bot", BOOLEAN, "Only those the bot is in, or isn't."),
-        _query("search", {"type": "string", "maxLength": LONGEST_SEARCH}, "Only those whose name holds it."),
+        _query(
+            "search",
+            {"type": "string", "maxLength": LONGEST_SEARCH},
+            "Only those whose name holds each word of it, whatever case and accents; or of that id.",
+        ),
         _query("ordering", {"type": "string", "enum": list(ORDERINGS), "default": "id"}, "`-` for descending."),
         _query(
             "fields",

@@ -1,0 +1,29 @@
+"""Finding servers by name, in the picker and through the API."""
+
+import pytest
+
+from guilds.search import is_found, words_of
+
+
+@pytest.mark.parametrize(
+    ("query", "name"),
+    [
+        ("", "Anything"),
+        ("chess", "Chess & Coffee"),
+        ("coffee chess", "Chess & Coffee"),
+        ("  CHESS  ", "chess & coffee"),
+        ("cafe", "Café Lumière"),
+        ("CAFÉ", "cafe lumiere"),
+        ("strasse", "Straße"),
+        ("日曜", "日曜写真部"),
+        ("１３３７", "1337 Krew"),
+        ("88137786180440562", "no such word"),
+    ],
+)
+def test_a_server_is_found_whatever_the_case_the_accents_and_the_order(query: str, name: str) -> None:
+    assert is_found(words_of(query), name, 88137786180440562)
+
+
+@pytest.mark.parametrize(("query", "name"), [("chess tea", "Chess & Coffee"), ("8813", "no"), ("ã", "b")])
+def test_a_server_without_one_of_the_words_is_not_found(query: str, name: str) -> None:
+    assert not is_found(words_of(query), name, 88137786180440562)
