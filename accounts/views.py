@@ -6,8 +6,10 @@ from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import logout
 from django.contrib.auth.decorators import login_required
+from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
@@ -32,7 +34,7 @@ def safe_next(request: HttpRequest) -> str:
 def sign_in(request: HttpRequest) -> HttpResponse:
     if request.user.is_authenticated and "again" not in request.GET:
         return redirect(safe_next(request) or settings.LOGIN_REDIRECT_URL)
-    return render(request, "accounts/sign_in.html", {"next": safe_next(request)})
+    return render(request, "accounts/sign_in.html", {"next": safe_next(request), "again": "again" in request.GET})
 
 
 @never_cache
@@ -74,10 +76,11 @@ def access_tokens(request: HttpRequest) -> HttpResponse:
 
 
 @never_cache
-@login_required
 @require_POST
 def sign_out_everywhere(request: HttpRequest) -> HttpResponse:
     """End every session of the person, this one too. Their tokens stay: revoking one would end all at Discord."""
+    if not request.user.is_authenticated:
+        return redirect_to_login(reverse("account"))
     Session.objects.filter(user_id=request.user.pk).delete()
     logout(request)
     messages.success(request, _("You are signed out in every browser."))
@@ -85,11 +88,12 @@ def sign_out_everywhere(request: HttpRequest) -> HttpResponse:
 
 
 @never_cache
-@login_required
 @require_POST
 def revoke_access_token(request: HttpRequest, pk: int) -> HttpResponse:
     """From now on the token opens nothing. Somebody else's, or one that is gone, is left as it is."""
-    deleted, _models = PersonalAccessToken.objects.filter(pk=pk, user=cast(User, request.user)).delete()
+    if not request.user.is_authenticated:
+        return redirect_to_login(reverse("access-tokens"))
+    deleted, _models = PersonalAccessToken.objects.filter(pk=pk, user=request.user).delete()
     if deleted:
         messages.success(request, _("The token is revoked."))
     return redirect("access-tokens")

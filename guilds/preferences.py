@@ -30,9 +30,8 @@ def preferences_of(user_id: int) -> Preferences:
     )
 
 
-def set_favourite(user_id: int, guild_id: int, *, favourite: bool) -> int:
-    """The `preferences_tag` from then on."""
-    return _write(user_id, guild_id, favourite=favourite)
+def set_favourite(user_id: int, guild_id: int, *, favourite: bool) -> None:
+    _write(user_id, guild_id, favourite=favourite)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +61,12 @@ def open_guild(user_id: int, guild_id: int) -> Opened:
     return Opened(bool(favourite), bot_seen_at)
 
 
-def _write(user_id: int, guild_id: int, **values: bool | datetime) -> int:
-    tag = new_tag()
+def _write(user_id: int, guild_id: int, **values: bool | datetime) -> None:
     with transaction.atomic():
-        GuildListVerification.objects.filter(pk=user_id).update(preferences_tag=tag)
+        GuildListVerification.objects.filter(pk=user_id).update(preferences_tag=new_tag())
         GuildPreference.objects.bulk_create(
             [GuildPreference(user_id=user_id, guild_id=guild_id, **values)],
             update_conflicts=True,
             unique_fields=["user", "guild_id"],
             update_fields=list(values),
         )
-    return tag

@@ -19,7 +19,7 @@ from accounts.discord import DiscordAPIError, DiscordUnavailable, MissingScope, 
 from accounts.tokens import ReconnectRequired
 from guilds.freshness import Reason
 from guilds.services import Membership, RefreshTooSoon
-from guilds.words import spoken
+from guilds.words import PERMISSIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ def missing_permission(permission: Permissions) -> Problem:
         HTTPStatus.FORBIDDEN,
         _("You may not manage this server") if permission == Permissions.MANAGE_GUILD else _("Not allowed"),
         _("That takes the permission “%(permission)s”. The owner can give you a role that has it.")
-        % {"permission": ", ".join(map(spoken, names))},
+        % {"permission": ", ".join(str(PERMISSIONS[flag]) for flag in permission)},
         more={"permission": " ".join(names).lower()},
     )
 
@@ -177,8 +177,12 @@ def _reason(error: DiscordAPIError, otherwise: Reason) -> Reason:
         return otherwise
 
 
+# Where nobody named a wait, as at sign-in, for which none is kept: about what the engine waits after a failure.
+UNKNOWN_WAIT = 30.0
+
+
 def _seconds(wait: float | None) -> int:
-    return max(math.ceil(wait or 0), 1)
+    return max(math.ceil(UNKNOWN_WAIT if wait is None else wait), 1)
 
 
 def problem_response(request: HttpRequest, problem: Problem) -> HttpResponse:

@@ -119,10 +119,6 @@ class GuildList:
     def is_stale(self) -> bool:
         return self.freshness == "stale"
 
-    def with_preferences(self, tag: int) -> "GuildList":
-        """The same list, after the person's preferences changed."""
-        return replace(self, preferences_tag=tag)
-
 
 def get_guild_list(user: User, max_age: timedelta | None = None, *, lazy: bool = False) -> GuildList:
     """The person's guilds, from the stored list, or from Discord where that is too old.

@@ -11,7 +11,7 @@ from django.contrib import messages
 from django.contrib.auth import logout
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.views import redirect_to_login
-from django.http import Http404, HttpRequest, HttpResponse, QueryDict
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.cache import get_conditional_response
@@ -23,6 +23,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from django_htmx.http import HttpResponseClientRefresh
 
 from accounts.discord import DiscordUnavailable, RateLimited
+from accounts.models import User
 from guilds import bot, export, services
 from guilds.annotations import annotations_of
 from guilds.decorators import guild_list_required
@@ -40,11 +41,8 @@ from guilds.services import GuildList, RefreshTooSoon
 @guild_list_required
 def picker(request: HttpRequest) -> HttpResponse:
     """The servers of the person that match `q` and `show`; as a whole page, or its list alone for htmx."""
-    return _picker(request, cast(GuildListRequest, request).guild_list, request.GET)
-
-
-def _picker(request: HttpRequest, guild_list: GuildList, wanted: QueryDict) -> HttpResponse:
-    query, show = wanted.get("q", "").strip(), Show.read(wanted.get("show", ""))
+    guild_list = cast(GuildListRequest, request).guild_list
+    query, show = request.GET.get("q", "").strip(), Show.read(request.GET.get("show", ""))
     annotations = annotations_of(guild_list)
     found = sections(guild_list, annotations.with_bot, annotations.preferences, query=query, show=show)
     is_narrowed = bool(query) or show is not Show.ALL
@@ -69,6 +67,7 @@ def _picker(request: HttpRequest, guild_list: GuildList, wanted: QueryDict) -> H
 def favourites(request: HttpRequest) -> HttpResponse:
     """Star a server or take its star, and show the list again, or the server's page if that was where it happened.
 
+    For htmx it is the star alone: a row that moved away under somebody's finger would take the next press elsewhere.
     GET is where a browser lands that had to sign in, or to wait, between.
     """
     if request.method == "GET":
@@ -78,9 +77,12 @@ def favourites(request: HttpRequest) -> HttpResponse:
     membership = guild_list.get(request.POST.get("star" if favourite else "unstar", ""))
     if membership is None:
         raise Http404("not in this server")
-    tag = set_favourite(user.pk, membership.guild_id, favourite=favourite)
+    set_favourite(user.pk, membership.guild_id, favourite=favourite)
     if request.htmx:  # type: ignore[attr-defined]  # django-htmx
-        return _picker(request, guild_list.with_preferences(tag), request.POST)
+        response = render(request, "guilds/_star.html", {"server": membership, "is_favourite": favourite})
+        response["HX-Retarget"] = f'#servers button[value="{membership.guild_id}"]'
+        response["HX-Reswap"] = "outerHTML"
+        return response
     if "detail" in request.POST:
         return redirect("guilds:detail", membership.guild_id)
     kept = {name: request.POST[name] for name in ("q", "show") if request.POST.get(name)}
@@ -161,11 +163,22 @@ def refresh(request: HttpRequest) -> HttpResponse:
             % {"wait": wait},
         )
     except (RateLimited, DiscordUnavailable) as error:
-        problem = problem_of(error)
-        messages.warning(request, str(problem.detail) if problem else "")
+        if _is_calm(cast(GuildListRequest, request).user) and (problem := problem_of(error)):
+            messages.warning(request, str(problem.detail))
     else:
         messages.success(request, _("Checked with Discord just now."))
     return redirect("guilds:picker")
+
+
+def _is_calm(user: User) -> bool:
+    """Whether the person's page won't say by itself why there is no newer list, and for as long as that is true."""
+    try:
+        guild_list = services.get_guild_list(user)
+    except Exception as error:
+        if problem_of(error) is None:
+            raise
+        return False
+    return not guild_list.is_stale and not guild_list.is_asking
 
 
 @never_cache
@@ -243,6 +256,9 @@ def _freshness(guild_list: GuildList) -> dict[str, object]:
     """What the page says about the list's age, as moments and seconds; the words are the template's."""
     read_at = guild_list.verified_at + guild_list.age
     ready_at = guild_list.verified_at + services.manual_refresh_pause()
+    if guild_list.is_stale and guild_list.next_attempt_at:
+        # Asking is forbidden, or going on.
+        ready_at = max(ready_at, guild_list.next_attempt_at)
     due_at = read_at + ASKING_PAUSE if guild_list.is_asking else guild_list.next_attempt_at or read_at
     follows = guild_list.is_stale or guild_list.is_asking
     return {

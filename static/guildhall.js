@@ -44,9 +44,15 @@
   // Many people wait for the same moment; they needn't come in the same instant.
   const soon = (act) => setTimeout(act, Math.random() * 1000);
 
+  // Whether somebody has filled something in that loading the page anew would lose.
+  const isFilled = (field) =>
+    field.type === "checkbox" || field.type === "radio" ? field.checked !== field.defaultChecked
+      : field.type !== "hidden" && field.value !== field.defaultValue;
+  const hasText = () => [...document.querySelectorAll("input:not([type=search]), textarea")].some(isFilled);
+
   const renew = (element) => {
     if (window.htmx) element.dispatchEvent(new Event("poll"));
-    else location.reload();
+    else if (!hasText()) location.reload();
   };
   // What was asked for and stays as it is, is asked for again.
   const follow = (element, seconds) => {
@@ -71,7 +77,7 @@
     for (const element of document.querySelectorAll("[data-countdown]")) {
       if (!element.dataset.countdown) continue;
       const left = Math.max(Math.ceil(element.dataset.countdown - since(element)), 0);
-      say(element, "cooling" in element.dataset ? `${left} s` : span(left));
+      say(element, "cooling" in element.dataset && left < SECONDS_END ? `${left} s` : span(left));
       if (!left) finish(element);
     }
     for (const element of document.querySelectorAll("[data-age]")) {
@@ -141,6 +147,16 @@
     search.select();
   });
 
+  // Enter opens the one server that the search has found, if the list shown is that of the words in the box.
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || event.isComposing || !event.target.matches?.("[data-search]")) return;
+    const links = document.querySelectorAll("#servers li > a:first-child");
+    const shown = document.querySelector("#servers input[name=q]");
+    if (links.length !== 1 || shown?.value !== event.target.value.trim()) return;
+    event.preventDefault();
+    links[0].click();
+  });
+
   // Arrows go from the search to the servers and among them as they stand on the screen: on by one, or a row up or down.
   document.addEventListener("keydown", (event) => {
     if (!event.key.startsWith("Arrow") || event.ctrlKey || event.metaKey || event.altKey || event.shiftKey) return;
@@ -177,6 +193,7 @@
     }
   };
   document.addEventListener("click", (event) => closeMenus(event.target));
+  document.addEventListener("focusin", (event) => closeMenus(event.target));
 
   // A form that asks Discord is sent once, and not while its button cools down.
   document.addEventListener("submit", (event) => {
@@ -189,9 +206,8 @@
     }
   });
   // A page that the browser kept may be old, or of somebody who has signed out since; one with typed text in it stays.
-  const isTyped = (field) => field.type !== "hidden" && field.value !== field.defaultValue;
   addEventListener("pageshow", (event) => {
-    if (event.persisted && ![...document.querySelectorAll("input:not([type=search]), textarea")].some(isTyped)) location.reload();
+    if (event.persisted && !hasText()) location.reload();
   });
 
   // htmx: an empty search has an address without "?q=", and whatever is not the list is a page of its own.
@@ -212,6 +228,11 @@
     const { elt } = detail.requestConfig;
     if (polls(detail.requestConfig) && "follows" in elt.dataset) follow(elt, detail.xhr.status === 304 ? 5 : 15);
   });
+  for (const type of ["htmx:sendError", "htmx:timeout"])
+    document.addEventListener(type, ({ detail }) => {
+      const result = document.getElementById("result");
+      if (result && !polls(detail.requestConfig)) say(result, result.dataset.lost);
+    });
   // The keyboard stays with the server it was at, wherever the new list has it.
   let held = "";
   document.addEventListener("htmx:beforeSwap", () => {

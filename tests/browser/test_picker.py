@@ -85,18 +85,19 @@ def test_the_filter_narrows_at_once_and_stays_in_the_address(
     assert names(page) == ["Owned"]
 
 
-def test_a_star_moves_a_server_and_the_keyboard_stays_with_it(
+def test_a_star_is_set_in_its_place_and_the_server_stands_first_from_then_on(
     site: Site, page: Page, host: str, sign_in: SignIn
 ) -> None:
     sign_in(page, host)
+    before = names(page)
 
     page.get_by_role("button", name="Star Plain").press("Enter")
 
-    expect(page.get_by_role("heading", name="Favourites")).to_be_visible()
     expect(page.get_by_role("button", name="Unstar Plain")).to_be_focused()
-    assert names(page)[0] == "Plain"
+    assert names(page) == before
     expect(page).to_have_url(f"{site.url}/servers/")
     page.reload()
+    expect(page.get_by_role("heading", name="Favourites")).to_be_visible()
     assert names(page)[0] == "Plain"
 
 
@@ -118,8 +119,37 @@ def test_a_star_in_a_search_keeps_the_search(site: Site, page: Page, host: str, 
 
     page.get_by_role("button", name="Star Plain").click()
 
-    expect(page.get_by_role("heading", name="Favourites")).to_be_visible()
+    expect(page.get_by_role("button", name="Unstar Plain")).to_be_visible()
     assert names(page) == ["Plain"]
+    expect(page.get_by_role("searchbox")).to_have_value("pl")
+
+
+def test_enter_opens_the_one_server_that_was_found(site: Site, page: Page, host: str, sign_in: SignIn) -> None:
+    sign_in(page, host)
+    asked: list[str] = []
+    page.get_by_role("searchbox").fill("m")
+    expect(page.get_by_text("2 of 4 servers")).to_be_visible()
+    page.on("request", lambda request: asked.append(request.url) if request.is_navigation_request() else None)
+
+    page.get_by_role("searchbox").press("Enter")
+    page.get_by_role("searchbox").fill("plain")
+    expect(page.get_by_text("1 of 4 servers")).to_be_visible()
+    assert asked == []
+    page.get_by_role("searchbox").press("Enter")
+
+    expect(page.get_by_role("heading", name="Plain")).to_be_visible()
+
+
+def test_a_search_without_a_connection_says_so(site: Site, page: Page, host: str, sign_in: SignIn) -> None:
+    sign_in(page, host)
+
+    page.context.set_offline(True)
+    page.get_by_role("searchbox").fill("plain")
+    expect(page.get_by_text("There is no connection")).to_be_visible()
+    page.context.set_offline(False)
+    page.get_by_role("searchbox").fill("plai")
+
+    expect(page.get_by_text("1 of 4 servers")).to_be_visible()
 
 
 def test_an_icon_moves_only_while_somebody_points_at_it(site: Site, page: Page, host: str, sign_in: SignIn) -> None:
@@ -210,7 +240,8 @@ def test_all_of_the_picker_is_accessible_and_fits(site: Site, page: Page, host: 
     inspect(page)
     page.goto(f"{site.url}/servers/")
     page.get_by_role("button", name="Star Moving").click()
-    expect(page.get_by_role("heading", name="Favourites")).to_be_visible()
+    expect(page.get_by_role("button", name="Unstar Moving")).to_be_visible()
+    page.reload()
     page.locator("summary", has_text="Why can").first.click()
     inspect(page)
 

@@ -155,5 +155,5 @@ def test_starring_by_htmx_shows_the_star_at_once(with_list: WithList, client_of:
 
     answer = browser.post("/servers/favourites/", {"star": ids(ada)[0]}, headers={"HX-Request": "true"})
 
-    assert b"Favourites" in answer.content
     assert f'name="unstar" value="{ids(ada)[0]}"'.encode() in answer.content
+    assert b"Favourites" in browser.get("/servers/").content

@@ -158,16 +158,15 @@ def test_starring_twice_is_starring_once(with_list: WithList, client_of: ClientO
     assert list(GuildPreference.objects.values_list("favourite", flat=True)) == [True]
 
 
-def test_htmx_gets_the_list_as_it_was_narrowed(with_list: WithList, client_of: ClientOf) -> None:
+def test_htmx_gets_the_star_alone_in_its_place(with_list: WithList, client_of: ClientOf) -> None:
     client = client_of(with_list("ada"))
+    guild_id = id_of("Winter Climbers")
 
-    response = client.post(
-        "/servers/favourites/", {"star": id_of("Winter Climbers"), "q": "win", "show": ""}, headers=HTMX
-    )
+    response = client.post("/servers/favourites/", {"star": guild_id, "q": "win", "show": ""}, headers=HTMX)
 
-    assert sections_on(response) == {"Favourites": ["Winter Climbers"]}
-    assert "<html" not in response.content.decode()
-    assert '<input type="hidden" name="q" value="win">' in response.content.decode()
+    star = f'<button name="unstar" value="{guild_id}" aria-label="Unstar Winter Climbers"></button>'
+    assert response.content.decode().strip() == star
+    assert (response["HX-Retarget"], response["HX-Reswap"]) == (f'#servers button[value="{guild_id}"]', "outerHTML")
 
 
 def test_without_a_script_the_search_survives_a_star(with_list: WithList, client_of: ClientOf) -> None:
