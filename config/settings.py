@@ -331,8 +331,7 @@ SPECTACULAR_SETTINGS = {
     "VERSION": "1",
     "OAS_VERSION": "3.1.0",
     "DESCRIPTION": "Which Discord servers a person is in, how old that knowledge is, and when Discord is asked next.",
-    "POSTPROCESSING_HOOKS": ["guilds.api.schema.complete"],
-    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "POSTPROCESSING_HOOKS": [],
     "TAGS": [
         {"name": "guilds", "description": "The person's servers."},
         {"name": "people", "description": "Who is asking."},

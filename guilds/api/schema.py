@@ -1,6 +1,6 @@
 """The API's OpenAPI description: what each operation takes and answers, every status, header and problem.
 
-A view says with one decorator of this module what it is; `complete` then writes out what all operations share.
+A view says with one decorator of this module what it is; `_Whole` then writes out what all operations share.
 `./run schema` writes the whole to docs/openapi.yaml.
 """
 
@@ -9,9 +9,13 @@ from http import HTTPStatus
 from itertools import groupby
 from typing import Any, TypeVar
 
+from django.conf import settings
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.plumbing import ResolvedComponent
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 
-from accounts.access_tokens import PREFIX, Scope
+from accounts.access_tokens import PREFIX
+from guilds.api.authentication import AccessTokenAuthentication, SessionAuthentication
 from guilds.api.filters import FIELDS, LONGEST_SEARCH, ORDERINGS
 from guilds.api.problem_types import PROBLEM_TYPES
 from guilds.freshness import Reason
@@ -145,21 +149,64 @@ HEADERS: dict[str, Json] = {
     "Content-Disposition": _header("The file's name.", TEXT),
     "X-Request-ID": _header("Under which the site's log knows the request.", TEXT),
 }
-SECURITY_SCHEMES = {
-    "accessToken": {
-        "type": "http",
-        "scheme": "bearer",
-        "bearerFormat": f"{PREFIX}…",
-        "description": "A personal access token, made on the account page.",
-    },
-    "session": {
-        "type": "apiKey",
-        "in": "cookie",
-        "name": "guildhall_session",
-        "description": "The site's session; with X-CSRFToken where something is changed.",
-    },
-}
 AGED = ("Age", "Cache-Status")
+
+
+class AccessTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # registers itself, untyped
+    target_class = AccessTokenAuthentication
+    name = "accessToken"
+
+    def get_security_requirement(self, auto_schema: Any) -> Any:
+        """None for a view that names no scope, because it takes no token."""
+        scope = getattr(auto_schema.view, "token_scope", None)
+        return {self.name: [str(scope)]} if scope else None
+
+    def get_security_definition(self, auto_schema: Any) -> Json:
+        return {
+            "type": "http",
+            "scheme": "bearer",
+            "bearerFormat": f"{PREFIX}…",
+            "description": "A personal access token, made on the account page.",
+        }
+
+
+class SessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # registers itself, untyped
+    target_class = SessionAuthentication
+    name = "session"
+
+    def get_security_definition(self, auto_schema: Any) -> Json:
+        return {
+            "type": "apiKey",
+            "in": "cookie",
+            "name": settings.SESSION_COOKIE_NAME,
+            "description": "The site's session; with X-CSRFToken where something is changed.",
+        }
+
+
+class _Whole:
+    """Before drf-spectacular's schema of an operation of ours: adds its problems and headers, and all components.
+
+    So the operation is whole in every document, also in one that a site makes of all its endpoints.
+    """
+
+    problems: Iterable[str]
+    headers: dict[int, tuple[str, ...]]
+
+    def get_operation(self, *place: Any) -> Json:
+        operation: Json = super().get_operation(*place)  # type: ignore[misc]  # of the schema that stands behind
+        for kind, components in (("schemas", SCHEMAS), ("headers", HEADERS)):
+            for name, component in components.items():
+                self.registry.register_on_missing(  # type: ignore[attr-defined]  # as above
+                    ResolvedComponent(name, kind, component, object=components)  # type: ignore[no-untyped-call]
+                )
+        responses = operation["responses"]
+        for status, headers in self.headers.items():
+            responses[str(status)]["headers"] = {name: _ref(name, "headers") for name in (*headers, "X-Request-ID")}
+        by_status = sorted((PROBLEM_TYPES[name] for name in self.problems), key=lambda each: each.status)
+        for problem_status, types in groupby(by_status, key=lambda each: each.status):
+            responses[str(int(problem_status))] = _problems(problem_status, list(types))
+        operation["responses"] = dict(sorted(responses.items()))
+        return operation
 
 
 def _answer(description: str, schema: str, *headers: str) -> tuple[str, str, tuple[str, ...]]:
@@ -170,30 +217,33 @@ def _operation(
     operation_id: str,
     summary: str,
     tag: str,
-    scope: Scope,
     answers: dict[int, tuple[str, str, tuple[str, ...]]],
     *,
     problems: Iterable[str] = (),
     parameters: Iterable[OpenApiParameter] = (),
 ) -> Callable[[View], View]:
-    """What one operation is. `x-…` is for `complete`, which takes it away again."""
-    decorate: Callable[[View], View] = extend_schema(
+    """What one operation is."""
+    extend: Callable[[Any], Any] = extend_schema(
         operation_id=operation_id,
         summary=summary,
         tags=[tag],
         request=None,
         parameters=list(parameters),
-        auth=[],
         responses={
             status: OpenApiResponse(_ref(schema) if schema else None, description)
             for status, (description, schema, _) in answers.items()
         },
-        extensions={
-            "x-scope": str(scope),
-            "x-problems": [*ALWAYS, *problems],
-            "x-headers": {status: headers for status, (*_, headers) in answers.items()},
-        },
     )
+    own = {
+        "problems": [*ALWAYS, *problems],
+        "headers": {status: headers for status, (*_, headers) in answers.items()},
+    }
+
+    def decorate(view: View) -> View:
+        extended = extend(view)
+        extended.kwargs["schema"] = type("OperationSchema", (_Whole, extended.kwargs["schema"]), own)
+        return view
+
     return decorate
 
 
@@ -210,7 +260,6 @@ list_guilds = _operation(
     "listGuilds",
     "The person's guilds",
     "guilds",
-    Scope.GUILDS_READ,
     {200: _answer("The list.", "GuildList", "Cache-Control", "ETag", *AGED), 304: NOT_MODIFIED},
     problems=(*WITHOUT_LIST, "invalid-parameter"),
     parameters=[
@@ -233,7 +282,6 @@ get_guild = _operation(
     "getGuild",
     "One guild",
     "guilds",
-    Scope.GUILDS_READ,
     {200: _answer("The guild.", "OneGuild", "Cache-Control", "ETag", *AGED), 304: NOT_MODIFIED},
     problems=(*WITHOUT_LIST, "not-in-guild", "not-found"),
     parameters=[
@@ -245,7 +293,6 @@ refresh_guilds = _operation(
     "refreshGuilds",
     "Ask Discord now",
     "guilds",
-    Scope.GUILDS_REFRESH,
     {
         200: _answer("The new list.", "GuildList", "Cache-Control", "ETag", *AGED),
         202: _answer("Discord takes its time; read the list.", "InProgress", "Cache-Control", "Retry-After"),
@@ -256,45 +303,16 @@ export_memberships = _operation(
     "exportMemberships",
     "All that is stored about the person's servers",
     "people",
-    Scope.GUILDS_READ,
     {200: _answer("A file.", "Export", "Cache-Control", "Content-Disposition")},
 )
-get_me = _operation(
-    "getMe", "Who is asking", "people", Scope.ME_READ, {200: _answer("The person.", "Person", "Cache-Control")}
-)
+get_me = _operation("getMe", "Who is asking", "people", {200: _answer("The person.", "Person", "Cache-Control")})
 list_bot_guilds = _operation(
     "listBotGuilds",
     "The guilds the bot is in",
     "bot",
-    Scope.BOT_READ,
     {200: _answer("From the database.", "BotGuildList", "Cache-Control")},
     problems=("forbidden",),
 )
-
-
-def complete(result: Json, generator: Any, request: Any, public: bool) -> Json:
-    """drf-spectacular's hook: components, and in each operation of ours its problems, headers and keys."""
-    result["components"] = {
-        "schemas": SCHEMAS,
-        "headers": HEADERS,
-        "securitySchemes": SECURITY_SCHEMES,
-    }
-    for path in result["paths"].values():
-        for operation in path.values():
-            if "x-scope" in operation:
-                _complete(operation)
-    return result
-
-
-def _complete(operation: Json) -> None:
-    operation["security"] = [{"accessToken": [operation.pop("x-scope")]}, {"session": []}]
-    responses = operation["responses"]
-    for status, headers in operation.pop("x-headers").items():
-        responses[str(status)]["headers"] = {name: _ref(name, "headers") for name in (*headers, "X-Request-ID")}
-    by_status = sorted((PROBLEM_TYPES[name] for name in operation.pop("x-problems")), key=lambda each: each.status)
-    for problem_status, types in groupby(by_status, key=lambda each: each.status):
-        responses[str(int(problem_status))] = _problems(problem_status, list(types))
-    operation["responses"] = dict(sorted(responses.items()))
 
 
 def _problems(status: HTTPStatus, types: list[Any]) -> Json:
