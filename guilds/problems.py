@@ -24,7 +24,8 @@ from guilds.services import RefreshTooSoon
 class Problem:
     """An RFC 9457 problem. `retry_after` in whole seconds, never shorter than the truth.
 
-    Its `type` is a path, so that it is the same at every site, and leads to the page that explains it.
+    Its `type` is a path, so that it is the same at every site, and leads to the page that explains it. Without a `name`
+    there is nothing to explain beyond the status.
     """
 
     name: str
@@ -34,11 +35,11 @@ class Problem:
     retry_after: int | None = None
     reason: str | None = None
     # Members of this type alone.
-    more: Mapping[str, str] = field(default_factory=dict)
+    more: Mapping[str, object] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, object]:
         members: dict[str, object] = {
-            "type": f"/problems/{self.name}",
+            "type": f"/problems/{self.name}" if self.name else "about:blank",
             "title": str(self.title),
             "status": int(self.status),
             "detail": str(self.detail),

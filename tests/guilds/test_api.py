@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 import pytest
+from django.middleware.csrf import get_token
 from django.test import Client
 
 from accounts.clock import database_now
@@ -316,6 +317,19 @@ def test_a_refresh_that_discord_takes_its_time_over_is_accepted(
 
     assert (response.status_code, response.json()) == (202, {"status": "in_progress"})
     assert int(response["Retry-After"]) >= 1
+
+
+@pytest.mark.parametrize("kind", ["application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "text/plain"])
+def test_a_refresh_takes_no_notice_of_a_body(
+    with_list: WithList, client_of: ClientOf, patience: None, kind: str
+) -> None:
+    strict = Client(enforce_csrf_checks=True)
+    strict.cookies = client_of(with_list("ada", **FRESH)).cookies
+    token = get_token(strict.get("/servers/").wsgi_request)
+
+    response = strict.post("/api/v1/guilds/refresh/", b"--x--\r\n", content_type=kind, headers={"X-CSRFToken": token})
+
+    assert response.status_code == 200
 
 
 def test_a_refresh_within_the_cool_down_is_too_soon(with_list: WithList, client_of: ClientOf, sandbox: Sandbox) -> None:
