@@ -208,7 +208,7 @@ def _again(request: HttpRequest) -> str:
 
 
 def wants_json(request: HttpRequest) -> bool:
-    if request.path.startswith("/api/v1/"):
+    if request.path.startswith("/api/"):
         return True
     preferred = request.get_preferred_type(["text/html", "application/json", "application/problem+json"])
     return preferred is not None and preferred != "text/html"
