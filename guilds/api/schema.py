@@ -29,6 +29,7 @@ ALWAYS = (
     "not-signed-in",
     "invalid-token",
     "insufficient-scope",
+    "method-not-allowed",
     "not-acceptable",
     "too-many-requests",
     "server-error",
@@ -80,6 +81,15 @@ _FRESHNESS = {
     },
     "next_attempt_at": _or_null({**MOMENT, "description": "When Discord will be asked next, at the earliest."}),
 }
+_STORED = {
+    **_FRESHNESS,
+    "verified_at": _or_null({**MOMENT, "description": "null if there never was a list."}),
+    "freshness": {"type": "string", "enum": ["fresh", "stale", "expired", "none"]},
+    "reason": {
+        "enum": [*map(str, Reason), None],
+        "description": "Why the last attempt brought no list; null if it did.",
+    },
+}
 
 SCHEMAS: dict[str, Json] = {
     "Guild": _object(_GUILD, description="The person in one guild."),
@@ -88,7 +98,10 @@ SCHEMAS: dict[str, Json] = {
     ),
     "GuildList": _object({**_FRESHNESS, "guilds": {"type": "array", "items": _ref("ListedGuild")}}),
     "OneGuild": _object({**_FRESHNESS, "guild": _ref("Guild")}),
-    "InProgress": _object({"status": {"type": "string", "const": "in_progress"}}),
+    "InProgress": _object(
+        {"status": {"type": "string", "const": "in_progress"}, **_STORED, "reason": {"const": str(Reason.IN_PROGRESS)}},
+        description="Discord is being asked; this is what is stored until it answers.",
+    ),
     "Person": _object(
         {
             "id": {"type": "string", "description": "The person's id at this site."},
@@ -101,13 +114,7 @@ SCHEMAS: dict[str, Json] = {
     "StoredGuild": _object({**_GUILD, "first_seen_at": MOMENT, "changed_at": MOMENT}),
     "Export": _object(
         {
-            **_FRESHNESS,
-            "verified_at": _or_null({**MOMENT, "description": "null if there never was a list."}),
-            "freshness": {"type": "string", "enum": ["fresh", "stale", "expired", "none"]},
-            "reason": {
-                "enum": [*map(str, Reason), None],
-                "description": "Why the last attempt brought no list; null if it did.",
-            },
+            **_STORED,
             "guilds": {"type": "array", "items": _ref("StoredGuild")},
         },
         description="What is stored, however old. To know which servers a person is in, read the list instead.",
@@ -140,10 +147,14 @@ TEXT = {"type": "string"}
 HEADERS: dict[str, Json] = {
     "Age": _header("How old the list is, in seconds (RFC 9111).", {"type": "integer", "minimum": 0}),
     "Cache-Status": _header(
-        "RFC 9211: `ttl` is how long the list stays fresh, negative when stale; `detail` the reason.", TEXT
+        "RFC 9211: `hit`, or with `fwd` why Discord was waited for; `ttl` is how long the list stays fresh, negative "
+        "when stale; `detail` the reason.",
+        TEXT,
     ),
     "Cache-Control": _header("`private` and revalidated each time, or not stored at all.", TEXT),
     "ETag": _header("Send it as If-None-Match; 304 if nothing changed.", TEXT),
+    "Allow": _header("The methods that there are.", TEXT),
+    "Location": _header("Where the list is.", {"type": "string", "format": "uri-reference"}),
     "Retry-After": _header("Seconds; asking earlier is of no use.", {"type": "integer", "minimum": 1}),
     "WWW-Authenticate": _header("RFC 6750.", TEXT),
     "Content-Disposition": _header("The file's name.", TEXT),
@@ -201,7 +212,7 @@ class _Whole:
                 )
         responses = operation["responses"]
         for status, headers in self.headers.items():
-            responses[str(status)]["headers"] = {name: _ref(name, "headers") for name in (*headers, "X-Request-ID")}
+            responses[str(status)]["headers"] = _headers(*headers)
         by_status = sorted((PROBLEM_TYPES[name] for name in self.problems), key=lambda each: each.status)
         for problem_status, types in groupby(by_status, key=lambda each: each.status):
             responses[str(int(problem_status))] = _problems(problem_status, list(types))
@@ -261,7 +272,7 @@ list_guilds = _operation(
     "The person's guilds",
     "guilds",
     {200: _answer("The list.", "GuildList", "Cache-Control", "ETag", *AGED), 304: NOT_MODIFIED},
-    problems=(*WITHOUT_LIST, "invalid-parameter"),
+    problems=(*WITHOUT_LIST, "invalid-parameter", "precondition-failed"),
     parameters=[
         _query("manageable", BOOLEAN, "Only those the person may manage, or may not."),
         _query("owner", BOOLEAN, "Only those the person owns, or doesn't."),
@@ -283,7 +294,7 @@ get_guild = _operation(
     "One guild",
     "guilds",
     {200: _answer("The guild.", "OneGuild", "Cache-Control", "ETag", *AGED), 304: NOT_MODIFIED},
-    problems=(*WITHOUT_LIST, "not-in-guild", "not-found"),
+    problems=(*WITHOUT_LIST, "not-in-guild", "not-found", "precondition-failed"),
     parameters=[
         OpenApiParameter("guild_id", SNOWFLAKE, OpenApiParameter.PATH, description="Discord's id."),
         IF_NONE_MATCH,
@@ -295,15 +306,25 @@ refresh_guilds = _operation(
     "guilds",
     {
         200: _answer("The new list.", "GuildList", "Cache-Control", "ETag", *AGED),
-        202: _answer("Discord takes its time; read the list.", "InProgress", "Cache-Control", "Retry-After"),
+        202: _answer(
+            "Discord takes its time; read the list.", "InProgress", "Cache-Control", "Location", "Retry-After"
+        ),
     },
     problems=(*WITHOUT_LIST, "refresh-too-soon", "csrf-failed"),
+    parameters=[
+        OpenApiParameter(
+            "X-CSRFToken",
+            TEXT,
+            OpenApiParameter.HEADER,
+            description="Django's CSRF token, with a session; a token needs none.",
+        )
+    ],
 )
 export_memberships = _operation(
     "exportMemberships",
     "All that is stored about the person's servers",
     "people",
-    {200: _answer("A file.", "Export", "Cache-Control", "Content-Disposition")},
+    {200: _answer("A file.", "Export", "Cache-Control", "Content-Disposition", "Age?", "Cache-Status?")},
 )
 get_me = _operation("getMe", "Who is asking", "people", {200: _answer("The person.", "Person", "Cache-Control")})
 list_bot_guilds = _operation(
@@ -315,15 +336,26 @@ list_bot_guilds = _operation(
 )
 
 
+def _headers(*names: str) -> Json:
+    """Those that are always there by reference, those with a `?` in full."""
+    return {name: _ref(name, "headers") for name in (*names, "X-Request-ID") if name in HEADERS} | {
+        name[:-1]: {**HEADERS[name[:-1]], "required": False} for name in names if name.endswith("?")
+    }
+
+
 def _problems(status: HTTPStatus, types: list[Any]) -> Json:
-    headers = ["Cache-Control", "X-Request-ID"]
+    headers = ["Cache-Control"]
     if all(each.waits for each in types):
         headers.append("Retry-After")
     if status == HTTPStatus.UNAUTHORIZED:
         headers.append("WWW-Authenticate")
+    if status == HTTPStatus.FORBIDDEN:
+        headers.append("WWW-Authenticate?")  # of a token without the scope
+    if status == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers.append("Allow")
     only = {"type": "object", "properties": {"type": {"type": "string", "enum": [each.path for each in types]}}}
     return {
         "description": "\n".join(f"- `{each.name}`: {each.meaning}" for each in types),
-        "headers": {name: _ref(name, "headers") for name in headers},
+        "headers": _headers(*headers),
         "content": {"application/problem+json": {"schema": {"allOf": [_ref("Problem"), only]}}},
     }
