@@ -41,6 +41,9 @@ class InGuild(BasePermission):
     def has_permission(self, request: Request, view: APIView) -> bool:
         if not request.user.is_authenticated:
             return False
+        # DRF counts after the permissions, and this one may ask Discord. Not twice: the view serves this request alone.
+        view.check_throttles(request)
+        view.check_throttles = lambda request: None  # type: ignore[method-assign]
         # The request below DRF's: there the list is lazy, and DRF's own shows its attributes.
         enter(request._request, view.kwargs, self.guild_id_kwarg, self.permission, self.max_age, bot=self.bot)
         return True

@@ -26,7 +26,8 @@ from guilds.words import PERMISSIONS
 class Problem:
     """An RFC 9457 problem. `retry_after` in whole seconds, never shorter than the truth.
 
-    Its `type` is a path, so that it is the same at every site, and leads to the page that explains it.
+    Its `type` is a path, so that it is the same at every site, and leads to the page that explains it. Without a `name`
+    there is nothing to explain beyond the status.
     """
 
     name: str
@@ -38,11 +39,11 @@ class Problem:
     # The age in seconds that the view demands of a list; None where any that may be served would have done.
     max_age: int | None = None
     # Members of this type alone.
-    more: Mapping[str, str] = field(default_factory=dict)
+    more: Mapping[str, object] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, object]:
         members: dict[str, object] = {
-            "type": f"/problems/{self.name}",
+            "type": f"/problems/{self.name}" if self.name else "about:blank",
             "title": str(self.title),
             "status": int(self.status),
             "detail": str(self.detail),
@@ -245,7 +246,7 @@ def came_from(request: HttpRequest) -> str | None:
 
 
 def wants_json(request: HttpRequest) -> bool:
-    if request.path.startswith("/api/v1/"):
+    if request.path.startswith("/api/"):
         return True
     preferred = request.get_preferred_type(["text/html", "application/json", "application/problem+json"])
     return preferred is not None and preferred != "text/html"

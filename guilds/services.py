@@ -64,6 +64,7 @@ class GuildList:
 
     `freshness` is "fresh" or "stale"; `age` is what it was when the list was read. `reason` says why a stale list
     isn't younger, `next_attempt_at` when Discord will be asked next, `is_asking` whether it is being asked right now.
+    `waited_from` is what was found by a reader who then waited for Discord; None for one who didn't have to.
     `joined_count` and `left_count` are what changed at `changed_at`, the last time that a list brought something else.
     `preferences_tag` and `bot_tag` say which state of the person's preferences and of the bot's guilds belongs to it.
     """
@@ -75,6 +76,7 @@ class GuildList:
     reason: Reason | None
     next_attempt_at: datetime | None
     is_asking: bool = False
+    waited_from: Tier | None = None
     changed_at: datetime | None = None
     joined_count: int = 0
     left_count: int = 0
@@ -306,6 +308,7 @@ def _serve(record: GuildListVerification, decision: Decision, now: datetime, fou
         next_attempt_at=decision.until,
         is_asking=decision.reason is Reason.IN_PROGRESS
         or (record.lease_until is not None and record.lease_until > now),
+        waited_from=found if waited else None,
         changed_at=record.changed_at,
         joined_count=record.joined_count,
         left_count=record.left_count,

@@ -71,6 +71,12 @@ def hurry(settings: Settings) -> None:
     settings.DISCORD_API_RETRY_DELAY_MS = 5
 
 
+@pytest.fixture
+def patience(hurry: None, settings: Settings) -> None:
+    """A reader who waits for Discord waits for as long as the machine needs for it."""
+    settings.DISCORD_REFRESH_WAIT_MS = settings.DISCORD_FETCH_BUDGET_MS
+
+
 @pytest.fixture(autouse=True)
 def nothing_remembered() -> None:
     services._logged.clear()

@@ -5,6 +5,7 @@ from guilds.permissions import CanManageGuild, GuildAPIRequest
 
 
 class WelcomeMessage(APIView):
+    token_scope = "guilds:read"  # for programs with such a token; without it no token is taken
     # Or InGuild, InGuild.may("kick_members"), CanManageGuild.with_bot(), one after the other in any order.
     permission_classes = [CanManageGuild.within(minutes=5)]
 

@@ -4,50 +4,79 @@ import hashlib
 import json
 from collections.abc import Mapping
 from datetime import timedelta
+from http import HTTPStatus
 from typing import Any, TypeVar
 
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.cache import get_conditional_response
+from django.utils.translation import gettext_lazy as _
 from rest_framework.request import Request
 from rest_framework.utils.encoders import JSONEncoder
 
 from guilds.api.serializers import freshness_json
+from guilds.freshness import Reason, Tier
+from guilds.problems import Problem, ProblemRaised
 from guilds.refresh import windows
 from guilds.services import GuildList
 
 Answer = TypeVar("Answer", bound=HttpResponseBase)
+
+# RFC 9211, section 2.2: why Discord was asked. Who finds a list that could be served, and waits, has demanded it.
+FORWARDED = {
+    Tier.FRESH: "request",
+    Tier.DUE: "request",
+    Tier.STALE: "stale",
+    Tier.EXPIRED: "stale",
+    Tier.NONE: "miss",
+}
+PRECONDITION_FAILED = Problem(
+    "precondition-failed",
+    HTTPStatus.PRECONDITION_FAILED,
+    _("Not what you expected"),
+    _("What is here now isn't what the request demands by If-Match or If-Unmodified-Since."),
+)
 
 
 def whole_list(guild_list: GuildList, request: Request | None = None) -> HttpResponseBase:
     """The whole list, its guilds as the snapshot has them, and not even looked at for a 304 to `request`."""
     head = dumps(freshness_json(guild_list))
     etag = _etag(guild_list.snapshot.key.encode() + head)
-    unchanged = get_conditional_response(request._request, etag) if request else None
-    response = unchanged or HttpResponse(
+    response = _conditional(request, etag) or HttpResponse(
         b'%b,"guilds":%b}' % (head[:-1], guild_list.guilds_json), content_type="application/json"
     )
     response["ETag"] = etag
-    return with_age(guild_list, response)
+    return _with_age_of(guild_list, response)
 
 
 def part(guild_list: GuildList, members: Mapping[str, Any], request: Request) -> HttpResponseBase:
     """`members` beside the list's freshness; 304 if that is what the reader of `request` has."""
     body = dumps({**freshness_json(guild_list), **members})
     etag = _etag(body)
-    response = get_conditional_response(request._request, etag) or HttpResponse(body, content_type="application/json")
+    response = _conditional(request, etag) or HttpResponse(body, content_type="application/json")
     response["ETag"] = etag
-    return with_age(guild_list, response)
+    return _with_age_of(guild_list, response)
 
 
-def with_age(guild_list: GuildList, response: Answer) -> Answer:
+def with_age(response: Answer, age: timedelta, reason: Reason | None, waited_from: Tier | None = None) -> Answer:
     """`response` with its age: `Age` (RFC 9111), and `Cache-Status` (RFC 9211), whose ttl is negative when stale."""
-    age = int(guild_list.age.total_seconds())
-    ttl = (windows().fresh - guild_list.age) // timedelta(seconds=1)
-    status = f"guildhall; hit; ttl={ttl}" + (f"; detail={guild_list.reason}" if guild_list.reason else "")
-    response["Age"] = str(age)
-    response["Cache-Status"] = status
+    ttl = (windows().fresh - age) // timedelta(seconds=1)
+    how = f"fwd={FORWARDED[waited_from]}" if waited_from else "hit"
+    response["Age"] = str(int(age.total_seconds()))
+    response["Cache-Status"] = f"guildhall; {how}; ttl={ttl}" + (f"; detail={reason}" if reason else "")
     response["Cache-Control"] = "private, no-cache"
+    return response
+
+
+def _with_age_of(guild_list: GuildList, response: Answer) -> Answer:
+    return with_age(response, guild_list.age, guild_list.reason, guild_list.waited_from)
+
+
+def _conditional(request: Request | None, etag: str) -> HttpResponseBase | None:
+    """304 for a reader who has just that; raises a 412 for one who demands something else."""
+    response = get_conditional_response(request._request, etag) if request else None
+    if response is not None and response.status_code == HTTPStatus.PRECONDITION_FAILED:
+        raise ProblemRaised(PRECONDITION_FAILED)
     return response
 
 

@@ -7,8 +7,11 @@ from typing import Any
 from django.core.exceptions import PermissionDenied
 from django.db import InterfaceError, OperationalError
 from django.http import Http404
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
 from rest_framework import exceptions
 from rest_framework.response import Response
+from rest_framework.settings import api_settings
 from rest_framework.views import set_rollback
 
 from guilds.problems import NOT_SIGNED_IN, Problem, problem_of
@@ -16,10 +19,18 @@ from guilds.problems import NOT_SIGNED_IN, Problem, problem_of
 DATABASE_UNAVAILABLE = Problem(
     "database-unavailable",
     HTTPStatus.SERVICE_UNAVAILABLE,
-    "Back in a moment",
-    "This site can't reach its database.",
+    _("Back in a moment"),
+    _("This site can't reach its database. Try again in a few seconds."),
     retry_after=5,
 )
+# What DRF raises of its own, in the words of the site's error pages where those have them.
+OF_THE_FRAMEWORK: dict[type[exceptions.APIException], tuple[str, str | Promise]] = {
+    exceptions.ParseError: ("bad-request", _("That can't be read")),
+    exceptions.PermissionDenied: ("forbidden", _("Not allowed")),
+    exceptions.NotFound: ("not-found", _("Nothing here")),
+    exceptions.MethodNotAllowed: ("method-not-allowed", _("Not in this way")),
+    exceptions.NotAcceptable: ("not-acceptable", _("There is only JSON")),
+}
 # RFC 6750, section 3: what to say to whom.
 CHALLENGES = {
     "not-signed-in": 'Bearer realm="guildhall"',
@@ -49,8 +60,8 @@ def too_many_requests(wait: float) -> Problem:
     return Problem(
         "too-many-requests",
         HTTPStatus.TOO_MANY_REQUESTS,
-        "Too many requests",
-        "You are asking this site faster than it allows. Discord has nothing to do with it.",
+        _("Too many requests"),
+        _("You are asking this site faster than it allows. Discord has nothing to do with it."),
         retry_after=max(math.ceil(wait), 1),
     )
 
@@ -70,6 +81,29 @@ def _problem(error: Exception) -> Problem | None:
     elif isinstance(error, PermissionDenied):
         error = exceptions.PermissionDenied()
     if isinstance(error, exceptions.APIException):
-        status = HTTPStatus(error.status_code)
-        return Problem(status.phrase.lower().replace(" ", "-"), status, status.phrase, str(error.detail))
+        return _of_the_framework(error)
     return None
+
+
+def _of_the_framework(error: exceptions.APIException) -> Problem:
+    """What DRF or a site's own endpoint raises: a type of ours, or none (RFC 9457, section 4.2.1)."""
+    status, errors = HTTPStatus(error.status_code), messages_by_field(error.detail)
+    if isinstance(error, exceptions.ValidationError):
+        detail = _("“errors” says what is wrong, and with which field.")
+        return Problem("validation-failed", status, _("That isn't right yet"), detail, more={"errors": errors})
+    blank = ("", status.phrase)
+    name, title = next((words for kind, words in OF_THE_FRAMEWORK.items() if isinstance(error, kind)), blank)
+    return Problem(name, status, title, " ".join(message for messages in errors.values() for message in messages))
+
+
+def messages_by_field(detail: Any, *path: str) -> dict[str, list[str]]:
+    """DRF's details, which nest as the serializers do, as messages by path: `{"roles.0.name": ["Too long."]}`."""
+    if isinstance(detail, str):
+        return {".".join(path) or api_settings.NON_FIELD_ERRORS_KEY: [str(detail)]}
+    found: dict[str, list[str]] = {}
+    for key, inner in detail.items() if isinstance(detail, dict) else enumerate(detail):
+        # A list holds the messages of one field, or what is wrong with each of many rows.
+        deeper = path if isinstance(detail, list) and isinstance(inner, str) else (*path, str(key))
+        for field, messages in messages_by_field(inner, *deeper).items():
+            found.setdefault(field, []).extend(messages)
+    return found

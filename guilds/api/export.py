@@ -13,15 +13,13 @@ from rest_framework.views import APIView
 
 from accounts.access_tokens import Scope
 from accounts.models import User
-from guilds import freshness, refresh
+from guilds import refresh
 from guilds.api import schema
 from guilds.api.answers import dumps, with_age
-from guilds.api.serializers import freshness_json
-from guilds.freshness import Reason, Tier
+from guilds.api.serializers import stored_freshness_json
+from guilds.freshness import Reason
 from guilds.memberships import stored_memberships
 from guilds.models import UserGuildMembership
-from guilds.services import GuildList
-from guilds.snapshots import snapshot_of
 
 FILE_NAME = "guildhall-servers.json"
 
@@ -35,20 +33,14 @@ class ExportView(APIView):
     def get(self, request: Request) -> HttpResponse:
         user = cast(User, request.user)
         record, now = refresh.read_record(user.pk)
-        decision = freshness.decide(record, None, now, refresh.windows())
-        stored = GuildList(
-            snapshot=snapshot_of(record),
-            verified_at=record.verified_at or now,
-            age=max(now - (record.verified_at or now), timedelta(0)),
-            freshness="fresh" if decision.tier is Tier.DUE else str(decision.tier),
-            reason=Reason(record.reason) if record.reason else None,
-            next_attempt_at=decision.until,
-        )
-        members = {"verified_at": record.verified_at, "guilds": _guilds(user)}
-        response = HttpResponse(dumps({**freshness_json(stored), **members}), content_type="application/json")
+        body = dumps({**stored_freshness_json(record, now), "guilds": _guilds(user)})
+        response = HttpResponse(body, content_type="application/json")
         response["Content-Disposition"] = f'attachment; filename="{FILE_NAME}"'
         response["Cache-Control"] = "private, no-cache"
-        return with_age(stored, response) if record.verified_at else response
+        if record.verified_at is None:
+            return response
+        reason = Reason(record.reason) if record.reason else None
+        return with_age(response, max(now - record.verified_at, timedelta(0)), reason)
 
 
 def _guilds(user: User) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from http import HTTPStatus
 from typing import Any
 
 from django.http import QueryDict
+from django.utils.translation import gettext as _
 
 from guilds.api.bot import bot_guild_ids
 from guilds.memberships import Membership
@@ -66,9 +67,9 @@ def parse(query: QueryDict) -> Filters:
     wanted: dict[str, Any] = {}
     for name, values in query.lists():
         if name not in PARSERS:
-            raise invalid(name, f"There is no such parameter. Known are {', '.join(PARSERS)}.")
+            raise invalid(name, _("There is no such parameter. Known are %(known)s.") % {"known": ", ".join(PARSERS)})
         if len(values) != 1:
-            raise invalid(name, "It may be given once.")
+            raise invalid(name, _("It may be given once."))
         try:
             wanted[name] = PARSERS[name](values[0])
         except ValueError as error:
@@ -79,34 +80,40 @@ def parse(query: QueryDict) -> Filters:
 def invalid(name: str, why: str) -> ProblemRaised:
     # A name as long as an address can be is of no help to anybody.
     shown = name if len(name) <= 64 else f"{name[:63]}…"
-    detail = f"The parameter {json.dumps(shown, ensure_ascii=False)} is wrong. {why}"
+    detail = _("The parameter %(name)s is wrong.") % {"name": json.dumps(shown, ensure_ascii=False)}
     return ProblemRaised(
-        Problem("invalid-parameter", HTTPStatus.BAD_REQUEST, "Invalid parameter", detail, more={"parameter": shown})
+        Problem(
+            "invalid-parameter",
+            HTTPStatus.BAD_REQUEST,
+            _("Invalid parameter"),
+            f"{detail} {why}",
+            more={"parameter": shown},
+        )
     )
 
 
 def _boolean(value: str) -> bool:
     if value not in ("true", "false"):
-        raise ValueError("It takes true or false.")
+        raise ValueError(_("It takes true or false."))
     return value == "true"
 
 
 def _search(value: str) -> str:
     if len(value) > LONGEST_SEARCH or "\0" in value:
-        raise ValueError(f"It takes up to {LONGEST_SEARCH} characters.")
+        raise ValueError(_("It takes up to %(count)s characters.") % {"count": LONGEST_SEARCH})
     return value.strip()
 
 
 def _ordering(value: str) -> str:
     if value not in ORDERINGS:
-        raise ValueError(f"It takes one of {', '.join(ORDERINGS)}.")
+        raise ValueError(_("It takes one of %(known)s.") % {"known": ", ".join(ORDERINGS)})
     return value
 
 
 def _fields(value: str) -> tuple[str, ...]:
     names = value.split(",")
     if not set(names) <= set(FIELDS):
-        raise ValueError(f"It takes one or more of {', '.join(FIELDS)}, with commas between.")
+        raise ValueError(_("It takes one or more of %(known)s, with commas between.") % {"known": ", ".join(FIELDS)})
     # A guild without its id can't be told from another.
     return ("id", *names)
 

@@ -10,10 +10,13 @@ from guilds.api.errors import too_many_requests
 from guilds.api.throttles import wait_of_address
 from guilds.problems import problem_response
 
-PREFIX = "/api/v1/"
-ALLOWED_METHODS = "GET, HEAD, POST"
+# Also the endpoints that a site adds, and the API's document and page, whose few requests count with the others.
+PREFIX = "/api/"
+ALLOWED_METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE"
 ALLOWED_HEADERS = "Authorization, Content-Type, If-None-Match"
-EXPOSED_HEADERS = "Age, Cache-Status, Content-Disposition, ETag, Retry-After, WWW-Authenticate, X-Request-ID"
+EXPOSED_HEADERS = (
+    "Age, Allow, Cache-Status, Content-Disposition, ETag, Location, Retry-After, WWW-Authenticate, X-Request-ID"
+)
 PREFLIGHT_SECONDS = "600"
 
 

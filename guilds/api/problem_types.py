@@ -38,6 +38,12 @@ _TYPES = (
         _("Correct it; the member “parameter” names it and “detail” says what it takes."),
     ),
     ProblemType(
+        "validation-failed",
+        HTTPStatus.BAD_REQUEST,
+        _("The request can be read, but holds values that this doesn't take."),
+        _("The member “errors” names each field with what is wrong with it."),
+    ),
+    ProblemType(
         "not-signed-in",
         HTTPStatus.UNAUTHORIZED,
         _("The request carries neither a session nor an access token."),
@@ -114,6 +120,12 @@ _TYPES = (
         HTTPStatus.NOT_ACCEPTABLE,
         _("The request's Accept wants something other than JSON."),
         _("Accept application/json."),
+    ),
+    ProblemType(
+        "precondition-failed",
+        HTTPStatus.PRECONDITION_FAILED,
+        _("The list isn't what the request demands by If-Match or If-Unmodified-Since."),
+        _("Leave these away where you only read. To save answers, send the ETag as If-None-Match."),
     ),
     ProblemType(
         "refresh-too-soon",

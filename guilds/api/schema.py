@@ -1,6 +1,6 @@
 """The API's OpenAPI description: what each operation takes and answers, every status, header and problem.
 
-A view says with one decorator of this module what it is; `complete` then writes out what all operations share.
+A view says with one decorator of this module what it is; `_Whole` then writes out what all operations share.
 `./run schema` writes the whole to docs/openapi.yaml.
 """
 
@@ -9,9 +9,13 @@ from http import HTTPStatus
 from itertools import groupby
 from typing import Any, TypeVar
 
+from django.conf import settings
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.plumbing import ResolvedComponent
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 
-from accounts.access_tokens import PREFIX, Scope
+from accounts.access_tokens import PREFIX
+from guilds.api.authentication import AccessTokenAuthentication, SessionAuthentication
 from guilds.api.filters import FIELDS, LONGEST_SEARCH, ORDERINGS
 from guilds.api.problem_types import PROBLEM_TYPES
 from guilds.freshness import Reason
@@ -25,6 +29,7 @@ ALWAYS = (
     "not-signed-in",
     "invalid-token",
     "insufficient-scope",
+    "method-not-allowed",
     "not-acceptable",
     "too-many-requests",
     "server-error",
@@ -76,6 +81,15 @@ _FRESHNESS = {
     },
     "next_attempt_at": _or_null({**MOMENT, "description": "When Discord will be asked next, at the earliest."}),
 }
+_STORED = {
+    **_FRESHNESS,
+    "verified_at": _or_null({**MOMENT, "description": "null if there never was a list."}),
+    "freshness": {"type": "string", "enum": ["fresh", "stale", "expired", "none"]},
+    "reason": {
+        "enum": [*map(str, Reason), None],
+        "description": "Why the last attempt brought no list; null if it did.",
+    },
+}
 
 SCHEMAS: dict[str, Json] = {
     "Guild": _object(_GUILD, description="The person in one guild."),
@@ -84,7 +98,10 @@ SCHEMAS: dict[str, Json] = {
     ),
     "GuildList": _object({**_FRESHNESS, "guilds": {"type": "array", "items": _ref("ListedGuild")}}),
     "OneGuild": _object({**_FRESHNESS, "guild": _ref("Guild")}),
-    "InProgress": _object({"status": {"type": "string", "const": "in_progress"}}),
+    "InProgress": _object(
+        {"status": {"type": "string", "const": "in_progress"}, **_STORED, "reason": {"const": str(Reason.IN_PROGRESS)}},
+        description="Discord is being asked; this is what is stored until it answers.",
+    ),
     "Person": _object(
         {
             "id": {"type": "string", "description": "The person's id at this site."},
@@ -97,13 +114,7 @@ SCHEMAS: dict[str, Json] = {
     "StoredGuild": _object({**_GUILD, "first_seen_at": MOMENT, "changed_at": MOMENT}),
     "Export": _object(
         {
-            **_FRESHNESS,
-            "verified_at": _or_null({**MOMENT, "description": "null if there never was a list."}),
-            "freshness": {"type": "string", "enum": ["fresh", "stale", "expired", "none"]},
-            "reason": {
-                "enum": [*map(str, Reason), None],
-                "description": "Why the last attempt brought no list; null if it did.",
-            },
+            **_STORED,
             "guilds": {"type": "array", "items": _ref("StoredGuild")},
         },
         description="What is stored, however old. To know which servers a person is in, read the list instead.",
@@ -136,30 +147,77 @@ TEXT = {"type": "string"}
 HEADERS: dict[str, Json] = {
     "Age": _header("How old the list is, in seconds (RFC 9111).", {"type": "integer", "minimum": 0}),
     "Cache-Status": _header(
-        "RFC 9211: `ttl` is how long the list stays fresh, negative when stale; `detail` the reason.", TEXT
+        "RFC 9211: `hit`, or with `fwd` why Discord was waited for; `ttl` is how long the list stays fresh, negative "
+        "when stale; `detail` the reason.",
+        TEXT,
     ),
     "Cache-Control": _header("`private` and revalidated each time, or not stored at all.", TEXT),
     "ETag": _header("Send it as If-None-Match; 304 if nothing changed.", TEXT),
+    "Allow": _header("The methods that there are.", TEXT),
+    "Location": _header("Where the list is.", {"type": "string", "format": "uri-reference"}),
     "Retry-After": _header("Seconds; asking earlier is of no use.", {"type": "integer", "minimum": 1}),
     "WWW-Authenticate": _header("RFC 6750.", TEXT),
     "Content-Disposition": _header("The file's name.", TEXT),
     "X-Request-ID": _header("Under which the site's log knows the request.", TEXT),
 }
-SECURITY_SCHEMES = {
-    "accessToken": {
-        "type": "http",
-        "scheme": "bearer",
-        "bearerFormat": f"{PREFIX}…",
-        "description": "A personal access token, made on the account page.",
-    },
-    "session": {
-        "type": "apiKey",
-        "in": "cookie",
-        "name": "guildhall_session",
-        "description": "The site's session; with X-CSRFToken where something is changed.",
-    },
-}
 AGED = ("Age", "Cache-Status")
+
+
+class AccessTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # registers itself, untyped
+    target_class = AccessTokenAuthentication
+    name = "accessToken"
+
+    def get_security_requirement(self, auto_schema: Any) -> Any:
+        """None for a view that names no scope, because it takes no token."""
+        scope = getattr(auto_schema.view, "token_scope", None)
+        return {self.name: [str(scope)]} if scope else None
+
+    def get_security_definition(self, auto_schema: Any) -> Json:
+        return {
+            "type": "http",
+            "scheme": "bearer",
+            "bearerFormat": f"{PREFIX}…",
+            "description": "A personal access token, made on the account page.",
+        }
+
+
+class SessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # registers itself, untyped
+    target_class = SessionAuthentication
+    name = "session"
+
+    def get_security_definition(self, auto_schema: Any) -> Json:
+        return {
+            "type": "apiKey",
+            "in": "cookie",
+            "name": settings.SESSION_COOKIE_NAME,
+            "description": "The site's session; with X-CSRFToken where something is changed.",
+        }
+
+
+class _Whole:
+    """Before drf-spectacular's schema of an operation of ours: adds its problems and headers, and all components.
+
+    So the operation is whole in every document, also in one that a site makes of all its endpoints.
+    """
+
+    problems: Iterable[str]
+    headers: dict[int, tuple[str, ...]]
+
+    def get_operation(self, *place: Any) -> Json:
+        operation: Json = super().get_operation(*place)  # type: ignore[misc]  # of the schema that stands behind
+        for kind, components in (("schemas", SCHEMAS), ("headers", HEADERS)):
+            for name, component in components.items():
+                self.registry.register_on_missing(  # type: ignore[attr-defined]  # as above
+                    ResolvedComponent(name, kind, component, object=components)  # type: ignore[no-untyped-call]
+                )
+        responses = operation["responses"]
+        for status, headers in self.headers.items():
+            responses[str(status)]["headers"] = _headers(*headers)
+        by_status = sorted((PROBLEM_TYPES[name] for name in self.problems), key=lambda each: each.status)
+        for problem_status, types in groupby(by_status, key=lambda each: each.status):
+            responses[str(int(problem_status))] = _problems(problem_status, list(types))
+        operation["responses"] = dict(sorted(responses.items()))
+        return operation
 
 
 def _answer(description: str, schema: str, *headers: str) -> tuple[str, str, tuple[str, ...]]:
@@ -170,30 +228,33 @@ def _operation(
     operation_id: str,
     summary: str,
     tag: str,
-    scope: Scope,
     answers: dict[int, tuple[str, str, tuple[str, ...]]],
     *,
     problems: Iterable[str] = (),
     parameters: Iterable[OpenApiParameter] = (),
 ) -> Callable[[View], View]:
-    """What one operation is. `x-…` is for `complete`, which takes it away again."""
-    decorate: Callable[[View], View] = extend_schema(
+    """What one operation is."""
+    extend: Callable[[Any], Any] = extend_schema(
         operation_id=operation_id,
         summary=summary,
         tags=[tag],
         request=None,
         parameters=list(parameters),
-        auth=[],
         responses={
             status: OpenApiResponse(_ref(schema) if schema else None, description)
             for status, (description, schema, _) in answers.items()
         },
-        extensions={
-            "x-scope": str(scope),
-            "x-problems": [*ALWAYS, *problems],
-            "x-headers": {status: headers for status, (*_, headers) in answers.items()},
-        },
     )
+    own = {
+        "problems": [*ALWAYS, *problems],
+        "headers": {status: headers for status, (*_, headers) in answers.items()},
+    }
+
+    def decorate(view: View) -> View:
+        extended = extend(view)
+        extended.kwargs["schema"] = type("OperationSchema", (_Whole, extended.kwargs["schema"]), own)
+        return view
+
     return decorate
 
 
@@ -210,9 +271,8 @@ list_guilds = _operation(
     "listGuilds",
     "The person's guilds",
     "guilds",
-    Scope.GUILDS_READ,
     {200: _answer("The list.", "GuildList", "Cache-Control", "ETag", *AGED), 304: NOT_MODIFIED},
-    problems=(*WITHOUT_LIST, "invalid-parameter"),
+    problems=(*WITHOUT_LIST, "invalid-parameter", "precondition-failed"),
     parameters=[
         _query("manageable", BOOLEAN, "Only those the person may manage, or may not."),
         _query("owner", BOOLEAN, "Only those the person owns, or doesn't."),
@@ -237,9 +297,8 @@ get_guild = _operation(
     "getGuild",
     "One guild",
     "guilds",
-    Scope.GUILDS_READ,
     {200: _answer("The guild.", "OneGuild", "Cache-Control", "ETag", *AGED), 304: NOT_MODIFIED},
-    problems=(*WITHOUT_LIST, "not-in-guild", "not-found"),
+    problems=(*WITHOUT_LIST, "not-in-guild", "not-found", "precondition-failed"),
     parameters=[
         OpenApiParameter("guild_id", SNOWFLAKE, OpenApiParameter.PATH, description="Discord's id."),
         IF_NONE_MATCH,
@@ -249,67 +308,58 @@ refresh_guilds = _operation(
     "refreshGuilds",
     "Ask Discord now",
     "guilds",
-    Scope.GUILDS_REFRESH,
     {
         200: _answer("The new list.", "GuildList", "Cache-Control", "ETag", *AGED),
-        202: _answer("Discord takes its time; read the list.", "InProgress", "Cache-Control", "Retry-After"),
+        202: _answer(
+            "Discord takes its time; read the list.", "InProgress", "Cache-Control", "Location", "Retry-After"
+        ),
     },
     problems=(*WITHOUT_LIST, "refresh-too-soon", "csrf-failed"),
+    parameters=[
+        OpenApiParameter(
+            "X-CSRFToken",
+            TEXT,
+            OpenApiParameter.HEADER,
+            description="Django's CSRF token, with a session; a token needs none.",
+        )
+    ],
 )
 export_memberships = _operation(
     "exportMemberships",
     "All that is stored about the person's servers",
     "people",
-    Scope.GUILDS_READ,
-    {200: _answer("A file.", "Export", "Cache-Control", "Content-Disposition")},
+    {200: _answer("A file.", "Export", "Cache-Control", "Content-Disposition", "Age?", "Cache-Status?")},
 )
-get_me = _operation(
-    "getMe", "Who is asking", "people", Scope.ME_READ, {200: _answer("The person.", "Person", "Cache-Control")}
-)
+get_me = _operation("getMe", "Who is asking", "people", {200: _answer("The person.", "Person", "Cache-Control")})
 list_bot_guilds = _operation(
     "listBotGuilds",
     "The guilds the bot is in",
     "bot",
-    Scope.BOT_READ,
     {200: _answer("From the database.", "BotGuildList", "Cache-Control")},
     problems=("forbidden",),
 )
 
 
-def complete(result: Json, generator: Any, request: Any, public: bool) -> Json:
-    """drf-spectacular's hook: components, and in each operation of ours its problems, headers and keys."""
-    result["components"] = {
-        "schemas": SCHEMAS,
-        "headers": HEADERS,
-        "securitySchemes": SECURITY_SCHEMES,
+def _headers(*names: str) -> Json:
+    """Those that are always there by reference, those with a `?` in full."""
+    return {name: _ref(name, "headers") for name in (*names, "X-Request-ID") if name in HEADERS} | {
+        name[:-1]: {**HEADERS[name[:-1]], "required": False} for name in names if name.endswith("?")
     }
-    for path in result["paths"].values():
-        for operation in path.values():
-            if "x-scope" in operation:
-                _complete(operation)
-    return result
-
-
-def _complete(operation: Json) -> None:
-    operation["security"] = [{"accessToken": [operation.pop("x-scope")]}, {"session": []}]
-    responses = operation["responses"]
-    for status, headers in operation.pop("x-headers").items():
-        responses[str(status)]["headers"] = {name: _ref(name, "headers") for name in (*headers, "X-Request-ID")}
-    by_status = sorted((PROBLEM_TYPES[name] for name in operation.pop("x-problems")), key=lambda each: each.status)
-    for problem_status, types in groupby(by_status, key=lambda each: each.status):
-        responses[str(int(problem_status))] = _problems(problem_status, list(types))
-    operation["responses"] = dict(sorted(responses.items()))
 
 
 def _problems(status: HTTPStatus, types: list[Any]) -> Json:
-    headers = ["Cache-Control", "X-Request-ID"]
+    headers = ["Cache-Control"]
     if all(each.waits for each in types):
         headers.append("Retry-After")
     if status == HTTPStatus.UNAUTHORIZED:
         headers.append("WWW-Authenticate")
+    if status == HTTPStatus.FORBIDDEN:
+        headers.append("WWW-Authenticate?")  # of a token without the scope
+    if status == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers.append("Allow")
     only = {"type": "object", "properties": {"type": {"type": "string", "enum": [each.path for each in types]}}}
     return {
         "description": "\n".join(f"- `{each.name}`: {each.meaning}" for each in types),
-        "headers": {name: _ref(name, "headers") for name in headers},
+        "headers": _headers(*headers),
         "content": {"application/problem+json": {"schema": {"allOf": [_ref("Problem"), only]}}},
     }

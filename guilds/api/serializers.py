@@ -1,8 +1,12 @@
 """The API's words for lists and people; those for a guild are `Membership.as_json`'s."""
 
+from datetime import datetime
 from typing import Any
 
 from accounts.models import User
+from guilds import freshness, refresh
+from guilds.freshness import Tier
+from guilds.models import GuildListVerification
 from guilds.services import GuildList
 
 
@@ -13,6 +17,17 @@ def freshness_json(guild_list: GuildList) -> dict[str, Any]:
         "freshness": guild_list.freshness,
         "reason": guild_list.reason,
         "next_attempt_at": guild_list.next_attempt_at,
+    }
+
+
+def stored_freshness_json(record: GuildListVerification, now: datetime) -> dict[str, Any]:
+    """The same of what is stored, whether or not it may be served: `freshness` is expired or none as well."""
+    decision = freshness.decide(record, None, now, refresh.windows())
+    return {
+        "verified_at": record.verified_at,
+        "freshness": str(Tier.FRESH if decision.tier is Tier.DUE else decision.tier),
+        "reason": record.reason or None,
+        "next_attempt_at": decision.until,
     }
 
 

@@ -57,12 +57,13 @@ meter = Meter()
 
 
 class UserThrottle(BaseThrottle):
-    """DRF's: one person, with all their tokens and sessions."""
+    """DRF's: one person, with all their tokens and sessions; who isn't signed in is their address."""
 
     _wait = 0.0
 
     def allow_request(self, request: Request, view: "APIView") -> bool:
-        self._wait = meter.wait(request.user.pk, settings.API_THROTTLE_USER)
+        who = request.user.pk or ("anonymous", address_of(request._request))
+        self._wait = meter.wait(who, settings.API_THROTTLE_USER)
         return self._wait == 0.0
 
     def wait(self) -> float:
@@ -70,7 +71,12 @@ class UserThrottle(BaseThrottle):
 
 
 def wait_of_address(request: HttpRequest) -> float:
-    """0 if the address may ask now. Behind a proxy of ours it is the one the proxy saw, the last it wrote down."""
+    """0 if the address may ask now."""
+    return meter.wait(address_of(request), settings.API_THROTTLE_ADDRESS)
+
+
+def address_of(request: HttpRequest) -> str:
+    """Behind a proxy of ours it is the one the proxy saw, the last it wrote down."""
     forwarded = request.META.get("HTTP_X_FORWARDED_FOR", "") if settings.BEHIND_TLS_PROXY else ""
-    address = forwarded.rpartition(",")[2].strip() or request.META.get("REMOTE_ADDR", "")
-    return meter.wait(address, settings.API_THROTTLE_ADDRESS)
+    address: str = forwarded.rpartition(",")[2].strip() or request.META.get("REMOTE_ADDR", "")
+    return address

@@ -3,6 +3,7 @@
 from typing import cast
 
 from django.http.response import HttpResponseBase
+from django.urls import reverse
 from rest_framework.permissions import IsAdminUser
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -11,10 +12,10 @@ from rest_framework.views import APIView
 from accounts.access_tokens import Scope
 from accounts.discord import DiscordUnavailable
 from accounts.models import User
-from guilds import services
+from guilds import refresh, services
 from guilds.api import answers, filters, schema
 from guilds.api.bot import bot_guilds
-from guilds.api.serializers import user_json
+from guilds.api.serializers import stored_freshness_json, user_json
 from guilds.freshness import Reason
 from guilds.problems import NOT_IN_GUILD, ProblemRaised
 
@@ -55,13 +56,15 @@ class RefreshView(APIView):
 
     @schema.refresh_guilds
     def post(self, request: Request) -> HttpResponseBase:
+        user = cast(User, request.user)
         try:
-            guild_list = services.refresh_guild_list(cast(User, request.user))
+            guild_list = services.refresh_guild_list(user)
         except DiscordUnavailable as error:
             if error.scope != Reason.IN_PROGRESS:
                 raise
-            headers = {"Retry-After": "1", "Cache-Control": "private, no-cache"}
-            return Response({"status": "in_progress"}, status=202, headers=headers)
+            stored = {**stored_freshness_json(*refresh.read_record(user.pk)), "reason": Reason.IN_PROGRESS}
+            headers = {"Location": reverse("api:guilds"), "Retry-After": "1", "Cache-Control": "private, no-cache"}
+            return Response({"status": "in_progress", **stored}, status=202, headers=headers)
         return answers.whole_list(guild_list)
 
 

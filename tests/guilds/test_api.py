@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 import pytest
+from django.middleware.csrf import get_token
 from django.test import Client
 
 from accounts.clock import database_now
@@ -36,7 +37,7 @@ def assert_problem(response: Any, status: int, name: str) -> dict[str, Any]:
 
 
 def ttl_of(response: Any) -> int:
-    found = re.fullmatch(r"guildhall; hit; ttl=(-?\d+)(?:; detail=[a-z_]+)?", response["Cache-Status"])
+    found = re.fullmatch(r"guildhall; (?:hit|fwd=[a-z]+); ttl=(-?\d+)(?:; detail=[a-z_]+)?", response["Cache-Status"])
     assert found, response["Cache-Status"]
     return int(found[1])
 
@@ -216,6 +217,49 @@ def test_a_stale_answer_says_so_and_why(
     assert len(sandbox.requests()) == 1
 
 
+@pytest.mark.parametrize(
+    ("age", "method", "page", "how"),
+    [
+        (FRESH, "get", "guilds/", "hit"),
+        ({"minutes": 58}, "get", "guilds/", "hit"),
+        (FRESH, "post", "guilds/refresh/", "fwd=request"),
+        (STALE, "get", "guilds/", "fwd=stale"),
+        (STALE, "post", "guilds/refresh/", "fwd=stale"),
+        (EXPIRED, "get", "guilds/", "fwd=stale"),
+        (None, "get", "guilds/", "fwd=miss"),
+    ],
+    ids=["fresh", "due", "fresh, refreshed", "stale", "stale, refreshed", "expired", "none"],
+)
+def test_an_answer_says_whether_discord_was_waited_for_and_why(
+    with_list: WithList,
+    sign_up: WithList,
+    client_of: ClientOf,
+    patience: None,
+    age: dict[str, float] | None,
+    method: str,
+    page: str,
+    how: str,
+) -> None:
+    client = client_of(with_list("ada", **age) if age else sign_up("ada"))
+
+    response = client.generic(method.upper(), f"/api/v1/{page}")
+
+    assert response.status_code == 200
+    assert response["Cache-Status"].startswith(f"guildhall; {how}; ttl=")
+
+
+def test_a_stale_list_that_nobody_may_be_asked_about_is_a_hit(
+    with_list: WithList, client_of: ClientOf, sandbox: Sandbox
+) -> None:
+    client = client_of(with_list("ada", **STALE))
+    sandbox.mood("outage")
+
+    first, second = (client.get("/api/v1/guilds/")["Cache-Status"] for _ in range(2))
+
+    assert first.startswith("guildhall; fwd=stale; ttl=-")
+    assert second.startswith("guildhall; hit; ttl=-")
+
+
 def test_two_answers_of_one_list_have_the_same_body(with_list: WithList, client_of: ClientOf) -> None:
     client = client_of(with_list("ada", **FRESH))
 
@@ -306,16 +350,43 @@ def test_a_refresh_brings_the_new_list(
     assert len(sandbox.requests()) == 1
 
 
-def test_a_refresh_that_discord_takes_its_time_over_is_accepted(
-    with_list: WithList, client_of: ClientOf, sandbox: Sandbox
+@pytest.mark.parametrize(
+    ("age", "freshness"), [(FRESH, "fresh"), (STALE, "stale"), (EXPIRED, "expired"), (None, "none")]
+)
+def test_a_refresh_that_discord_takes_its_time_over_says_what_there_is_meanwhile(
+    with_list: WithList,
+    sign_up: WithList,
+    client_of: ClientOf,
+    sandbox: Sandbox,
+    age: dict[str, float] | None,
+    freshness: str,
 ) -> None:
-    client = client_of(with_list("ada", **FRESH))
+    ada = with_list("ada", **age) if age else sign_up("ada")
     sandbox.mood("healthy", latency_ms=700)
 
-    response = client.post("/api/v1/guilds/refresh/")
+    response = client_of(ada).post("/api/v1/guilds/refresh/")
 
-    assert (response.status_code, response.json()) == (202, {"status": "in_progress"})
+    body = response.json()
+    assert response.status_code == 202
+    assert set(body) == {"status"} | FRESHNESS_FIELDS
+    assert (body["status"], body["freshness"], body["reason"]) == ("in_progress", freshness, "in_progress")
+    assert (body["verified_at"] is None) is (age is None)
+    assert datetime.fromisoformat(body["next_attempt_at"]) > database_now()
+    assert response["Location"] == "/api/v1/guilds/"
     assert int(response["Retry-After"]) >= 1
+
+
+@pytest.mark.parametrize("kind", ["application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "text/plain"])
+def test_a_refresh_takes_no_notice_of_a_body(
+    with_list: WithList, client_of: ClientOf, patience: None, kind: str
+) -> None:
+    strict = Client(enforce_csrf_checks=True)
+    strict.cookies = client_of(with_list("ada", **FRESH)).cookies
+    token = get_token(strict.get("/servers/").wsgi_request)
+
+    response = strict.post("/api/v1/guilds/refresh/", b"--x--\r\n", content_type=kind, headers={"X-CSRFToken": token})
+
+    assert response.status_code == 200
 
 
 def test_a_refresh_within_the_cool_down_is_too_soon(with_list: WithList, client_of: ClientOf, sandbox: Sandbox) -> None:
@@ -355,6 +426,29 @@ def test_a_wrong_method_is_a_problem_that_names_the_right_ones(
 
     assert_problem(response, 405, "method-not-allowed")
     assert ("POST" if "refresh" in page else "GET") in response["Allow"]
+
+
+@pytest.mark.parametrize(
+    ("page", "methods"),
+    [("guilds/", "GET, HEAD, OPTIONS"), ("guilds/refresh/", "POST, OPTIONS"), ("me/", "GET, HEAD, OPTIONS")],
+)
+def test_the_methods_that_are_named_are_there(ada: User, client_of: ClientOf, page: str, methods: str) -> None:
+    client = client_of(ada)
+
+    options, wrong = client.options(f"/api/v1/{page}"), client.delete(f"/api/v1/{page}")
+
+    assert (options.status_code, options.content) == (200, b"")
+    assert options["Allow"] == wrong["Allow"] == methods
+
+
+@pytest.mark.parametrize("page", ["guilds/", "guilds/?owner=true", "guilds/{}/"])
+def test_a_list_that_has_to_be_another_is_a_problem(with_list: WithList, client_of: ClientOf, page: str) -> None:
+    client = client_of(with_list("ada", **FRESH))
+    guild_id = UserGuildMembership.objects.values_list("guild_id", flat=True)[0]
+    page = f"/api/v1/{page.format(guild_id)}"
+
+    assert_problem(client.get(page, headers={"If-Match": '"x"'}), 412, "precondition-failed")
+    assert client.get(page, headers={"If-Match": client.get(page)["ETag"]}).status_code == 200
 
 
 @pytest.mark.parametrize("accept", ["application/json", "*/*", "application/json;q=0.5, text/html;q=0.1", ""])

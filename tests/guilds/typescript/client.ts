@@ -9,7 +9,9 @@ const api = createClient<paths>({
   headers: { Authorization: "Bearer gdh_…" },
 });
 
-export async function manageable(): Promise<Guild[]> {
+type Shown = Pick<Guild, "id" | "name" | "icon">;
+
+export async function manageable(): Promise<Shown[]> {
   const { data, error, response } = await api.GET("/api/v1/guilds/", {
     params: { query: { manageable: true, ordering: "-name", fields: ["name", "icon"] } },
   });
@@ -28,7 +30,7 @@ export async function manageable(): Promise<Guild[]> {
   }
   const age = Number(response.headers.get("Age"));
   if (data.freshness === "stale") console.warn(`${age} s old: ${data.reason satisfies string | null}`);
-  return data.guilds as Guild[];
+  return data.guilds as Shown[];
 }
 
 export async function one(guild_id: string): Promise<bigint | undefined> {
