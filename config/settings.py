@@ -139,6 +139,7 @@ INSTALLED_APPS = [
     *(["examples.welcome"] if EXAMPLES else []),
 ]
 MIDDLEWARE = [
+    "config.middleware.MonitoringMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",

@@ -57,6 +57,23 @@ def test_the_health_check_says_when_the_database_is_gone(client: Client) -> None
     assert response.content == b"database unavailable\n"
 
 
+@pytest.mark.django_db
+def test_who_watches_the_site_may_know_it_by_a_machines_address(client: Client, settings: Settings) -> None:
+    settings.ALLOWED_HOSTS = ["servers.example.org"]
+    settings.SECURE_SSL_REDIRECT = True
+    settings.METRICS_TOKEN = "sixteen letters!"
+
+    probe = client.get("/healthz", headers={"host": "10.0.0.7:8000"})
+    prometheus = client.get(
+        "/metrics", headers={"host": "10.0.0.7:8000", "authorization": f"Bearer {settings.METRICS_TOKEN}"}
+    )
+    visitor = client.get("/", headers={"host": "servers.example.org"})
+
+    assert (probe.status_code, probe.content) == (200, b"ok\n")
+    assert (prometheus.status_code, b"guildhall_database_up 1" in prometheus.content) == (200, True)
+    assert (visitor.status_code, visitor["Location"]) == (301, "https://servers.example.org/")
+
+
 @pytest.mark.parametrize("page", ["/", "/healthz"])
 def test_the_front_door_is_only_looked_at(client: Client, page: str) -> None:
     assert client.post(page).status_code == 405
