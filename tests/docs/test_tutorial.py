@@ -12,7 +12,18 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 TUTORIAL = (ROOT / "docs" / "tutorial.md").read_text()
-PARTS = ("accounts", "config", "examples", "guilds", "sandbox", "static", "templates", "manage.py", "pyproject.toml")
+PARTS = (
+    "accounts",
+    "config",
+    "examples",
+    "guilds",
+    "sandbox",
+    "static",
+    "templates",
+    "conftest.py",
+    "manage.py",
+    "pyproject.toml",
+)
 
 
 def blocks(kind: str) -> Iterator[tuple[str, str]]:
@@ -40,7 +51,7 @@ def project(tmp_path: Path) -> Path:
         copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
         copy(ROOT / part, tmp_path / part)
     (tmp_path / "tests").mkdir()
-    for name in ("__init__.py", "conftest.py", "settings.py"):
+    for name in ("__init__.py", "conftest.py", "fixtures.py", "settings.py"):
         shutil.copy(ROOT / "tests" / name, tmp_path / "tests" / name)
     return tmp_path
 
