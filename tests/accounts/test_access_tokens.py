@@ -70,6 +70,8 @@ def test_the_page_lists_what_a_token_may_and_until_when(ada: User, client_of: Cl
     assert row.expires_at - row.created_at == timedelta(days=7)
     assert row.scopes == ["guilds:read", "me:read"]
     assert "&lt;nightly&gt; backup" in page.content.decode()
+    assert f'<time datetime="{row.expires_at:%Y-%m-%dT%H:%M:%S}' in page.content.decode()
+    assert page.content.count(b"<time ") == page.content.count(b'data-clock="date"') == 1
     assert "Never used." in page.content.decode()
     assert "no-store" in page["Cache-Control"]
 

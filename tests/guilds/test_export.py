@@ -143,6 +143,18 @@ def test_signing_out_everywhere_ends_all_sessions_of_one_person(
     assert sandbox.requests("") == []
 
 
+def test_signing_out_everywhere_leaves_access_tokens_and_the_page_says_so(
+    ada: User, client_of: ClientOf, token_of: Callable[..., str]
+) -> None:
+    browser, bearer = client_of(ada), {"Authorization": f"Bearer {token_of(ada, 'me:read')}"}
+
+    said = words_of(browser.get("/account/"))
+    browser.post("/sign-out-everywhere/")
+
+    assert "Access tokens go on working until you revoke them." in said
+    assert Client().get("/api/v1/me/", headers=bearer).status_code == 200
+
+
 @pytest.mark.parametrize("signed_in", [True, False])
 def test_signing_out_everywhere_is_a_form_and_no_link(ada: User, client_of: ClientOf, signed_in: bool) -> None:
     client = client_of(ada) if signed_in else Client()
