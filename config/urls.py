@@ -22,7 +22,7 @@ urlpatterns = [
     path("favicon.ico", views.favicon, name="favicon"),
 ]
 if settings.EXAMPLES:
-    urlpatterns.append(path("examples/welcome/", include("examples.welcome.urls")))
+    urlpatterns.append(path("examples/", include("examples.urls")))
 handler400 = "config.views.bad_request"
 handler403 = "config.views.permission_denied"
 handler404 = "config.views.page_not_found"
