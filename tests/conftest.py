@@ -4,10 +4,6 @@ import os
 
 import pytest
 
-from tests.fixtures import Sandbox, end_jobs, let_pass, threading_join
-
-__all__ = ["Sandbox", "end_jobs", "let_pass", "threading_join"]
-
 REQUIRED = os.environ.get("GUILDHALL_REQUIRE", "").split()
 
 

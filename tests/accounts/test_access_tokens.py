@@ -14,7 +14,7 @@ from accounts.access_tokens import NameTaken, Scope, TooManyTokens
 from accounts.clock import database_now
 from accounts.models import PersonalAccessToken, User
 from guilds import services
-from tests.conftest import Sandbox, let_pass
+from tests.fixtures import Sandbox, let_pass
 
 WithList = Callable[..., User]
 ClientOf = Callable[[User], Client]

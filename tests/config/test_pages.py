@@ -12,7 +12,7 @@ from pytest_django import Settings
 
 from accounts.models import User
 from config.urls import urlpatterns as site_urls
-from tests.conftest import Sandbox
+from tests.fixtures import Sandbox
 
 JSON = {"Accept": "application/json"}
 

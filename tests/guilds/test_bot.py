@@ -19,7 +19,7 @@ from accounts.models import DiscordGate, User
 from guilds import bot
 from guilds.management.commands import sync_bot_guilds
 from guilds.models import Guild, UserGuildMembership
-from tests.conftest import Sandbox
+from tests.fixtures import Sandbox
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

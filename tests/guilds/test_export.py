@@ -15,7 +15,7 @@ from social_django.models import UserSocialAuth
 from accounts.models import DiscordAccount, Session, User
 from guilds import export
 from guilds.models import UserGuildMembership
-from tests.conftest import Sandbox, let_pass
+from tests.fixtures import Sandbox, let_pass
 
 WithList = Callable[..., User]
 ClientOf = Callable[[User], Client]

@@ -15,7 +15,7 @@ from pytest_django import Settings
 from accounts.models import User
 from guilds import services
 from guilds.models import UserGuildMembership
-from tests.conftest import Sandbox, let_pass
+from tests.fixtures import Sandbox, let_pass
 
 WithList = Callable[..., User]
 ClientOf = Callable[[User], Client]

@@ -20,7 +20,7 @@ from config.urls import handler400, handler403, handler404, handler500  # noqa: 
 from config.urls import urlpatterns as site_urls
 from guilds.models import GuildListVerification, UserGuildMembership
 from guilds.problems import BotNotInGuild, MayNotManage
-from tests.conftest import Sandbox, let_pass
+from tests.fixtures import Sandbox, let_pass
 
 pytestmark = pytest.mark.urls(__name__)
 
