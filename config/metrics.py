@@ -12,7 +12,7 @@ from pathlib import Path
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError
 from django.db.models import Count, Q
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.utils.crypto import constant_time_compare
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
@@ -37,7 +37,7 @@ disable_created_metrics()  # type: ignore[no-untyped-call]  # has no types
 def page(request: HttpRequest) -> HttpResponse:
     """404 while there is no `METRICS_TOKEN`, 401 without it; 200 also while the database is out of reach."""
     if not settings.METRICS_TOKEN:
-        raise Http404
+        return HttpResponse("not found\n", status=404, content_type="text/plain")
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not constant_time_compare(token.strip(), settings.METRICS_TOKEN):
         return HttpResponse(

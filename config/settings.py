@@ -136,9 +136,10 @@ INSTALLED_APPS = [
     "whitenoise.runserver_nostatic",
     "config.apps.StaticFiles",
     *(["sandbox"] if USES_SANDBOX else []),
-    *(["examples.welcome"] if EXAMPLES else []),
+    *(["examples"] if EXAMPLES else []),
 ]
 MIDDLEWARE = [
+    "config.middleware.MonitoringMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -208,7 +209,10 @@ CACHES = {"default": cache_settings(REDIS_URL)}
 CELERY_BROKER_URL = read(env.str, "CELERY_BROKER_URL", REDIS_URL)
 
 # Hooks
-GUILDHALL_MEMBERSHIP_HOOKS = read(env.list, "GUILDHALL_MEMBERSHIP_HOOKS", [])
+GUILDHALL_MEMBERSHIP_HOOKS = [
+    *read(env.list, "GUILDHALL_MEMBERSHIP_HOOKS", []),
+    *(["examples.hooks.count"] if EXAMPLES else []),
+]
 
 # Accounts
 AUTH_USER_MODEL = "accounts.User"

@@ -3,7 +3,7 @@ from django.contrib import admin
 from django.urls import include, path
 from django.views.i18n import set_language
 
-from config import metrics, views
+from config import views
 from guilds.api import documents, problem_types
 
 urlpatterns = [
@@ -18,13 +18,11 @@ urlpatterns = [
     path("problems/<slug:name>", problem_types.page, name="problem"),
     path("admin/", admin.site.urls),
     path("language/", set_language, name="set-language"),
-    path("healthz", views.healthz, name="healthz"),
-    path("metrics", metrics.page, name="metrics"),
     # Browsers ask for it by this name on pages that name no other, the admin's and the API's.
     path("favicon.ico", views.favicon, name="favicon"),
 ]
 if settings.EXAMPLES:
-    urlpatterns.append(path("examples/welcome/", include("examples.welcome.urls")))
+    urlpatterns.append(path("examples/", include("examples.urls")))
 handler400 = "config.views.bad_request"
 handler403 = "config.views.permission_denied"
 handler404 = "config.views.page_not_found"

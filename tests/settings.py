@@ -36,8 +36,6 @@ os.environ["TOKEN_KEYS"] = "dGVzdHMgc2VhbCB0aGVpciB0b2tlbnMgd2l0aCB0aGk="
 # Tests write such rows themselves; no thread may, into whichever test's database.
 os.environ["SERVING_FLUSH_SECONDS"] = "0"
 os.environ["DATABASE_URL"] = os.environ.get("TEST_DATABASE_URL", "sqlite://:memory:")
-# Playwright's sync API runs an event loop in the test's thread, and Django takes that for an async view.
-os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
 
 from config.settings import *  # noqa: E402, F403 - the environment comes first
 from config.settings import DATABASES, STATIC_ROOT  # noqa: E402 - as above

@@ -24,7 +24,7 @@ from guilds.decorators import guild_required
 from guilds.middleware import GuildRequest
 from guilds.models import UserGuildMembership
 from guilds.problems import BotNotInGuild, MayNotManage
-from tests.conftest import Sandbox, let_pass
+from tests.fixtures import Sandbox, let_pass
 
 
 def broken(request: HttpRequest) -> HttpResponse:

@@ -6,7 +6,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db.models import F
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
@@ -15,7 +14,7 @@ from accounts.access_tokens import NameTaken, Scope, TooManyTokens
 from accounts.clock import database_now
 from accounts.models import PersonalAccessToken, User
 from guilds import services
-from tests.conftest import Sandbox
+from tests.fixtures import Sandbox, let_pass
 
 WithList = Callable[..., User]
 ClientOf = Callable[[User], Client]
@@ -34,11 +33,6 @@ def made_on_the_page(client: Client, **form: Any) -> str:
     found = re.search(r'id="new-token">(\w+)<', response.content.decode())
     assert found
     return found[1]
-
-
-def let_tokens_age(**time: float) -> None:
-    moments = ("created_at", "expires_at", "last_used_at")
-    PersonalAccessToken.objects.update(**{name: F(name) - timedelta(**time) for name in moments})
 
 
 # making one
@@ -76,6 +70,8 @@ def test_the_page_lists_what_a_token_may_and_until_when(ada: User, client_of: Cl
     assert row.expires_at - row.created_at == timedelta(days=7)
     assert row.scopes == ["guilds:read", "me:read"]
     assert "&lt;nightly&gt; backup" in page.content.decode()
+    assert f'<time datetime="{row.expires_at:%Y-%m-%dT%H:%M:%S}' in page.content.decode()
+    assert page.content.count(b"<time ") == page.content.count(b'data-clock="date"') == 1
     assert "Never used." in page.content.decode()
     assert "no-store" in page["Cache-Control"]
 
@@ -117,7 +113,7 @@ def test_a_person_has_so_many_tokens_and_no_more(ada: User) -> None:
     with pytest.raises(TooManyTokens):
         access_tokens.create(ada, "one more", READ, MONTH)
 
-    let_tokens_age(days=30)
+    let_pass(days=30)
     access_tokens.create(ada, "0", READ, MONTH)
     assert PersonalAccessToken.objects.count() == 1
 
@@ -162,9 +158,9 @@ def test_nonsense_costs_no_query(client: Client, django_assert_num_queries: Djan
 def test_an_expired_token_opens_nothing(ada: User, client: Client) -> None:
     _row, token = access_tokens.create(ada, "backup", [Scope.ME_READ], MONTH)
 
-    let_tokens_age(days=30, seconds=-5)
+    let_pass(days=30, seconds=-5)
     before = client.get("/api/v1/me/", headers=bearer(token))
-    let_tokens_age(seconds=5)
+    let_pass(seconds=5)
     after = client.get("/api/v1/me/", headers=bearer(token))
 
     assert (before.status_code, after.status_code) == (200, 401)
@@ -274,7 +270,7 @@ def test_the_last_use_is_known_to_the_hour(ada: User, client: Client) -> None:
     first = PersonalAccessToken.objects.get().last_used_at
     client.get("/api/v1/me/", headers=bearer(token))
     again = PersonalAccessToken.objects.get().last_used_at
-    let_tokens_age(hours=1)
+    let_pass(hours=1)
     client.get("/api/v1/me/", headers=bearer(token))
     later = PersonalAccessToken.objects.get().last_used_at
 

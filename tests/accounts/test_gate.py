@@ -15,7 +15,7 @@ from accounts.discord import Exchange
 from accounts.gate import Gate, GateShut, Priority
 from accounts.models import DiscordGate, DiscordRefusal
 from accounts.tokens import discord_client
-from tests.conftest import let_pass
+from tests.fixtures import let_pass
 
 NOW = datetime(2026, 3, 14, 15, 9, 26, tzinfo=UTC)
 SECOND = timedelta(seconds=1)

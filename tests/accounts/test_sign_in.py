@@ -17,7 +17,7 @@ from accounts.clock import database_now
 from accounts.models import DiscordAccount, DiscordGate, Session, User
 from accounts.tokens import discord_client
 from guilds.models import GuildListVerification, UserGuildMembership
-from tests.conftest import Sandbox
+from tests.fixtures import Sandbox
 
 pytestmark = pytest.mark.usefixtures("sandbox", "transactional_db")
 

@@ -9,7 +9,7 @@ from accounts import tokens
 from accounts.discord import DiscordUnavailable, Tokens, Unauthorized
 from accounts.models import DiscordAccount, User
 from accounts.tokens import ReconnectRequired, TokensReplaced, discord_client
-from tests.conftest import Sandbox
+from tests.fixtures import Sandbox
 
 
 def account_of(user: User) -> DiscordAccount:

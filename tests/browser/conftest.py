@@ -23,7 +23,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.conftest import REQUIRED, Sandbox
+from tests.conftest import REQUIRED
+from tests.fixtures import Sandbox
 
 ROOT = Path(__file__).parents[2]
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -77,7 +78,7 @@ class Site:
     _shell: "subprocess.Popen[str] | None" = None
 
     def let_pass(self, seconds: int) -> None:
-        """Shift the lists of everybody into the past, as tests.conftest.let_pass does."""
+        """Shift the lists of everybody into the past, as tests.fixtures.let_pass does."""
         self.shell(
             "from datetime import timedelta; from django.db.models import F;"
             "from guilds.models import GuildListVerification as V;"

@@ -14,7 +14,7 @@ from pytest_django import Settings
 from accounts.models import User
 from tests import states
 from tests.browser.looks import faults_of, inspect
-from tests.conftest import Sandbox
+from tests.fixtures import Sandbox
 from tests.states import FRAGMENTS, PAGES, Visit
 
 pytestmark = pytest.mark.urls(states.__name__)

@@ -18,7 +18,7 @@ from config import cache as ours
 from config.cache import Breaker, Serializer, cache_settings
 from guilds.services import YOUNGEST_DEMAND, get_guild_list
 from tests.config.conftest import RedisServer, needs_redis
-from tests.conftest import let_pass
+from tests.fixtures import let_pass
 
 API = "/api/v1/guilds/"
 

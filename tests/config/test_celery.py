@@ -19,8 +19,8 @@ from pytest_django import Settings
 from accounts.models import User
 from guilds.models import UserGuildMembership
 from tests.config.conftest import RedisServer, needs_redis
-from tests.conftest import Sandbox
 from tests.engine.conftest import database_url, eventually
+from tests.fixtures import Sandbox
 
 ROOT = Path(__file__).parents[2]
 

@@ -36,7 +36,7 @@ from guilds.models import GuildListVerification
 from guilds.refresh import Failed, Reason
 from guilds.services import get_guild_list
 from tests.accounts.test_sign_in import consent, sign_in
-from tests.conftest import Sandbox, let_pass, threading_join
+from tests.fixtures import Sandbox, let_pass, threading_join
 
 ROOT = Path(__file__).parents[2]
 TOKEN = "only-tests-know-this-token"

@@ -14,7 +14,7 @@ from pytest_django import Settings
 from accounts.models import User
 from config.middleware import MethodNotAllowedMiddleware
 from config.urls import urlpatterns as site_urls
-from tests.conftest import Sandbox
+from tests.fixtures import Sandbox
 
 JSON = {"Accept": "application/json"}
 
@@ -57,6 +57,23 @@ def test_the_health_check_says_when_the_database_is_gone(client: Client) -> None
 
     assert (response.status_code, response["Retry-After"]) == (503, "5")
     assert response.content == b"database unavailable\n"
+
+
+@pytest.mark.django_db
+def test_who_watches_the_site_may_know_it_by_a_machines_address(client: Client, settings: Settings) -> None:
+    settings.ALLOWED_HOSTS = ["servers.example.org"]
+    settings.SECURE_SSL_REDIRECT = True
+    settings.METRICS_TOKEN = "sixteen letters!"
+
+    probe = client.get("/healthz", headers={"host": "10.0.0.7:8000"})
+    prometheus = client.get(
+        "/metrics", headers={"host": "10.0.0.7:8000", "authorization": f"Bearer {settings.METRICS_TOKEN}"}
+    )
+    visitor = client.get("/", headers={"host": "servers.example.org"})
+
+    assert (probe.status_code, probe.content) == (200, b"ok\n")
+    assert (prometheus.status_code, b"guildhall_database_up 1" in prometheus.content) == (200, True)
+    assert (visitor.status_code, visitor["Location"]) == (301, "https://servers.example.org/")
 
 
 @pytest.mark.parametrize("page", ["/", "/healthz"])

@@ -30,6 +30,18 @@ def test_a_taken_port_is_named_and_nothing_starts(name: str, tmp_path: Path) -> 
     assert not list(tmp_path.glob("*.sqlite3"))
 
 
+def test_what_run_itself_needs_to_know_may_stand_in_the_env_file(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        (tmp_path / "env").write_text(f"HOST=localhost\nPORT = '{port}'\n")
+
+        from_file = run(VAR_DIR=str(tmp_path), ENV_FILE=str(tmp_path / "env"))
+        from_environment = run(VAR_DIR=str(tmp_path), ENV_FILE=str(tmp_path / "env"), PORT="http")
+
+    assert f"port {port} is taken" in from_file.stderr
+    assert "http is no port" in from_environment.stderr
+
+
 def test_a_port_that_is_none_is_named(tmp_path: Path) -> None:
     result = run(VAR_DIR=str(tmp_path), PORT="http")
 

@@ -24,7 +24,7 @@ from accounts.discord import (
 )
 
 if TYPE_CHECKING:
-    from tests.conftest import Sandbox
+    from tests.fixtures import Sandbox
 
     from .conftest import Clock
 

@@ -26,8 +26,8 @@ from accounts.clock import database_now
 from accounts.models import User
 from bench.sites import ROOT, Site, start_all
 from guilds.models import GuildListVerification, UserGuildMembership
-from tests.conftest import Sandbox
 from tests.engine import ablations
+from tests.fixtures import Sandbox
 
 ABLATED = os.environ.get("GUILDHALL_ABLATE", "")
 ablations.apply(ABLATED)

@@ -8,8 +8,8 @@ import pytest
 
 from accounts.clock import database_now
 from accounts.models import DiscordAccount, DiscordGate, DiscordRefusal
-from tests.conftest import let_pass
 from tests.engine.conftest import BRAKE_HARD, BRAKE_SOFT, LEASE, STALLED, Fleet, Reader
+from tests.fixtures import let_pass
 
 SILENCE = [
     {"mode": "outage"},

@@ -12,8 +12,8 @@ from accounts.models import DiscordAccount
 from bench.sites import Site, start_all
 from guilds import services
 from guilds.models import GuildListVerification, UserGuildMembership
-from tests.conftest import Sandbox, let_pass
 from tests.engine.conftest import BUDGET, LEASE, PROCESSES, STALLED, Fleet, Reader, eventually, jobs
+from tests.fixtures import Sandbox, let_pass
 
 
 def test_g1_many_cold_readers_of_one_person_cost_one_request(fleet: Fleet, join: Callable[..., Reader]) -> None:

@@ -22,8 +22,8 @@ from bench.sites import Site, start_all
 from guilds import freshness, refresh, services
 from guilds.models import GuildListVerification
 from guilds.refresh import Verified
-from tests.conftest import let_pass
 from tests.engine.conftest import BRAKE_HARD, STALLED, THREADS, Fleet, Reader, database_url, eventually, jobs
+from tests.fixtures import let_pass
 
 # ── G9
 

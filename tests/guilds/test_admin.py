@@ -22,7 +22,7 @@ from accounts.clock import database_now
 from accounts.models import DiscordAccount, DiscordGate, DiscordRefusal, PersonalAccessToken, User
 from guilds import services
 from guilds.models import Guild, GuildListVerification, RefreshLease, UserGuildMembership
-from tests.conftest import Sandbox, let_pass
+from tests.fixtures import Sandbox, let_pass
 
 WithList = Callable[..., User]
 

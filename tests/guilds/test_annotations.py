@@ -14,7 +14,7 @@ from guilds import bot, sealed_cache, services
 from guilds.annotations import Annotations, annotations_of
 from guilds.models import Guild, UserGuildMembership
 from guilds.preferences import open_guild, set_favourite
-from tests.conftest import Sandbox, let_pass
+from tests.fixtures import Sandbox, let_pass
 
 WithList = Callable[..., User]
 

@@ -12,7 +12,7 @@ from django.test import Client
 from accounts.clock import database_now
 from accounts.models import User
 from guilds.models import GuildListVerification, UserGuildMembership
-from tests.conftest import Sandbox
+from tests.fixtures import Sandbox
 
 WithList = Callable[..., User]
 ClientOf = Callable[[User], Client]

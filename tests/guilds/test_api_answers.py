@@ -15,7 +15,7 @@ from accounts.access_tokens import Scope
 from accounts.models import User
 from guilds.api import documents
 from guilds.models import UserGuildMembership
-from tests.conftest import Sandbox
+from tests.fixtures import Sandbox
 
 # Of the site or of HTTP, on whatever page.
 EVERYWHERE = {

@@ -11,7 +11,7 @@ from accounts.clock import database_now
 from accounts.models import User
 from guilds.api import bot, filters
 from guilds.models import Guild, GuildListVerification, UserGuildMembership
-from tests.conftest import Sandbox, let_pass
+from tests.fixtures import Sandbox, let_pass
 
 WithList = Callable[..., User]
 ClientOf = Callable[[User], Client]

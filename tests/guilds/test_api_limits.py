@@ -10,7 +10,7 @@ from accounts import access_tokens
 from accounts.access_tokens import Scope
 from accounts.models import User
 from guilds.api.throttles import Meter
-from tests.conftest import Sandbox
+from tests.fixtures import Sandbox
 
 WithList = Callable[..., User]
 ClientOf = Callable[[User], Client]

@@ -19,7 +19,7 @@ from accounts.models import DiscordGate, User
 from guilds import bot
 from guilds.management.commands import sync_bot_guilds
 from guilds.models import Guild, UserGuildMembership
-from tests.conftest import Sandbox
+from tests.fixtures import Sandbox
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -388,9 +388,14 @@ def test_a_visitor_signs_in_first(client: Client) -> None:
 
 @pytest.mark.parametrize(("query", "found"), [("1337 k", 1), ("", BOT_HAS), ("1", 1), ("no such server", 0)])
 def test_operators_find_the_bots_servers(
-    sandbox: Sandbox, client: Client, django_assert_max_num_queries: DjangoAssertNumQueries, query: str, found: int
+    sandbox: Sandbox,
+    staff: User,
+    client_of: ClientOf,
+    django_assert_max_num_queries: DjangoAssertNumQueries,
+    query: str,
+    found: int,
 ) -> None:
-    client.force_login(User.objects.create_superuser("root"), backend="guilds.backends.PasswordBackend")
+    client = client_of(staff)
     bot.sync(sleep=do_nothing)
     if query == "1":
         query = str(Guild.objects.get(name="1337 Krew").pk)

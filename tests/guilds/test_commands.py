@@ -25,7 +25,7 @@ from guilds import services
 from guilds.management.commands import refresh_due_lists
 from guilds.models import GuildListVerification
 from guilds.sweep import LEAST_PAUSE, PATIENCE, SILENT_IN_A_ROW, due_lists, sweep
-from tests.conftest import Sandbox, let_pass
+from tests.fixtures import Sandbox, let_pass
 
 DUE: dict[str, float] = {"minutes": 58}
 

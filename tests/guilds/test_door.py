@@ -28,7 +28,7 @@ from guilds.memberships import Membership
 from guilds.middleware import GuildListRequest, GuildRequest
 from guilds.mixins import GuildRequiredMixin
 from guilds.permissions import CanManageGuild, GuildAPIRequest, InGuild
-from tests.conftest import Sandbox, let_pass
+from tests.fixtures import Sandbox, let_pass
 
 FIVE_MINUTES = timedelta(minutes=5)
 MEMBER, MANAGER, OWNER, ADMINISTRATOR, KICKER, ELSEWHERE = 11, 12, 13, 14, 15, 99

@@ -15,7 +15,7 @@ from social_django.models import UserSocialAuth
 from accounts.models import DiscordAccount, Session, User
 from guilds import export
 from guilds.models import UserGuildMembership
-from tests.conftest import Sandbox, let_pass
+from tests.fixtures import Sandbox, let_pass
 
 WithList = Callable[..., User]
 ClientOf = Callable[[User], Client]
@@ -141,6 +141,18 @@ def test_signing_out_everywhere_ends_all_sessions_of_one_person(
     assert set(Session.objects.exclude(user_id=None).values_list("user_id", flat=True)) == {linus.pk}
     assert DiscordAccount.objects.count() == 2
     assert sandbox.requests("") == []
+
+
+def test_signing_out_everywhere_leaves_access_tokens_and_the_page_says_so(
+    ada: User, client_of: ClientOf, token_of: Callable[..., str]
+) -> None:
+    browser, bearer = client_of(ada), {"Authorization": f"Bearer {token_of(ada, 'me:read')}"}
+
+    said = words_of(browser.get("/account/"))
+    browser.post("/sign-out-everywhere/")
+
+    assert "Access tokens go on working until you revoke them." in said
+    assert Client().get("/api/v1/me/", headers=bearer).status_code == 200
 
 
 @pytest.mark.parametrize("signed_in", [True, False])

@@ -17,7 +17,7 @@ from accounts.discord import PartialGuild
 from accounts.models import User
 from guilds import bot, services
 from guilds.models import UserGuildMembership
-from tests.conftest import Sandbox, let_pass
+from tests.fixtures import Sandbox, let_pass
 
 WithList = Callable[..., User]
 ClientOf = Callable[[User], Client]

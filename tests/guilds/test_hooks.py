@@ -20,7 +20,7 @@ from guilds import freshness, hooks, refresh, services
 from guilds.hooks import MembershipChange, PermissionsChange, load_hooks
 from guilds.models import GuildListVerification
 from guilds.refresh import Verified
-from tests.conftest import Sandbox, end_jobs, let_pass
+from tests.fixtures import Sandbox, end_jobs, let_pass
 
 told: list[MembershipChange] = []
 in_transaction: list[bool] = []

@@ -12,7 +12,7 @@ from django.test import Client
 from accounts.models import User
 from guilds.models import GuildListVerification
 from tests import states
-from tests.conftest import Sandbox
+from tests.fixtures import Sandbox
 from tests.states import FRAGMENTS, PAGES, Visit
 
 pytestmark = pytest.mark.urls(states.__name__)

@@ -15,7 +15,7 @@ from accounts.models import User
 from config.urls import handler403, handler404, handler500  # noqa: F401 - read by Django of this module
 from config.urls import urlpatterns as site_urls
 from guilds.middleware import GuildListMiddleware, GuildListRequest
-from tests.conftest import Sandbox
+from tests.fixtures import Sandbox
 
 WithList = Callable[..., User]
 

@@ -8,7 +8,7 @@ from django.test import Client
 
 from accounts.models import DiscordAccount, User
 from sandbox.moods import MODES
-from tests.conftest import Sandbox
+from tests.fixtures import Sandbox
 
 # What a person with a stale list and one with none get: the status of page and API.
 OUTCOMES: dict[str, tuple[int, int]] = {

@@ -26,7 +26,7 @@ from config.urls import urlpatterns as site_urls
 from guilds.api import documents
 from guilds.models import UserGuildMembership
 from guilds.permissions import CanManageGuild, InGuild
-from tests.conftest import Sandbox, let_pass
+from tests.fixtures import Sandbox, let_pass
 
 WithList = Callable[..., User]
 ClientOf = Callable[[User], Client]

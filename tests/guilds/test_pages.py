@@ -12,7 +12,7 @@ from django.test import Client
 from accounts.clock import database_now
 from accounts.models import DiscordAccount, Session, User
 from guilds.models import GuildListVerification, UserGuildMembership
-from tests.conftest import Sandbox, let_pass
+from tests.fixtures import Sandbox, let_pass
 
 WithList = Callable[..., User]
 ClientOf = Callable[[User], Client]

@@ -15,7 +15,7 @@ from pytest_django import Settings
 from accounts.models import User
 from guilds import bot, services
 from guilds.models import Guild, GuildPreference, UserGuildMembership
-from tests.conftest import Sandbox, let_pass
+from tests.fixtures import Sandbox, let_pass
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

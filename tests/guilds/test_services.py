@@ -24,7 +24,7 @@ from guilds import services
 from guilds.freshness import Reason
 from guilds.models import GuildListVerification, UserGuildMembership
 from guilds.services import RefreshTooSoon, get_guild_list, refresh_guild_list
-from tests.conftest import Sandbox, let_pass, threading_join
+from tests.fixtures import Sandbox, let_pass, threading_join
 
 FRESH: dict[str, float] = {"minutes": 10}
 DUE: dict[str, float] = {"minutes": 58}

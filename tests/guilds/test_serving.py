@@ -24,7 +24,7 @@ from guilds.admin.charts import Chart, Series, round_up
 from guilds.admin.numbers import charts
 from guilds.models import MAY_MANAGE, ServingMinute, UserGuildMembership
 from guilds.serving import Ledger
-from tests.conftest import Sandbox, end_jobs
+from tests.fixtures import Sandbox, end_jobs
 
 WithList = Callable[..., User]
 PAGE = "/admin/guilds/servingminute/"

@@ -19,7 +19,7 @@ from guilds.memberships import dumps, stored_memberships
 from guilds.models import GuildListVerification, UserGuildMembership
 from guilds.services import get_guild_list
 from guilds.snapshots import Snapshot, snapshot_of
-from tests.conftest import Sandbox, let_pass
+from tests.fixtures import Sandbox, let_pass
 
 WithList = Callable[..., User]
 ClientOf = Callable[[User], Client]

@@ -20,7 +20,7 @@ from accounts.tokens import ReconnectRequired
 from guilds import freshness, refresh, services, status
 from guilds.freshness import Tier
 from guilds.models import GuildListVerification
-from tests.conftest import Sandbox, let_pass, threading_join
+from tests.fixtures import Sandbox, let_pass, threading_join
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
 WithList = Callable[..., User]

@@ -1,0 +1,3 @@
+"""Every folder with tests has the fixtures of docs/testing.md."""
+
+pytest_plugins = ["tests.fixtures"]

@@ -1,0 +1,30 @@
+"""The examples are on the site with EXAMPLES=1: then their own tests run, and their migration is up to date."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["-m", "pytest", "-q", "tests/examples"],
+        ["manage.py", "makemigrations", "--check", "--dry-run"],
+        ["manage.py", "check", "--fail-level", "WARNING"],
+    ],
+)
+def test_the_examples_are_in_order(command: list[str], tmp_path: Path) -> None:
+    environment = {
+        "EXAMPLES": "1",
+        "ENV_FILE": os.devnull,
+        "VAR_DIR": str(tmp_path),
+        "PATH": os.environ["PATH"],
+    }
+    done = subprocess.run([sys.executable, *command], cwd=ROOT, env=environment, capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stdout + done.stderr

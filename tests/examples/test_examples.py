@@ -1,0 +1,117 @@
+"""The examples as people see them: each door lets in whom it should, and the hook counts."""
+
+import html
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from accounts.models import User
+from tests.fixtures import Sandbox
+
+CHESS, GARDEN, ELSEWHERE = 1, 2, 3
+WithList = Callable[..., User]
+ClientOf = Callable[[User], Client]
+
+
+@pytest.fixture
+def ada(with_list: WithList, sandbox: Sandbox) -> User:
+    """Ada manages the chess club and is a member of the garden; her list was verified ten minutes ago."""
+    chess = {"id": str(CHESS), "name": "Chess club", "permissions": "32"}
+    garden = {"id": str(GARDEN), "name": "Garden", "permissions": "0"}
+    sandbox.person("ada", guilds=[chess, garden])
+    return with_list("ada", minutes=10)
+
+
+def words_of(response: Any) -> str:
+    assert response.status_code == 200
+    return html.unescape(response.content.decode())
+
+
+def test_the_index_leads_to_the_servers_one_manages(ada: User, client_of: ClientOf) -> None:
+    page = words_of(client_of(ada).get("/examples/"))
+
+    assert f'href="/examples/{CHESS}/"' in page
+    assert f'href="/examples/{GARDEN}/"' not in page
+
+
+def test_who_manages_none_is_told_so(client_of: ClientOf, with_list: WithList, sandbox: Sandbox) -> None:
+    sandbox.person("ada", guilds=[{"id": str(GARDEN), "permissions": "0"}])
+
+    assert "You manage none of your 1 servers." in words_of(client_of(with_list("ada")).get("/examples/"))
+
+
+def test_a_servers_page_leads_to_the_examples(ada: User, client_of: ClientOf) -> None:
+    assert f'href="/examples/{GARDEN}/"' in words_of(client_of(ada).get(f"/servers/{GARDEN}/"))
+
+
+def test_who_manages_a_server_writes_its_message_and_members_read_it(ada: User, client_of: ClientOf) -> None:
+    browser = client_of(ada)
+
+    saved = browser.post(f"/examples/{CHESS}/save/", {"text": "Mind the <clock>."}, follow=True)
+
+    assert "Chess club has a new welcome message." in words_of(saved)
+    assert "Mind the &lt;clock&gt;." in saved.content.decode()
+    assert "Mind the <clock>." in words_of(browser.get(f"/examples/{CHESS}/edit/"))
+
+
+def test_a_message_that_is_too_long_is_shown_again(ada: User, client_of: ClientOf) -> None:
+    response = client_of(ada).post(f"/examples/{CHESS}/save/", {"text": "x" * 201})
+
+    assert response.status_code == 400
+    assert "at most 200" in response.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("path", "statuses"),
+    [("", [200, 200, 404]), ("edit/", [200, 403, 404]), ("message.json", [200, 200, 404])],
+)
+def test_each_door_lets_in_whom_it_should(ada: User, client_of: ClientOf, path: str, statuses: list[int]) -> None:
+    browser = client_of(ada)
+
+    got = [browser.get(f"/examples/{guild_id}/{path}").status_code for guild_id in (CHESS, GARDEN, ELSEWHERE)]
+
+    assert got == statuses
+
+
+def test_the_page_offers_a_change_to_those_who_may(ada: User, client_of: ClientOf) -> None:
+    browser = client_of(ada)
+
+    assert "Change it" in words_of(browser.get(f"/examples/{CHESS}/"))
+    assert "Change it" not in words_of(browser.get(f"/examples/{GARDEN}/"))
+
+
+def test_saving_fails_closed_while_discord_limits_us(ada: User, client_of: ClientOf, sandbox: Sandbox) -> None:
+    browser = client_of(ada)
+    sandbox.mood("rate_limited", retry_after=60)
+
+    assert browser.get(f"/examples/{CHESS}/edit/").status_code == 200
+    assert browser.post(f"/examples/{CHESS}/save/", {"text": "Too late."}).status_code == 429
+
+
+def test_a_program_reads_the_message_with_a_token(ada: User, token_of: Callable[..., str]) -> None:
+    right, wrong = ({"Authorization": f"Bearer {token_of(ada, scope)}"} for scope in ("guilds:read", "me:read"))
+
+    answer = Client().get(f"/examples/{CHESS}/message.json", headers=right)
+
+    assert answer.json() == {"server": "Chess club", "text": ""}
+    assert Client().get(f"/examples/{CHESS}/message.json", headers=wrong).status_code == 403
+
+
+def test_who_comes_and_leaves_is_counted(
+    ada: User, with_list: WithList, client_of: ClientOf, sandbox: Sandbox, let_pass: Callable[..., None]
+) -> None:
+    sandbox.person("grace", guilds=[{"id": str(CHESS)}])
+    grace, browser = with_list("grace"), client_of(ada)
+    sandbox.person("grace", guilds=[])
+    let_pass(hours=25)
+
+    client_of(grace).get("/servers/")
+
+    assert "2 came, 1 left" in words_of(browser.get(f"/examples/{CHESS}/"))
+    assert "1 came, 0 left" in words_of(browser.get(f"/examples/{GARDEN}/"))
+
+
+def test_the_sites_own_description_knows_nothing_of_them(client: Client) -> None:
+    assert not [path for path in client.get("/api/schema/").json()["paths"] if "examples" in path]
