@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 
+from django.db.models import F
 from django.test import Client
 
 from accounts.discord import Permissions
 from accounts.models import User
-from guilds.models import UserGuildMembership
+from guilds.models import GuildListVerification, UserGuildMembership
 from guilds.words import PERMISSIONS
 
 
@@ -24,6 +25,7 @@ def test_a_servers_page_says_what_one_may_do_in_the_readers_language(
     UserGuildMembership.objects.filter(pk=server.pk).update(
         owner=False, permissions=int(Permissions.MANAGE_GUILD | Permissions.MODERATE_MEMBERS), features=features
     )
+    GuildListVerification.objects.update(list_version=F("list_version") + 1)
 
     page = browser.get(f"/servers/{server.guild_id}/", headers={"Accept-Language": "de"}).content.decode()
 
