@@ -26,13 +26,18 @@ logger = structlog.get_logger(__name__)
 def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Hide what looks like a secret, by its field's name or by its shape; the last line of defence, not the first."""
     for name, value in event.items():
-        if name == "event" or not SECRET_NAMES.search(name):
-            if isinstance(value, str):
-                event[name] = SECRET_VALUES.sub(
-                    lambda m: f"{m[1]} {HIDDEN}" if m[1] else f"{m[2] or m[3]}{HIDDEN}", value
-                )
-        elif not isinstance(value, int | float | bool | None):
+        if isinstance(value, int | float | bool | None):
+            continue
+        if name != "event" and SECRET_NAMES.search(name):
             event[name] = HIDDEN
+        elif isinstance(value, HttpRequest):
+            # Django's own lines carry it, and its words would be the address with its query.
+            event[name] = f"{value.method} {value.path}"
+        else:
+            # In whatever is no text yet, the formatter's words for it.
+            event[name] = SECRET_VALUES.sub(
+                lambda m: f"{m[1]} {HIDDEN}" if m[1] else f"{m[2] or m[3]}{HIDDEN}", str(value)
+            )
     return event
 
 

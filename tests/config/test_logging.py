@@ -1,6 +1,7 @@
 """No secret reaches a log line, whatever field or sentence it comes in."""
 
 import pytest
+from django.test import RequestFactory
 
 from config.logging import HIDDEN, redact
 
@@ -33,3 +34,16 @@ def test_what_is_no_secret_stays() -> None:
     line = {"event": "request", "path": "/servers/", "status": 200, "code": 50035, "reason": "rate_limited"}
 
     assert redact(None, "info", dict(line)) == line
+
+
+def test_a_request_is_told_without_its_query() -> None:
+    request = RequestFactory().get("/complete/discord/?code=abcdef123&state=xyz789")
+
+    assert redact(None, "info", {"event": "x", "request": request})["request"] == "GET /complete/discord/"
+
+
+def test_a_secret_inside_a_value_is_hidden() -> None:
+    line = redact(None, "info", {"event": "x", "answer": {"access_token": "abcdef123"}, "ids": [1, 2]})
+
+    assert "abcdef123" not in line["answer"]
+    assert line["ids"] == "[1, 2]"
