@@ -12,7 +12,11 @@ Scheme = Literal["light", "dark"]
 SCHEMES: tuple[Scheme, ...] = ("light", "dark")
 
 
-def inspect(page: Page, part: str | None = None, schemes: Sequence[Scheme] = SCHEMES) -> None:
+# A selector, or axe's own context, such as {"exclude": [[".not-ours"]]}.
+Part = str | dict[str, list[list[str]]]
+
+
+def inspect(page: Page, part: Part | None = None, schemes: Sequence[Scheme] = SCHEMES) -> None:
     """Axe finds nothing in the page, or in that `part` of it, and nothing of the page is too wide, in every look."""
     for size in (PHONE, DESK):
         page.set_viewport_size(size)
