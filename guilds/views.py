@@ -30,7 +30,7 @@ from guilds.decorators import guild_list_required
 from guilds.middleware import GuildListRequest
 from guilds.picker import Show, recently_used, sections
 from guilds.preferences import open_guild, set_favourite
-from guilds.problems import WHY, NotInGuild, problem_of
+from guilds.problems import WHY, NotInGuild, came_from, problem_of
 from guilds.services import GuildList, RefreshTooSoon
 
 
@@ -167,7 +167,7 @@ def refresh(request: HttpRequest) -> HttpResponse:
             messages.warning(request, str(problem.detail))
     else:
         messages.success(request, _("Checked with Discord just now."))
-    return redirect("guilds:picker")
+    return redirect(came_from(request) or "guilds:picker")
 
 
 def _is_calm(user: User) -> bool:

@@ -507,6 +507,15 @@ def test_refresh_now_that_fails_says_why_and_loses_nothing(
     assert len(sandbox.requests()) == 1
 
 
+def test_refresh_now_leads_back_to_the_page_it_was_pressed_on(with_list: WithList, client_of: ClientOf) -> None:
+    client = client_of(with_list("ada", **FRESH))
+
+    here = client.post("/servers/refresh/", headers={"Referer": "http://testserver/servers/1/"})
+    elsewhere = client.post("/servers/refresh/", headers={"Referer": "http://elsewhere.example/servers/1/"})
+
+    assert (here["Location"], elsewhere["Location"]) == ("http://testserver/servers/1/", "/servers/")
+
+
 def test_refresh_now_does_not_wait_for_a_slow_discord(
     with_list: WithList, client_of: ClientOf, sandbox: Sandbox
 ) -> None:
