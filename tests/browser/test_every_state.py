@@ -1,12 +1,13 @@
 """Every page in every state as people see it: rendered here, and shown to Chromium with the site's own headers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
 import pytest
 from django.conf import settings as django_settings
 from django.contrib.staticfiles import finders
 from django.http import HttpResponse
+from django.template.autoreload import reset_loaders
 from django.test import Client
 from playwright.sync_api import Page, Route
 from pytest_django import Settings
@@ -24,6 +25,14 @@ ADDRESS = "http://testserver/"
 CDN_URL = django_settings.DISCORD_CDN_URL
 
 
+@pytest.fixture(scope="module", autouse=True)
+def beside_playwright() -> Iterator[None]:
+    """Playwright runs an event loop in this thread, and Django would take its calls for those of an async view."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+        yield
+
+
 @pytest.mark.parametrize(("language", "scheme"), [("en", "light"), ("de", "dark")])
 @pytest.mark.parametrize("name", [name for name in PAGES if name not in FRAGMENTS])
 def test_every_state_is_accessible_and_fits(
@@ -38,6 +47,8 @@ def test_every_state_is_accessible_and_fits(
 ) -> None:
     # The one that the Content-Security-Policy knows, which was made when the settings were read.
     settings.DISCORD_CDN_URL = CDN_URL
+    # Rows that this process has drawn before have the sandbox's.
+    reset_loaders()
     user = with_list("ada", minutes=10)
     ada, visitor = client_of(user), Client()
     for client in (ada, visitor):

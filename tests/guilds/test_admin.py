@@ -360,10 +360,8 @@ def test_verifying_again_asks_for_those_who_were_chosen(
     ("mode", "words"), [("rate_limited", "Discord is limiting how often"), ("outage", "Discord isn't answering")]
 )
 def test_verifying_again_in_vain_names_the_wait(
-    operator: Client, with_list: WithList, sandbox: Sandbox, settings: Settings, mode: str, words: str
+    operator: Client, with_list: WithList, sandbox: Sandbox, patience: None, mode: str, words: str
 ) -> None:
-    # However busy the machine: what Discord answers is reported, not that it takes its time.
-    settings.DISCORD_REFRESH_WAIT_MS = settings.DISCORD_FETCH_BUDGET_MS
     ada = with_list("ada", minutes=10)
     sandbox.mood(mode, **({"retry_after": 45} if mode == "rate_limited" else {}))
 

@@ -159,5 +159,14 @@ def test_signing_out_everywhere_leaves_access_tokens_and_the_page_says_so(
 def test_signing_out_everywhere_is_a_form_and_no_link(ada: User, client_of: ClientOf, signed_in: bool) -> None:
     client = client_of(ada) if signed_in else Client()
 
-    assert client.get("/sign-out-everywhere/").status_code == (405 if signed_in else 302)
+    assert client.get("/sign-out-everywhere/").status_code == 405
     assert Session.objects.filter(user_id=ada.pk).count() == int(signed_in)
+
+
+@pytest.mark.parametrize(
+    ("form", "page"), [("/sign-out-everywhere/", "/account/"), ("/account/tokens/1/revoke/", "/account/tokens/")]
+)
+def test_whoever_was_signed_out_meanwhile_comes_back_to_the_forms_page(
+    client: Client, db: None, form: str, page: str
+) -> None:
+    assert client.post(form)["Location"] == f"/sign-in/?next={page}"

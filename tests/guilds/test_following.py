@@ -10,7 +10,6 @@ import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
-from pytest_django import Settings
 
 from accounts.clock import database_now
 from accounts.discord import PartialGuild
@@ -24,12 +23,6 @@ ClientOf = Callable[[User], Client]
 
 HTMX = {"HX-Request": "true"}
 PATH = "/servers/freshness/"
-
-
-@pytest.fixture
-def patience(settings: Settings) -> None:
-    """Readers wait for a healthy Discord, however busy the machine is."""
-    settings.DISCORD_REFRESH_WAIT_MS = settings.DISCORD_FETCH_BUDGET_MS
 
 
 def words_of(response: Any) -> str:
