@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Iterable, Iterator
+from dataclasses import astuple, fields
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,7 +19,7 @@ from accounts.clock import database_now
 from guilds import serving
 from guilds.admin.charts import Chart, Series
 from guilds.models import ServingMinute
-from guilds.usage import ranking
+from guilds.usage import Usage, all_usage, ranking
 
 DAY = timedelta(days=1)
 STEP = timedelta(minutes=15)
@@ -82,9 +83,10 @@ class ServingMinuteAdmin(ReadOnlyAdmin):
         return _csv("numbers.csv", ["minute", *serving.COUNTS], lines)
 
     def usage_csv(self, request: HttpRequest) -> HttpResponseBase:
+        """All servers, counted now, which over millions of memberships takes seconds."""
         self._let_pass(request)
-        lines = ([usage.guild_id, usage.name, usage.people, usage.managers] for usage in ranking().servers)
-        return _csv("usage.csv", ["guild_id", "name", "people", "managers"], lines)
+        lines = (list(astuple(usage)) for usage in all_usage())
+        return _csv("usage.csv", [field.name for field in fields(Usage)], lines)
 
     def _let_pass(self, request: HttpRequest) -> None:
         if not self.has_view_permission(request):
