@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.conf import settings
 from django.contrib import admin, messages
+from django.contrib.admin.views.main import ChangeList
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.core.paginator import Paginator
 from django.db.models import Model, QuerySet
@@ -50,18 +51,42 @@ class BoundedPaginator(AnyPaginator):
     MOST = 10_000
 
     @cached_property
-    def count(self) -> int:
+    def _found(self) -> int:
         rows: QuerySet[Any] = self.object_list  # type: ignore[assignment]  # the admin gives it nothing else
-        return rows.order_by()[: self.MOST].count()
+        return rows.order_by()[: self.MOST + 1].count()
+
+    @cached_property
+    def count(self) -> int:
+        return min(self._found, self.MOST)
+
+    @property
+    def has_more(self) -> bool:
+        """Whether there are rows that none of the pages show."""
+        return self._found > self.MOST
 
 
-class ReadOnlyAdmin(AnyModelAdmin):
-    """Rows that only the site's own code writes: looked at, not edited, and deleted through what owns them."""
+class BoundedPage(ChangeList):
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        if self.paginator.has_more:
+            # The search box then leaves out its "10000 results"; the end of the list says what is true.
+            self.full_result_count = self.result_count
+
+
+class OperatorAdmin(AnyModelAdmin):
+    """Rows whose list counts no whole table."""
 
     paginator = BoundedPaginator
     show_full_result_count = False
     # A count over the whole table for each choice of each filter.
     show_facets = admin.ShowFacets.NEVER
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return BoundedPage
+
+
+class ReadOnlyAdmin(OperatorAdmin):
+    """Rows that only the site's own code writes: looked at, not edited, and deleted through what owns them."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -141,9 +166,8 @@ def ask_back(
 
 
 @admin.register(User)
-class UserAdmin(FoundByPerson, AnyUserAdmin):
+class UserAdmin(FoundByPerson, OperatorAdmin, AnyUserAdmin):
     person = "pk"
-    paginator = BoundedPaginator
     list_display: tuple[str, ...] = (
         "username",
         "display_name",
@@ -156,8 +180,6 @@ class UserAdmin(FoundByPerson, AnyUserAdmin):
     search_fields = ("username",)
     list_filter = ("is_staff", "is_superuser", "is_active")
     ordering = ("-id",)
-    show_full_result_count = False
-    show_facets = admin.ShowFacets.NEVER
     readonly_fields = (
         *("discord_id", "discord_username", "global_name", "avatar", "last_login", "date_joined", "elsewhere"),
     )

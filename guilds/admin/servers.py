@@ -8,7 +8,7 @@ from django.contrib.admin.views.main import ChangeList
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
-from accounts.admin import ELSEWHERE, AboutPeople, ReadOnlyAdmin, SetFilter, rows_link
+from accounts.admin import ELSEWHERE, AboutPeople, BoundedPage, ReadOnlyAdmin, SetFilter, rows_link
 from accounts.people import find_people, snowflake
 from guilds.admin.lists import FreshnessFilter
 from guilds.models import MAY_MANAGE, Guild, UserGuildMembership
@@ -75,7 +75,7 @@ class UserGuildMembershipAdmin(AboutPeople):
         return row.last_verified_at
 
 
-class ServersPage(ChangeList):
+class ServersPage(BoundedPage):
     """Counts the people of the servers on the page: not of all of them, and not one by one."""
 
     def get_results(self, request: HttpRequest) -> None:

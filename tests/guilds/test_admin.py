@@ -537,12 +537,41 @@ def test_no_list_counts_all_its_rows(operator: Client, rows: User, changelist: s
     assert any("LIMIT" in sql for sql in counts)
 
 
-def test_the_pages_of_a_list_end_at_the_bound(
-    operator: Client, rows: User, with_list: WithList, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("query", ["", "?q=ada"])
+def test_a_list_that_ends_at_the_bound_says_so(
+    operator: Client, rows: User, monkeypatch: pytest.MonkeyPatch, query: str
 ) -> None:
-    monkeypatch.setattr(BoundedPaginator, "MOST", 5)
+    monkeypatch.setattr(BoundedPaginator, "MOST", 11)
 
-    assert operator.get(MEMBERSHIPS).context["cl"].result_count == 5
+    page = operator.get(f"{MEMBERSHIPS}{query}")
+
+    assert page.context["cl"].result_count == 11
+    assert "more than 11 memberships; search or filter for the rest" in " ".join(words_of(page).split())
+    assert "11 results" not in words_of(page)
+
+
+def test_a_list_that_fits_says_how_many_there_are(
+    operator: Client, rows: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(BoundedPaginator, "MOST", 12)
+
+    page = operator.get(MEMBERSHIPS)
+
+    assert "12 memberships" in " ".join(words_of(page).split())
+    assert "12 results" in words_of(page)
+    assert "more than" not in words_of(page)
+
+
+def test_nobody_selects_all_of_a_list_that_ends_at_the_bound(
+    operator: Client, rows: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crowd(120)
+    before = words_of(operator.get(VERIFICATIONS))
+    monkeypatch.setattr(BoundedPaginator, "MOST", 110)
+
+    after = words_of(operator.get(VERIFICATIONS))
+
+    assert ("Select all 121" in before, "Select all 110" in after) == (True, False)
 
 
 # columns and the ways between them
