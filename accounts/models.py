@@ -9,6 +9,8 @@ from django.contrib.auth.models import AbstractUser
 from django.contrib.sessions.base_session import AbstractBaseSession
 from django.db import models
 from django.utils import timezone
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 from social_django.models import AbstractUserSocialAuth
 
 from accounts.fields import EncryptedJSONField
@@ -23,11 +25,13 @@ class User(AbstractUser):
         unique=True,
         null=True,
         blank=True,
-        help_text="The person's id at Discord; names there may change, this doesn't.",
+        help_text=_("The person's id at Discord; names there may change, this doesn't."),
     )
-    discord_username = models.CharField(max_length=64, blank=True, help_text="The person's username at Discord.")
-    global_name = models.CharField(max_length=64, blank=True, help_text="The display name the person chose at Discord.")
-    avatar = models.CharField(max_length=64, blank=True, help_text="Hash of the person's avatar at Discord.")
+    discord_username = models.CharField(max_length=64, blank=True, help_text=_("The person's username at Discord."))
+    global_name = models.CharField(
+        max_length=64, blank=True, help_text=_("The display name the person chose at Discord.")
+    )
+    avatar = models.CharField(max_length=64, blank=True, help_text=_("Hash of the person's avatar at Discord."))
 
     REQUIRED_FIELDS: ClassVar[list[str]] = []
 
@@ -53,18 +57,18 @@ class DiscordAccount(AbstractUserSocialAuth):
     """
 
     user = models.OneToOneField("accounts.User", models.CASCADE, related_name="discord_account")
-    extra_data = EncryptedJSONField(default=dict, blank=True, help_text="Sealed tokens.")
+    extra_data = EncryptedJSONField(default=dict, blank=True, help_text=_("Sealed tokens."))
     token_version = models.PositiveIntegerField(
-        default=0, help_text="Counted up whenever the tokens are replaced; a writer with an older one has lost."
+        default=0, help_text=_("Counted up whenever the tokens are replaced; a writer with an older one has lost.")
     )
     disconnected_at = models.DateTimeField(
         null=True,
         blank=True,
-        help_text="When Discord finally refused our tokens. Nobody calls with them until the person signs in again.",
+        help_text=_("When Discord finally refused our tokens. Nobody calls with them until the person signs in again."),
     )
 
     class Meta:
-        verbose_name = "Discord account"
+        verbose_name = _("Discord account")
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.UniqueConstraint(fields=["provider", "uid"], name="one_account_per_discord_user"),
             models.CheckConstraint(condition=~models.Q(uid=""), name="discord_account_has_uid"),
@@ -91,31 +95,33 @@ class DiscordGate(models.Model):
     """
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=1)
-    until = models.DateTimeField(null=True, blank=True, help_text="Nothing is sent before this moment.")
-    reason = models.CharField(max_length=16, blank=True, help_text="What shut the gate: global or cloudflare.")
-    streak = models.PositiveIntegerField(default=0, help_text="How often in a row the gate was shut.")
+    until = models.DateTimeField(null=True, blank=True, help_text=_("Nothing is sent before this moment."))
+    reason = models.CharField(max_length=16, blank=True, help_text=_("What shut the gate: global or cloudflare."))
+    streak = models.PositiveIntegerField(default=0, help_text=_("How often in a row the gate was shut."))
     tat = models.DateTimeField(
-        null=True, blank=True, help_text="The send clock: the theoretical arrival time of the next request (GCRA)."
+        null=True, blank=True, help_text=_("The send clock: the theoretical arrival time of the next request (GCRA).")
     )
-    version = models.BigIntegerField(default=0, help_text="Counted up by every change; a change names the one it read.")
+    version = models.BigIntegerField(
+        default=0, help_text=_("Counted up by every change; a change names the one it read.")
+    )
 
     class Meta:
-        verbose_name = "Discord gate"
-        verbose_name_plural = "Discord gate"
+        verbose_name = _("Discord gate")
+        verbose_name_plural = _("Discord gate")
 
     def __str__(self) -> str:
-        return f"shut ({self.reason}) until {self.until}" if self.streak else "open"
+        return str(self._meta.verbose_name)
 
 
 class DiscordRefusal(models.Model):
     """One answer that counts towards Discord's ban on invalid requests: 401, 403, or 429 of any scope but shared."""
 
-    at = models.DateTimeField(default=timezone.now, db_index=True, help_text="When Discord answered.")
-    status = models.PositiveSmallIntegerField(help_text="The HTTP status of the answer.")
-    reason = models.CharField(max_length=16, blank=True, help_text="The scope of a 429.")
+    at = models.DateTimeField(default=timezone.now, db_index=True, help_text=_("When Discord answered."))
+    status = models.PositiveSmallIntegerField(help_text=_("The HTTP status of the answer."))
+    reason = models.CharField(max_length=16, blank=True, help_text=_("The scope of a 429."))
 
     class Meta:
-        verbose_name = "Discord refusal"
+        verbose_name = _("Discord refusal")
 
     def __str__(self) -> str:
         return f"{self.status} {self.reason}".strip()
@@ -128,19 +134,19 @@ class PersonalAccessToken(models.Model):
     """
 
     user = models.ForeignKey("accounts.User", models.CASCADE, related_name="personal_access_tokens")
-    name = models.CharField(max_length=64, help_text="What the person calls it.")
-    digest = models.CharField(max_length=64, unique=True, help_text="SHA-256 of the token, in hexadecimal.")
-    scopes = models.JSONField(default=list, help_text="What the token may do.")
-    created_at = models.DateTimeField(help_text="When the person made it.")
-    expires_at = models.DateTimeField(help_text="From here on it opens nothing.")
-    last_used_at = models.DateTimeField(null=True, blank=True, help_text="When it was last used, to the hour.")
+    name = models.CharField(max_length=64, help_text=_("What the person calls it."))
+    digest = models.CharField(max_length=64, unique=True, help_text=_("SHA-256 of the token, in hexadecimal."))
+    scopes = models.JSONField(default=list, help_text=_("What the token may do."))
+    created_at = models.DateTimeField(help_text=_("When the person made it."))
+    expires_at = models.DateTimeField(help_text=_("From here on it opens nothing."))
+    last_used_at = models.DateTimeField(null=True, blank=True, help_text=_("When it was last used, to the hour."))
 
     class Meta:
-        verbose_name = "personal access token"
+        verbose_name = _("personal access token")
         ordering: ClassVar[list[str]] = ["-created_at", "-pk"]
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.UniqueConstraint(fields=["user", "name"], name="one_access_token_per_user_and_name")
         ]
 
     def __str__(self) -> str:
-        return f"{self.name} of {self.user}"
+        return gettext("%(token)s of %(person)s") % {"token": self.name, "person": self.user}

@@ -13,6 +13,8 @@ from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.lookups import GreaterThan
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from accounts.discord import Permissions
 
@@ -39,39 +41,44 @@ class GuildListVerification(models.Model):
         settings.AUTH_USER_MODEL, models.CASCADE, primary_key=True, related_name="guild_list_verification"
     )
     verified_at = models.DateTimeField(
-        null=True, blank=True, db_index=True, help_text="The moment before the question that brought the stored list."
+        null=True,
+        blank=True,
+        db_index=True,
+        help_text=_("The moment before the question that brought the stored list."),
     )
     refresh_after = models.DateTimeField(
-        null=True, blank=True, help_text="From here on a read asks Discord in the background; fixed with the list."
+        null=True, blank=True, help_text=_("From here on a read asks Discord in the background; fixed with the list.")
     )
-    not_before = models.DateTimeField(null=True, blank=True, help_text="Discord is not asked before this moment.")
+    not_before = models.DateTimeField(null=True, blank=True, help_text=_("Discord is not asked before this moment."))
     reason = models.CharField(
-        max_length=24, blank=True, help_text="Why the last attempt brought no list; empty if it did."
+        max_length=24, blank=True, help_text=_("Why the last attempt brought no list; empty if it did.")
     )
-    failure_streak = models.PositiveIntegerField(default=0, help_text="Failed attempts since the last list.")
-    lease_until = models.DateTimeField(null=True, blank=True, help_text="Until when somebody's attempt is running.")
+    failure_streak = models.PositiveIntegerField(default=0, help_text=_("Failed attempts since the last list."))
+    lease_until = models.DateTimeField(null=True, blank=True, help_text=_("Until when somebody's attempt is running."))
     generation = models.BigIntegerField(
         default=0,
-        help_text="Counted up by every claim, release, sign-in and disconnect; an answer to an older one is dropped.",
+        help_text=_(
+            "Counted up by every claim, release, sign-in and disconnect; an answer to an older one is dropped."
+        ),
     )
-    list_version = models.BigIntegerField(default=0, help_text="Counted up whenever the memberships change.")
+    list_version = models.BigIntegerField(default=0, help_text=_("Counted up whenever the memberships change."))
     last_read_at = models.DateTimeField(
         # The sweep looks for the few who read lately among all who ever did.
         null=True,
         blank=True,
         db_index=True,
-        help_text="When somebody last read the list, to the hour.",
+        help_text=_("When somebody last read the list, to the hour."),
     )
-    changed_at = models.DateTimeField(null=True, blank=True, help_text="When the memberships last changed.")
-    joined_count = models.PositiveIntegerField(default=0, help_text="How many servers the last change added.")
-    left_count = models.PositiveIntegerField(default=0, help_text="How many servers the last change removed.")
-    preferences_tag = models.BigIntegerField(default=0, help_text="Drawn anew whenever a preference changes.")
+    changed_at = models.DateTimeField(null=True, blank=True, help_text=_("When the memberships last changed."))
+    joined_count = models.PositiveIntegerField(default=0, help_text=_("How many servers the last change added."))
+    left_count = models.PositiveIntegerField(default=0, help_text=_("How many servers the last change removed."))
+    preferences_tag = models.BigIntegerField(default=0, help_text=_("Drawn anew whenever a preference changes."))
 
     class Meta:
-        verbose_name = "verification"
+        verbose_name = _("verification")
 
     def __str__(self) -> str:
-        return f"list of {self.user}"
+        return gettext("list of %(person)s") % {"person": self.user}
 
 
 class RefreshLease(GuildListVerification):
@@ -79,38 +86,40 @@ class RefreshLease(GuildListVerification):
 
     class Meta:
         proxy = True
-        verbose_name = "running refresh"
-        verbose_name_plural = "running refreshes"
+        verbose_name = _("running refresh")
+        verbose_name_plural = _("running refreshes")
 
     def __str__(self) -> str:
-        return f"refresh of {self.user}"
+        return gettext("refresh of %(person)s") % {"person": self.user}
 
 
 class UserGuildMembership(models.Model):
     """One person in one guild, as Discord last verified it; ordered by the guild's id, as Discord does."""
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="guild_memberships")
-    guild_id = models.BigIntegerField(db_index=True, help_text="The guild's id at Discord.")
-    name = models.CharField(max_length=100, help_text="The guild's name.")
-    icon = models.CharField(max_length=64, blank=True, help_text="Hash of the guild's icon; empty if it has none.")
-    banner = models.CharField(max_length=64, blank=True, help_text="Hash of the guild's banner; empty if it has none.")
-    owner = models.BooleanField(default=False, help_text="Whether the person owns the guild.")
-    permissions = models.BigIntegerField(
-        default=0, help_text="The person's permissions in the whole guild, as Discord's bits."
+    guild_id = models.BigIntegerField(db_index=True, help_text=_("The guild's id at Discord."))
+    name = models.CharField(max_length=100, help_text=_("The guild's name."))
+    icon = models.CharField(max_length=64, blank=True, help_text=_("Hash of the guild's icon; empty if it has none."))
+    banner = models.CharField(
+        max_length=64, blank=True, help_text=_("Hash of the guild's banner; empty if it has none.")
     )
-    features = models.JSONField(default=list, blank=True, help_text="The guild's features; an open set of names.")
-    first_seen_at = models.DateTimeField(help_text="When a list first held this membership.")
-    changed_at = models.DateTimeField(help_text="When a list last changed this row.")
+    owner = models.BooleanField(default=False, help_text=_("Whether the person owns the guild."))
+    permissions = models.BigIntegerField(
+        default=0, help_text=_("The person's permissions in the whole guild, as Discord's bits.")
+    )
+    features = models.JSONField(default=list, blank=True, help_text=_("The guild's features; an open set of names."))
+    first_seen_at = models.DateTimeField(help_text=_("When a list first held this membership."))
+    changed_at = models.DateTimeField(help_text=_("When a list last changed this row."))
 
     class Meta:
-        verbose_name = "membership"
+        verbose_name = _("membership")
         ordering: ClassVar[list[str]] = ["guild_id"]
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.UniqueConstraint(fields=["user", "guild_id"], name="one_membership_per_user_and_guild")
         ]
 
     def __str__(self) -> str:
-        return f"{self.user} in {self.name}"
+        return gettext("%(person)s in %(server)s") % {"person": self.user, "server": self.name}
 
     @property
     def can_manage(self) -> bool:
@@ -129,18 +138,18 @@ class Guild(models.Model):
     any number of syncs and single looks may run at once.
     """
 
-    id = models.BigIntegerField(primary_key=True, help_text="The guild's id at Discord.")
-    name = models.CharField(max_length=100, help_text="The guild's name.")
-    icon = models.CharField(max_length=64, blank=True, help_text="Hash of the guild's icon; empty if it has none.")
-    first_seen_at = models.DateTimeField(help_text="When the bot was first seen there.")
-    verified_at = models.DateTimeField(help_text="When Discord last said whether the bot is there.")
+    id = models.BigIntegerField(primary_key=True, help_text=_("The guild's id at Discord."))
+    name = models.CharField(max_length=100, help_text=_("The guild's name."))
+    icon = models.CharField(max_length=64, blank=True, help_text=_("Hash of the guild's icon; empty if it has none."))
+    first_seen_at = models.DateTimeField(help_text=_("When the bot was first seen there."))
+    verified_at = models.DateTimeField(help_text=_("When Discord last said whether the bot is there."))
     deleted_at = models.DateTimeField(
-        null=True, blank=True, db_index=True, help_text="When the bot was found gone; empty while it is there."
+        null=True, blank=True, db_index=True, help_text=_("When the bot was found gone; empty while it is there.")
     )
 
     class Meta:
-        verbose_name = "server of the bot"
-        verbose_name_plural = "servers of the bot"
+        verbose_name = _("server of the bot")
+        verbose_name_plural = _("servers of the bot")
 
     def __str__(self) -> str:
         return self.name
@@ -205,8 +214,8 @@ class ServingMinute(models.Model):
     unanswered = models.PositiveIntegerField(default=0, help_text="Requests without an answer.")
 
     class Meta:
-        verbose_name = "serving minute"
-        verbose_name_plural = "numbers of the last day"
+        verbose_name = _("serving minute")
+        verbose_name_plural = _("numbers of the last day")
 
     def __str__(self) -> str:
         return f"{self.minute:%Y-%m-%d %H:%M}"

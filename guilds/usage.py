@@ -4,7 +4,7 @@ Over millions of memberships counting takes seconds. So it is done beside the re
 with its age while a newer count is on its way.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import astuple, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -50,6 +50,12 @@ def usage_of(guild_ids: Iterable[int]) -> dict[int, Usage]:
     return {row[0]: Usage(*row) for row in rows}
 
 
+def all_usage() -> Iterator[Usage]:
+    """Every server with one of our people, the fullest first, counted now and read row by row."""
+    rows = _fullest_first().iterator(chunk_size=2000)
+    return (Usage(*row) for row in rows)
+
+
 def ranking() -> Ranking:
     """The last count. If it is `RENEWED_AFTER` old or there is none, a new one is begun, and waited for a moment."""
     found = _kept()
@@ -67,8 +73,7 @@ def ranking() -> Ranking:
 def _count() -> Ranking:
     try:
         at = database_now()
-        fullest = _by_server(UserGuildMembership.objects.all()).order_by(F("people").desc(), "guild_id")[:SHOWN]
-        counted = Ranking(at, tuple(Usage(*row) for row in fullest))
+        counted = Ranking(at, tuple(Usage(*row) for row in _fullest_first()[:SHOWN]))
         cache.set(KEY, [at.isoformat(), [astuple(usage) for usage in counted.servers]], KEPT.total_seconds())
     finally:
         cache.delete(COUNTING_KEY)
@@ -81,6 +86,10 @@ def _kept() -> Ranking:
         return Ranking()
     at, servers = kept
     return Ranking(datetime.fromisoformat(at), tuple(Usage(*row) for row in servers))
+
+
+def _fullest_first() -> QuerySet[UserGuildMembership, tuple[Any, ...]]:
+    return _by_server(UserGuildMembership.objects.all()).order_by(F("people").desc(), "guild_id")
 
 
 def _by_server(memberships: QuerySet[UserGuildMembership]) -> QuerySet[UserGuildMembership, tuple[Any, ...]]:

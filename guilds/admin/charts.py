@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
+from django.contrib.humanize.templatetags.humanize import intcomma
+
 WIDTH, HEIGHT = 960, 160
 # Of a column's place; the rest is the gap to the next.
 FILLED = 0.86
@@ -105,4 +107,6 @@ def _path(stacks: Sequence[tuple[int, ...]], number: int, most: int) -> str:
 
 
 def _words(label: str, series: Sequence[Series], values: Sequence[int]) -> str:
-    return f"{label}: " + ", ".join(f"{value:,} {each.label}" for each, value in zip(series, values, strict=True))
+    return f"{label}: " + ", ".join(
+        f"{intcomma(value)} {each.label}" for each, value in zip(series, values, strict=True)
+    )

@@ -1,14 +1,16 @@
 """People's lists, and the attempts to refresh them."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.timesince import timesince
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
-from accounts.admin import ELSEWHERE, AboutPeople, in_words, rows_link
+from accounts.admin import ELSEWHERE, LIMITS, AboutPeople, Words, in_words, moment, name_fields, rows_link
 from accounts.clock import Now, database_now
 from accounts.models import User
 from guilds.admin.people import ActsOnPeople
@@ -16,39 +18,59 @@ from guilds.freshness import Reason, Tier, tier
 from guilds.models import GuildListVerification, RefreshLease
 from guilds.refresh import windows
 
+TIERS: dict[str, Words] = {
+    Tier.FRESH: _("fresh"),
+    Tier.DUE: _("due"),
+    Tier.STALE: _("stale"),
+    Tier.EXPIRED: _("expired"),
+    Tier.NONE: _("never verified"),
+}
+REASONS: dict[str, Words] = {
+    **LIMITS,
+    Reason.RATE_LIMITED: _("rate limited"),
+    Reason.UNAVAILABLE: _("unavailable"),
+    Reason.BRAKE: _("brake"),
+    Reason.BUSY: _("busy"),
+    Reason.IN_PROGRESS: _("in progress"),
+    Reason.RECONNECT_REQUIRED: _("must sign in again"),
+    Reason.MISSING_SCOPE: _("missing scope"),
+}
+
 
 class FreshnessFilter(admin.SimpleListFilter):
     """By the tier of the list, in the database's time."""
 
-    title = "freshness"
-    parameter_name = "freshness"
+    title, parameter_name = _("freshness"), "freshness"
     path = ""
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("fresh", "fresh"), ("stale", "stale"), ("expired", "expired"), ("none", "never verified")]
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Words]]:
+        # What is due is fresh still.
+        return [(kind.value, TIERS[kind]) for kind in Tier if kind is not Tier.DUE]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         now, bounds = database_now(), windows()
-        moment = f"{self.path}verified_at"
+        verified = f"{self.path}verified_at"
         match self.value():
             case "fresh":
-                return queryset.filter(**{f"{moment}__gt": now - bounds.fresh})
+                return queryset.filter(**{f"{verified}__gt": now - bounds.fresh})
             case "stale":
-                return queryset.filter(**{f"{moment}__lte": now - bounds.fresh, f"{moment}__gt": now - bounds.stale})
+                return queryset.filter(
+                    **{f"{verified}__lte": now - bounds.fresh, f"{verified}__gt": now - bounds.stale}
+                )
             case "expired":
-                return queryset.filter(**{f"{moment}__lte": now - bounds.stale})
+                return queryset.filter(**{f"{verified}__lte": now - bounds.stale})
             case "none":
-                return queryset.filter(**{f"{moment}__isnull": True})
+                return queryset.filter(**{f"{verified}__isnull": True})
         return queryset
 
 
 class ReasonFilter(admin.SimpleListFilter):
     """By why the last attempt failed. Django's own filter would look through all rows for the values there are."""
 
-    title = parameter_name = "reason"
+    title, parameter_name = _("reason"), "reason"
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(reason.value, reason.value.replace("_", " ")) for reason in Reason]
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Words]]:
+        return [(reason.value, REASONS[reason]) for reason in Reason]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         return queryset.filter(reason=self.value()) if self.value() else queryset
@@ -56,15 +78,15 @@ class ReasonFilter(admin.SimpleListFilter):
 
 @admin.register(GuildListVerification)
 class GuildListVerificationAdmin(ActsOnPeople, AboutPeople):
-    list_display = ("user", "state", "age", "reason", "next_attempt", "failure_streak", "last_read_at", "elsewhere")
+    list_display = ("user", "state", "why", "next_attempt", "age", "elsewhere", "failure_streak", "last_read_at")
     list_filter = (FreshnessFilter, ReasonFilter)
     fieldsets = (
         (None, {"fields": ("user", "state", "age", "verified_at", "refresh_after", "last_read_at", "elsewhere")}),
-        ("The last attempt", {"fields": ("reason", "failure_streak", "next_attempt", "not_before", "lease_until")}),
-        ("The last change", {"fields": ("changed_at", "joined_count", "left_count")}),
-        ("Versions", {"fields": ("generation", "list_version")}),
+        (_("The last attempt"), {"fields": ("why", "failure_streak", "next_attempt", "not_before", "lease_until")}),
+        (_("The last change"), {"fields": ("changed_at", "joined_count", "left_count")}),
+        (_("Versions"), {"fields": ("generation", "list_version")}),
     )
-    readonly_fields = ("state", "age", "next_attempt", "elsewhere")
+    readonly_fields = ("state", "why", "age", "next_attempt", "elsewhere")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         rows: QuerySet[Any] = super().get_queryset(request).select_related("user").annotate(now=Now())
@@ -73,37 +95,49 @@ class GuildListVerificationAdmin(ActsOnPeople, AboutPeople):
     def people(self, queryset: QuerySet[Any]) -> QuerySet[User]:
         return User.objects.filter(guild_list_verification__in=queryset)
 
-    @admin.display(ordering="verified_at")
+    @admin.display(description=_("state"), ordering="verified_at")
     def state(self, row: Any) -> str:
         if row.reason and Reason(row.reason).is_refusal:
-            return "refused"
-        kind = tier(row, row.now, windows())
-        return "never verified" if kind is Tier.NONE else str(kind)
+            return gettext("refused")
+        return str(TIERS[tier(row, row.now, windows())])
 
-    @admin.display(ordering="verified_at")
+    @admin.display(description=_("reason"))
+    def why(self, row: Any) -> str:
+        return str(REASONS[row.reason]) if row.reason else "–"
+
+    @admin.display(description=_("age"), ordering="verified_at")
     def age(self, row: Any) -> str:
-        return timesince(row.verified_at, row.now) if row.verified_at else "–"
+        return timesince(row.verified_at, row.now, depth=1) if row.verified_at else "–"
 
-    @admin.display(ordering="not_before")
-    def next_attempt(self, row: Any) -> datetime | str:
-        return row.not_before if row.not_before and row.not_before > row.now else "when read"
+    @admin.display(description=_("next attempt"), ordering="not_before")
+    def next_attempt(self, row: Any) -> str:
+        return moment(row.not_before) if row.not_before and row.not_before > row.now else gettext("when read")
+
+
+name_fields(
+    GuildListVerification,
+    plural=_("verifications"),
+    user=_("person"),
+    verified_at=_("verified"),
+    refresh_after=_("due"),
+    not_before=_("not before"),
+    failure_streak=_("failures"),
+    lease_until=_("lease until"),
+    generation=_("generation"),
+    list_version=_("version of the list"),
+    last_read_at=_("last read"),
+    changed_at=_("changed"),
+    joined_count=_("joined"),
+    left_count=_("left"),
+)
 
 
 @admin.register(RefreshLease)
 class RefreshLeaseAdmin(AboutPeople):
     """Who is being asked for right now, and whose attempt was never ended."""
 
-    list_display = ("user", "generation", "since", "ends_in", "overdue", "elsewhere")
-    fields = readonly_fields = (
-        "user",
-        "generation",
-        "since",
-        "lease_until",
-        "ends_in",
-        "overdue",
-        "reason",
-        "elsewhere",
-    )
+    list_display = ("user", "overdue", "ends_in", "since", "elsewhere")
+    fields = readonly_fields = ("user", "generation", "since", "lease_until", "ends_in", "overdue", "elsewhere")
     ordering = ("lease_until",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
@@ -112,22 +146,21 @@ class RefreshLeaseAdmin(AboutPeople):
         return rows
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        words = "Overdue: its process died or hangs; the next read of that person takes over."
-        return super().changelist_view(request, {"subtitle": words, **(extra_context or {})})
+        words = gettext("Overdue: its process died or hangs; the next read of that person takes over.")
+        return super().changelist_view(request, {"note": words, **(extra_context or {})})
 
-    @admin.display(ordering="lease_until")
-    def since(self, row: Any) -> datetime:
-        moment: datetime = row.lease_until - windows().lease
-        return moment
+    @admin.display(description=_("since"), ordering="lease_until")
+    def since(self, row: Any) -> str:
+        return moment(row.lease_until - windows().lease)
 
-    @admin.display(ordering="lease_until")
+    @admin.display(description=_("ends in"), ordering="lease_until")
     def ends_in(self, row: Any) -> str:
         left = row.lease_until - row.now
-        return in_words(left) if left > timedelta(0) else f"{in_words(-left)} ago"
+        return in_words(left) if left > timedelta(0) else gettext("%(time)s ago") % {"time": in_words(-left)}
 
-    @admin.display(boolean=True)
+    @admin.display(description=_("overdue"), boolean=True)
     def overdue(self, row: Any) -> bool:
         return bool(row.lease_until <= row.now)
 
 
-ELSEWHERE[GuildListVerification] = lambda user_id: rows_link(GuildListVerification, "list", user_id=user_id)
+ELSEWHERE[GuildListVerification] = lambda user_id: rows_link(GuildListVerification, _("list"), user_id=user_id)

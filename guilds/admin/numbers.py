@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Iterable, Iterator
+from dataclasses import astuple, fields
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,34 +13,36 @@ from django.db.models import Sum
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
-from accounts.admin import ReadOnlyAdmin
+from accounts.admin import ReadOnlyAdmin, Words
 from accounts.clock import database_now
 from guilds import serving
 from guilds.admin.charts import Chart, Series
 from guilds.models import ServingMinute
-from guilds.usage import ranking
+from guilds.usage import Usage, all_usage, ranking
 
 DAY = timedelta(days=1)
 STEP = timedelta(minutes=15)
 TICK_EVERY = 16  # four hours
 
 # Label, class in the stylesheet, column of `ServingMinute`.
-SERVED = (("fresh", "good", "fresh"), ("stale", "fair", "stale"), ("refused", "bad", "refused"))
+SERVED = ((_("fresh"), "good", "fresh"), (_("stale"), "fair", "stale"), (_("refused"), "bad", "refused"))
 ANSWERS = (
-    ("answered", "good", "answered"),
-    ("limited (429)", "fair", "limited"),
-    ("rejected (4xx)", "poor", "rejected"),
-    ("failed (5xx)", "bad", "failed"),
-    ("unanswered", "none", "unanswered"),
+    (_("answered"), "good", "answered"),
+    (_("limited (429)"), "fair", "limited"),
+    (_("rejected (4xx)"), "poor", "rejected"),
+    (_("failed (5xx)"), "bad", "failed"),
+    (_("unanswered"), "none", "unanswered"),
 )
 AGES = {
-    "within_5_minutes": "up to 5 min",
-    "within_15_minutes": "to 15 min",
-    "within_1_hour": "to 1 h",
-    "within_4_hours": "to 4 h",
-    "within_1_day": "to 24 h",
-    "older": "older",
+    "within_5_minutes": _("up to 5 min"),
+    "within_15_minutes": _("to 15 min"),
+    "within_1_hour": _("to 1 h"),
+    "within_4_hours": _("to 4 h"),
+    "within_1_day": _("to 24 h"),
+    "older": _("older"),
 }
 
 
@@ -55,14 +58,15 @@ class ServingMinuteAdmin(ReadOnlyAdmin):
     def get_urls(self) -> list[URLPattern]:
         views = (("numbers.csv", self.numbers_csv), ("usage.csv", self.usage_csv))
         own = [path(name, self.admin_site.admin_view(view), name=f"guilds_{name}") for name, view in views]
-        return own + super().get_urls()
+        # A row alone says nothing: one process's share of one minute.
+        return own + [each for each in super().get_urls() if each.name == "guilds_servingminute_changelist"]
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         self._let_pass(request)
         now, usage = database_now(), ranking()
         context = {
             **self.admin_site.each_context(request),
-            "title": "Numbers of the last day",
+            "title": gettext("Numbers of the last day"),
             "opts": self.opts,
             "charts": charts(now),
             "usage": usage,
@@ -82,9 +86,10 @@ class ServingMinuteAdmin(ReadOnlyAdmin):
         return _csv("numbers.csv", ["minute", *serving.COUNTS], lines)
 
     def usage_csv(self, request: HttpRequest) -> HttpResponseBase:
+        """All servers, counted now, which over millions of memberships takes seconds."""
         self._let_pass(request)
-        lines = ([usage.guild_id, usage.name, usage.people, usage.managers] for usage in ranking().servers)
-        return _csv("usage.csv", ["guild_id", "name", "people", "managers"], lines)
+        lines = (list(astuple(usage)) for usage in all_usage())
+        return _csv("usage.csv", [field.name for field in fields(Usage)], lines)
 
     def _let_pass(self, request: HttpRequest) -> None:
         if not self.has_view_permission(request):
@@ -101,20 +106,19 @@ def charts(now: datetime) -> list[Chart]:
         for name, count in zip(names, counts, strict=True):
             columns[name][(minute - start) // STEP] += count
 
-    def series(kinds: Iterable[tuple[str, str, str]]) -> list[Series]:
-        return [Series(label, kind, tuple(columns[name])) for label, kind, name in kinds]
+    def series(kinds: Iterable[tuple[Words, str, str]]) -> list[Series]:
+        return [Series(str(label), kind, tuple(columns[name])) for label, kind, name in kinds]
 
     ages = ServingMinute.objects.filter(minute__gte=start).aggregate(**{name: Sum(name, default=0) for name in AGES})
+    quarter = gettext("Quarter of an hour from")
     return [
-        Chart.stacked("Lists served", "Quarter of an hour from, UTC", labels, series(SERVED), tick_every=TICK_EVERY),
+        Chart.stacked(gettext("Lists served"), quarter, labels, series(SERVED), tick_every=TICK_EVERY),
+        Chart.stacked(gettext("Discord’s answers"), quarter, labels, series(ANSWERS), tick_every=TICK_EVERY),
         Chart.stacked(
-            "Discord’s answers", "Quarter of an hour from, UTC", labels, series(ANSWERS), tick_every=TICK_EVERY
-        ),
-        Chart.stacked(
-            "Age of the lists served",
-            "Age",
-            tuple(AGES.values()),
-            [Series("lists", "good", tuple(ages[name] for name in AGES))],
+            gettext("Age of the lists served"),
+            gettext("Age"),
+            [str(label) for label in AGES.values()],
+            [Series(gettext("lists"), "good", tuple(ages[name] for name in AGES))],
         ),
     ]
 

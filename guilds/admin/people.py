@@ -7,16 +7,37 @@ from django.contrib.admin.models import DELETION, LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
 
-from accounts.admin import AnyModelAdmin, UserAdmin, ask_back
+from accounts.admin import AnyModelAdmin, UserAdmin, Words, ask_back, moment
 from accounts.discord import DiscordAPIError
 from accounts.models import User
+from accounts.templatetags.durations import span
 from accounts.tokens import ReconnectRequired
 from guilds import services
+from guilds.freshness import Reason
 from guilds.problems import problem_of
 
 # More at once would spend the operator's patience and the send budget; the rest is done by selecting again.
 MOST_AT_ONCE = 20
+
+# What an operator is told; the person themselves reads `guilds.problems`.
+WHY_NOT: dict[str, Words] = {
+    Reason.RATE_LIMITED: _("Discord limits how often it may be asked about this person."),
+    Reason.GLOBAL_LIMIT: _("Discord limits the whole site, and the gate is shut."),
+    Reason.CLOUDFLARE: _("Cloudflare keeps the site out, and the gate is shut."),
+    Reason.UNAVAILABLE: _("Discord doesn't answer."),
+    Reason.BRAKE: _("Discord has refused so many requests that the brake is on."),
+    Reason.BUSY: _("The send budget or the threads for refreshes are used up."),
+    Reason.IN_PROGRESS: _("Discord hasn't answered yet; its answer is stored when it comes."),
+    Reason.RECONNECT_REQUIRED: _(
+        "Discord doesn't accept the site's access to their account, or there is none; they have to sign in again."
+    ),
+    Reason.MISSING_SCOPE: _(
+        "They didn't let Discord share their servers; they have to sign in again and leave that switched on."
+    ),
+}
 
 
 class ActsOnPeople(AnyModelAdmin):
@@ -39,22 +60,20 @@ class ActsOnPeople(AnyModelAdmin):
         chosen = list(self.people(queryset).order_by("pk")[: MOST_AT_ONCE + 1])
         if len(chosen) <= MOST_AT_ONCE:
             return chosen
-        messages.error(request, f"Select at most {MOST_AT_ONCE} people at once.")
+        messages.error(request, gettext("Select at most %(n)d people at once.") % {"n": MOST_AT_ONCE})
         return []
 
-    @admin.action(description="Verify again with Discord", permissions=["verify"])
+    @admin.action(description=_("Verify again with Discord"), permissions=["verify"])
     def verify_again(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         for user in self._chosen(request, queryset):
             try:
                 services.verify_again(user)
             except (DiscordAPIError, ReconnectRequired) as error:
-                problem = problem_of(error)
-                wait = f" Try again in {problem.retry_after} s." if problem and problem.retry_after else ""
-                messages.warning(request, f"{user}: {problem.detail if problem else error}{wait}")
+                messages.warning(request, f"{user}: {why_not(error)}")
             else:
-                messages.success(request, f"{user}: verified.")
+                messages.success(request, gettext("%(person)s: verified.") % {"person": user})
 
-    @admin.action(description="Forget, with everything stored", permissions=["forget"])
+    @admin.action(description=_("Forget, with everything stored"), permissions=["forget"])
     def forget(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
         chosen = self._chosen(request, queryset)
         if not chosen:
@@ -64,17 +83,20 @@ class ActsOnPeople(AnyModelAdmin):
                 self,
                 request,
                 queryset,
-                title="Forget these people?",
+                title=ngettext("Forget this person?", "Forget these people?", len(chosen)),
                 lines=[f"{user} ({user.discord_id or user.username})" for user in chosen],
-                words="All that is stored about them is deleted, and their sessions end: the Discord account with its "
-                "tokens, the list, favourites, and access tokens. It can't be undone; whoever signs in again starts "
-                "anew.",
+                words=gettext(
+                    "All that is stored about them is deleted, and their sessions end: the Discord account with its "
+                    "tokens, the list, favourites, and access tokens. It can't be undone; whoever signs in again "
+                    "starts anew."
+                ),
                 action="forget",
-                button="Forget them",
+                button=gettext("Forget them"),
             )
         for user in chosen:
             if user == request.user:
-                messages.error(request, f"{user}: that is you. Delete your own data on your account page.")
+                words = gettext("%(person)s: that is you. Delete your own data on your account page.")
+                messages.error(request, words % {"person": user})
                 continue
             services.forget_user(user)
             # By number: the log outlives the person, and shall not keep their name.
@@ -86,8 +108,18 @@ class ActsOnPeople(AnyModelAdmin):
                 action_flag=DELETION,
                 change_message="Forgotten, with everything stored.",
             )
-            messages.success(request, f"{user}: forgotten.")
+            messages.success(request, gettext("%(person)s: forgotten.") % {"person": user})
         return None
+
+
+def why_not(error: Exception) -> str:
+    """Why a list couldn't be verified, and when it is worth trying again."""
+    problem = problem_of(error)
+    if problem is None or problem.reason is None:
+        return str(error)
+    if problem.retry_after is None:
+        return str(WHY_NOT[problem.reason])
+    return f"{WHY_NOT[problem.reason]} " + gettext("Try again in %(wait)s.") % {"wait": span(problem.retry_after)}
 
 
 admin.site.unregister(User)
@@ -97,16 +129,13 @@ admin.site.unregister(User)
 class PersonAdmin(ActsOnPeople, UserAdmin):
     """`UserAdmin`, with what `accounts` doesn't know of: a person's list."""
 
-    list_display = (
-        *("username", "display_name", "discord_id", "checked", "elsewhere"),
-        *("is_staff", "is_active", "last_login"),
-    )
+    list_display = (*("shown_name", "elsewhere", "checked", "discord_id", "last_login", "is_active", "is_staff"),)
     list_select_related = ("guild_list_verification",)
 
     def people(self, queryset: QuerySet[Any]) -> QuerySet[User]:
         return queryset
 
-    @admin.display(description="list verified at", ordering="guild_list_verification__verified_at")
-    def checked(self, user: Any) -> Any:
+    @admin.display(description=_("list verified"), ordering="guild_list_verification__verified_at")
+    def checked(self, user: Any) -> str:
         verification = getattr(user, "guild_list_verification", None)
-        return verification.verified_at if verification else None
+        return moment(verification.verified_at if verification else None)

@@ -1,14 +1,25 @@
 """Who is in which server, and where the bot is."""
 
-from datetime import datetime
 from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
+from django.contrib.humanize.templatetags.humanize import intcomma
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
 
-from accounts.admin import ELSEWHERE, AboutPeople, ReadOnlyAdmin, SetFilter, rows_link
+from accounts.admin import (
+    ELSEWHERE,
+    AboutPeople,
+    BoundedPage,
+    ReadOnlyAdmin,
+    SetFilter,
+    Words,
+    moment,
+    name_fields,
+    rows_link,
+)
 from accounts.people import find_people, snowflake
 from guilds.admin.lists import FreshnessFilter
 from guilds.models import MAY_MANAGE, Guild, UserGuildMembership
@@ -20,11 +31,10 @@ class MembershipFreshnessFilter(FreshnessFilter):
 
 
 class ManagesFilter(admin.SimpleListFilter):
-    title = "may manage"
-    parameter_name = "manages"
+    title, parameter_name = _("may manage"), "manages"
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("yes", "Yes"), ("no", "No")]
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Words]]:
+        return [("yes", _("Yes")), ("no", _("No"))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         match self.value():
@@ -37,13 +47,11 @@ class ManagesFilter(admin.SimpleListFilter):
 
 @admin.register(UserGuildMembership)
 class UserGuildMembershipAdmin(AboutPeople):
-    list_display = (
-        *("name", "server_id", "user", "owner", "manages", "verified_at", "first_seen_at", "changed_at", "elsewhere"),
-    )
+    list_display = ("name", "user", "manages", "owner", "elsewhere", "server_id", "verified_at")
     list_filter = (MembershipFreshnessFilter, "owner", ManagesFilter)
     list_select_related = ("user__guild_list_verification",)
     ordering = ("-id",)
-    search_help_text = "The beginning of a server's or a person's name, or an id at Discord of either"
+    search_help_text = _("The beginning of a server's or a person's name, or an id at Discord of either")
     fields = (
         *("user", "name", "server_id", "owner", "manages", "permissions", "features", "icon", "banner"),
         *("verified_at", "first_seen_at", "changed_at", "elsewhere"),
@@ -61,21 +69,36 @@ class UserGuildMembershipAdmin(AboutPeople):
             wanted |= Q(guild_id=guild_id)
         return queryset.filter(wanted), False
 
-    @admin.display(description="server", ordering="guild_id")
+    @admin.display(description=_("server"), ordering="guild_id")
     def server_id(self, row: UserGuildMembership) -> str:
         """All of our people in it."""
         return rows_link(UserGuildMembership, str(row.guild_id), guild_id=row.guild_id)
 
-    @admin.display(boolean=True)
+    @admin.display(description=_("may manage"), boolean=True)
     def manages(self, row: UserGuildMembership) -> bool:
         return row.can_manage
 
-    @admin.display(ordering="user__guild_list_verification__verified_at")
-    def verified_at(self, row: UserGuildMembership) -> datetime | None:
-        return row.last_verified_at
+    @admin.display(description=_("verified"), ordering="user__guild_list_verification__verified_at")
+    def verified_at(self, row: UserGuildMembership) -> str:
+        return moment(row.last_verified_at)
 
 
-class ServersPage(ChangeList):
+name_fields(
+    UserGuildMembership,
+    plural=_("memberships"),
+    user=_("person"),
+    name=_("name"),
+    icon=_("icon"),
+    banner=_("banner"),
+    owner=_("owner"),
+    permissions=_("permissions"),
+    features=_("features"),
+    first_seen_at=_("first seen"),
+    changed_at=_("changed"),
+)
+
+
+class ServersPage(BoundedPage):
     """Counts the people of the servers on the page: not of all of them, and not one by one."""
 
     def get_results(self, request: HttpRequest) -> None:
@@ -86,16 +109,16 @@ class ServersPage(ChangeList):
 
 
 class GoneFilter(SetFilter):
-    title, parameter_name = "the bot", "deleted_at"
-    words = ("is there", "is gone")
+    title, parameter_name = _("the bot"), "deleted_at"
+    words = (_("is there"), _("is gone"))
 
 
 @admin.register(Guild)
 class GuildAdmin(ReadOnlyAdmin):
-    list_display = ("name", "id", "people", "managers", "first_seen_at", "verified_at", "deleted_at")
+    list_display = ("name", "people", "managers", "deleted_at", "verified_at", "id", "first_seen_at")
     list_filter = (GoneFilter,)
     search_fields = ("name",)
-    search_help_text = "The beginning of a server's name, or its id"
+    search_help_text = _("The beginning of a server's name, or its id")
     ordering = ("-id",)
     readonly_fields = ("people", "managers")
 
@@ -117,15 +140,25 @@ class GuildAdmin(ReadOnlyAdmin):
             wanted |= Q(pk=guild_id)
         return queryset.filter(wanted), False
 
-    @admin.display(description="people here")
+    @admin.display(description=_("people here"))
     def people(self, row: Any) -> str:
-        return rows_link(UserGuildMembership, f"{row.usage.people:,}", guild_id=row.pk) if row.usage else "0"
+        return rows_link(UserGuildMembership, intcomma(row.usage.people), guild_id=row.pk) if row.usage else "0"
 
-    @admin.display(description="of them may manage")
+    @admin.display(description=_("of them may manage"))
     def managers(self, row: Any) -> str:
         if not row.usage:
             return "0"
-        return rows_link(UserGuildMembership, f"{row.usage.managers:,}", guild_id=row.pk, manages="yes")
+        return rows_link(UserGuildMembership, intcomma(row.usage.managers), guild_id=row.pk, manages="yes")
 
 
-ELSEWHERE[UserGuildMembership] = lambda user_id: rows_link(UserGuildMembership, "servers", user_id=user_id)
+name_fields(
+    Guild,
+    id=_("id at Discord"),
+    name=_("name"),
+    icon=_("icon"),
+    first_seen_at=_("first seen"),
+    verified_at=_("verified"),
+    deleted_at=_("gone since"),
+)
+
+ELSEWHERE[UserGuildMembership] = lambda user_id: rows_link(UserGuildMembership, _("servers"), user_id=user_id)

@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.contrib.admin.utils import flatten_fieldsets, label_for_field
 from django.contrib.auth.models import Permission
 from django.db import connection
 from django.db.models import F
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils.functional import Promise
 from pytest_django import Settings
 
 from accounts import access_tokens, gate
@@ -22,7 +24,7 @@ from accounts.clock import database_now
 from accounts.models import DiscordAccount, DiscordGate, DiscordRefusal, PersonalAccessToken, User
 from guilds import services
 from guilds.models import Guild, GuildListVerification, RefreshLease, UserGuildMembership
-from tests.fixtures import Sandbox, let_pass
+from tests.fixtures import Sandbox, end_jobs, let_pass
 
 WithList = Callable[..., User]
 
@@ -311,6 +313,7 @@ def test_a_refused_person_stands_out(
     ada = with_list("ada", hours=5)
     sandbox.mood("unauthorized")
     client_of(ada).get("/servers/")
+    end_jobs()
 
     response = operator.get(VERIFICATIONS, {"reason": "reconnect_required"})
 
@@ -323,7 +326,7 @@ def test_a_shut_gate_says_why_and_until_when(operator: Client, with_list: WithLi
     until = database_now() + timedelta(minutes=5)
     DiscordGate.objects.update(streak=2, until=until, reason="global_limit")
 
-    assert "shut (global_limit)" in words_of(operator.get(GATE))
+    assert "shut (global limit)" in words_of(operator.get(GATE))
 
 
 # verifying again
@@ -357,7 +360,7 @@ def test_verifying_again_asks_for_those_who_were_chosen(
 
 
 @pytest.mark.parametrize(
-    ("mode", "words"), [("rate_limited", "Discord is limiting how often"), ("outage", "Discord isn't answering")]
+    ("mode", "words"), [("rate_limited", "Discord limits how often"), ("outage", "Discord doesn't answer")]
 )
 def test_verifying_again_in_vain_names_the_wait(
     operator: Client, with_list: WithList, sandbox: Sandbox, patience: None, mode: str, words: str
@@ -370,20 +373,25 @@ def test_verifying_again_in_vain_names_the_wait(
     not_before = GuildListVerification.objects.get(pk=ada.pk).not_before
     assert not_before
     for response in responses:
-        wait = re.search(rf"Ada: {words}[^<]* Try again in (\d+) s\.", words_of(response))
+        wait = re.search(rf"Ada: {words}[^<]* Try again in (\d+) seconds\.", words_of(response))
         assert wait
         assert int(wait[1]) >= (not_before - database_now()).total_seconds()
     assert len(sandbox.requests()) == 1
     assert UserGuildMembership.objects.filter(user=ada).count() == 12
 
 
-def test_verifying_again_reports_a_refusal(operator: Client, with_list: WithList, sandbox: Sandbox) -> None:
+def test_verifying_again_reports_a_refusal(
+    operator: Client, with_list: WithList, sandbox: Sandbox, settings: Settings
+) -> None:
+    # As above.
+    settings.DISCORD_REFRESH_WAIT_MS = settings.DISCORD_FETCH_BUDGET_MS
     ada = with_list("ada", minutes=10)
     sandbox.mood("unauthorized")
 
     response = choose(operator, ada.pk)
 
-    assert re.search(r'class="warning">Ada: Discord', words_of(response))
+    assert "Ada: Discord doesn't accept the site's access to their account" in words_of(response)
+    assert "you" not in words_of(response).partition('class="warning"')[2].partition("</li>")[0]
 
 
 def test_more_than_twenty_at_once_are_refused(operator: Client, sandbox: Sandbox) -> None:
@@ -426,6 +434,32 @@ def test_who_may_only_look_may_not_make_the_site_ask(ada: User, sandbox: Sandbox
     assert sandbox.requests() == []
 
 
+@pytest.mark.parametrize("changelist", [VERIFICATIONS, USERS])
+def test_verifying_again_is_on_the_page_of_one_person_too(
+    operator: Client, with_list: WithList, sandbox: Sandbox, changelist: str
+) -> None:
+    ada = with_list("ada")
+    with_list("linus")
+    let_pass(seconds=10)
+    sandbox.forget_requests()
+
+    form = form_on(operator.get(f"{changelist}{ada.pk}/change/"), "verify_again")
+    page = operator.post(form["url"], form["fields"], follow=True)
+
+    assert "Ada: verified." in words_of(page)
+    assert [getattr(row, "user", row) for row in found_on(page)] == [ada]
+    assert [line["person"] for line in sandbox.requests()] == ["ada"]
+
+
+def form_on(response: Any, action: str) -> dict[str, Any]:
+    """What a browser sends when that button of the page's own form is pressed, and where to."""
+    form = re.search(r'<form class="row-actions" method="post" action="([^"]+)">(.*?)</form>', words_of(response), re.S)
+    assert form
+    assert f'name="action" value="{action}"' in form[2]
+    chosen = re.findall(r'name="_selected_action" value="(\d+)"', form[2])
+    return {"url": form[1], "fields": {"action": action, "_selected_action": chosen}}
+
+
 # the gate, the brake and the leases
 
 
@@ -455,7 +489,7 @@ def test_the_gate_shows_what_is_left(operator: Client) -> None:
 def test_a_gate_whose_time_is_over_waits_for_its_probe(operator: Client) -> None:
     shut_gate(seconds=-1)
 
-    assert "waiting for the probe (global_limit)" in words_of(operator.get(GATE))
+    assert "waiting for the probe (global limit)" in words_of(operator.get(GATE))
 
 
 def test_opening_the_gate_is_asked_back_first(operator: Client) -> None:
@@ -465,6 +499,14 @@ def test_opening_the_gate_is_asked_back_first(operator: Client) -> None:
 
     assert "Open it only if you know that Discord's limit is over." in words_of(page)
     assert DiscordGate.objects.get().streak == 2
+
+
+def test_the_gates_own_page_offers_to_open_it(operator: Client) -> None:
+    shut_gate(minutes=5)
+
+    form = form_on(operator.get(f"{GATE}1/change/"), "open_gate")
+
+    assert "Open the gate?" in words_of(operator.post(form["url"], form["fields"]))
 
 
 def test_an_operator_opens_the_gate_and_it_is_written_down(operator: Client) -> None:
@@ -509,6 +551,7 @@ def test_the_refusals_say_how_near_the_brake_is(operator: Client, settings: Sett
 
     assert f"{count} in the last 10 minutes; from 2 only people without a list ask Discord, from 4 nobody." in shown
     assert words in shown.partition("from 4 nobody.")[2]
+    assert "<title>Select Discord refusal to view | Guildhall</title>" in shown
 
 
 def test_only_claimed_lists_are_leases_and_a_dead_ones_is_overdue(operator: Client, with_list: WithList) -> None:
@@ -535,28 +578,97 @@ def test_no_list_counts_all_its_rows(operator: Client, rows: User, changelist: s
     assert any("LIMIT" in sql for sql in counts)
 
 
-def test_the_pages_of_a_list_end_at_the_bound(
-    operator: Client, rows: User, with_list: WithList, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("query", ["", "?q=ada"])
+def test_a_list_that_ends_at_the_bound_says_so(
+    operator: Client, rows: User, monkeypatch: pytest.MonkeyPatch, query: str
 ) -> None:
-    monkeypatch.setattr(BoundedPaginator, "MOST", 5)
+    monkeypatch.setattr(BoundedPaginator, "MOST", 11)
 
-    assert operator.get(MEMBERSHIPS).context["cl"].result_count == 5
+    page = operator.get(f"{MEMBERSHIPS}{query}")
+
+    assert page.context["cl"].result_count == 11
+    assert "more than 11 memberships; search or filter for the rest" in " ".join(words_of(page).split())
+    assert "11 results" not in words_of(page)
+
+
+def test_a_list_that_fits_says_how_many_there_are(
+    operator: Client, rows: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(BoundedPaginator, "MOST", 12)
+
+    page = operator.get(MEMBERSHIPS)
+
+    assert "12 memberships" in " ".join(words_of(page).split())
+    assert "12 results" in words_of(page)
+    assert "more than" not in words_of(page)
+
+
+def test_nobody_selects_all_of_a_list_that_ends_at_the_bound(
+    operator: Client, rows: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crowd(120)
+    before = words_of(operator.get(VERIFICATIONS))
+    monkeypatch.setattr(BoundedPaginator, "MOST", 110)
+
+    after = words_of(operator.get(VERIFICATIONS))
+
+    assert ("Select all 121" in before, "Select all 110" in after) == (True, False)
 
 
 # columns and the ways between them
 
 
+@pytest.mark.parametrize("changelist", LISTS)
+def test_whatever_the_admin_calls_things_can_be_translated(operator: Client, rows: User, changelist: str) -> None:
+    page = operator.get(changelist)
+    shown, opts = page.context["cl"].model_admin, page.context["cl"].opts
+    columns = {*page.context["cl"].list_display, *flatten_fieldsets(shown.get_fieldsets(page.wsgi_request, rows))}
+    columns.discard("action_checkbox")
+
+    words = {
+        "a row": opts.verbose_name,
+        "rows": opts.verbose_name_plural,
+        "the application": opts.app_config.verbose_name,
+        **{column: label_for_field(column, shown.model, shown) for column in columns},
+        **{f"help for {name}": getattr(opts.get_field(name), "help_text", "") for name in columns & fields_of(opts)},
+        **{f"by {spec.title}": spec.title for spec in page.context["cl"].filter_specs},
+        **{name: func.short_description for name, (func, _, _) in shown.get_actions(page.wsgi_request).items()},
+    }
+
+    assert {name: text for name, text in words.items() if text and not isinstance(text, Promise)} == {}
+
+
+def fields_of(opts: Any) -> set[str]:
+    return {field.name for field in opts.get_fields()}
+
+
+@pytest.mark.parametrize("changelist", LISTS)
+def test_every_page_of_the_admin_says_once_that_times_are_utc(operator: Client, rows: User, changelist: str) -> None:
+    for page in (changelist, detail_of(changelist), "/admin/", "/admin/guilds/servingminute/"):
+        assert words_of(operator.get(page)).count("UTC") == 1
+
+
+@pytest.mark.parametrize("changelist", LISTS)
+def test_moments_are_formatted_alike_in_lists_and_on_pages(operator: Client, rows: User, changelist: str) -> None:
+    GuildListVerification.objects.update(not_before=database_now() + timedelta(hours=1))
+
+    for page in (changelist, detail_of(changelist)):
+        shown = words_of(operator.get(page))
+        assert "+00:00" not in shown
+        assert not re.search(r"[ap]\.m\.|midnight|noon", shown)
+
+
 @pytest.mark.parametrize("changelist", [VERIFICATIONS, MEMBERSHIPS, ACCOUNTS, TOKENS, LEASES, USERS])
 def test_each_list_of_people_leads_to_the_others(operator: Client, rows: User, changelist: str) -> None:
     links = re.findall(
-        r'<a href="(/admin/[^"]+)">(person|account|list|servers|access tokens)</a>', words_of(operator.get(changelist))
+        r'<a href="(/admin/[^"]+)">(person|account|list|servers|tokens)</a>', words_of(operator.get(changelist))
     )
 
     assert {words for _url, words in links} == {
         words
         for words, model in (("person", USERS), ("account", ACCOUNTS), ("list", VERIFICATIONS))
         if model != changelist
-    } | {words for words, model in (("servers", MEMBERSHIPS), ("access tokens", TOKENS)) if model != changelist}
+    } | {words for words, model in (("servers", MEMBERSHIPS), ("tokens", TOKENS)) if model != changelist}
     for url, words in links:
         if not re.search(rf"\b{rows.pk}\b", url):
             continue
@@ -573,7 +685,7 @@ def test_an_account_says_when_its_token_expires_and_what_it_allows(operator: Cli
 
     words = words_of(operator.get(ACCOUNTS))
 
-    assert "Jan. 15, 2027, 8 a.m." in words
+    assert "2027-01-15 08:00" in words
     assert "guilds, identify" in words
     assert ">connected<" in words
 
@@ -592,6 +704,7 @@ def test_a_disconnected_account_stands_out(
     with_list("linus")
     sandbox.mood("unauthorized")
     client_of(ada).get("/servers/")
+    end_jobs()
 
     page = operator.get(ACCOUNTS, {"disconnected_at": "yes"})
 
@@ -699,6 +812,18 @@ def test_forgetting_is_asked_back_first(operator: Client, with_list: WithList, c
     assert f"{ada} ({ada.discord_id})" in words_of(page)
     assert "It can't be undone" in words_of(page)
     assert User.objects.filter(pk=ada.pk).exists()
+
+
+def test_forgetting_is_on_the_page_of_one_person_and_can_be_left(operator: Client, with_list: WithList) -> None:
+    ada = with_list("ada")
+    with_list("linus")
+
+    form = form_on(operator.get(f"{USERS}{ada.pk}/change/"), "forget")
+    page = operator.post(form["url"], form["fields"])
+
+    assert "Forget this person?" in words_of(page)
+    assert f'<a href="{form["url"]}">Leave it</a>' in words_of(page)
+    assert found_on(operator.get(form["url"])) == [ada]
 
 
 @pytest.mark.parametrize("changelist", [USERS, VERIFICATIONS])

@@ -252,6 +252,18 @@ def test_a_servers_name_is_no_formula_in_a_spreadsheet(
     ]
 
 
+def test_the_csv_holds_all_servers_and_the_page_the_fullest(operator: Client, with_list: WithList) -> None:
+    with_list("grace")
+    with_list("ada")
+
+    header, *rows = lines(operator.get(f"{PAGE}usage.csv"))
+
+    assert header == ["guild_id", "name", "people", "managers"]
+    assert len(rows) == UserGuildMembership.objects.values("guild_id").distinct().count() > usage.SHOWN
+    assert [int(row[2]) for row in rows] == sorted((int(row[2]) for row in rows), reverse=True)
+    assert "All servers as CSV" in operator.get(PAGE).content.decode()
+
+
 # who is where
 
 
