@@ -5,7 +5,7 @@ import logging.config
 import re
 import time
 import uuid
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
 
 import structlog
@@ -26,19 +26,23 @@ logger = structlog.get_logger(__name__)
 def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Hide what looks like a secret, by its field's name or by its shape; the last line of defence, not the first."""
     for name, value in event.items():
-        if isinstance(value, int | float | bool | None):
-            continue
-        if name != "event" and SECRET_NAMES.search(name):
-            event[name] = HIDDEN
-        elif isinstance(value, HttpRequest):
-            # Django's own lines carry it, and its words would be the address with its query.
-            event[name] = f"{value.method} {value.path}"
-        else:
-            # In whatever is no text yet, the formatter's words for it.
-            event[name] = SECRET_VALUES.sub(
-                lambda m: f"{m[1]} {HIDDEN}" if m[1] else f"{m[2] or m[3]}{HIDDEN}", str(value)
-            )
+        event[name] = _without_secrets(name, value)
     return event
+
+
+def _without_secrets(name: str, value: Any) -> Any:
+    if isinstance(value, int | float | bool | None):
+        return value
+    if name != "event" and SECRET_NAMES.search(name):
+        return HIDDEN
+    if isinstance(value, Mapping):
+        return {key: _without_secrets(str(key), each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_secrets(name, each) for each in value]
+    if isinstance(value, HttpRequest):
+        # Django's own lines carry it, and its words would be the address with its query.
+        return f"{value.method} {value.path}"
+    return SECRET_VALUES.sub(lambda m: f"{m[1]} {HIDDEN}" if m[1] else f"{m[2] or m[3]}{HIDDEN}", str(value))
 
 
 def logging_config(*, log_format: str, level: str) -> None:

@@ -22,7 +22,10 @@ urlpatterns = [
     path("favicon.ico", views.favicon, name="favicon"),
 ]
 if settings.EXAMPLES:
-    urlpatterns.append(path("examples/", include("examples.urls")))
+    urlpatterns += [
+        path("examples/", include("examples.urls")),
+        path("api/examples/", include("examples.api_urls")),
+    ]
 handler400 = "config.views.bad_request"
 handler403 = "config.views.permission_denied"
 handler404 = "config.views.page_not_found"

@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from guilds.problems import wants_json
+from guilds.problems import DATABASE_UNAVAILABLE, TITLES, wants_json
 
 logger = structlog.get_logger(__name__)
 
@@ -63,10 +63,10 @@ class Fault:
 BAD_REQUEST = Fault(
     "bad-request",
     HTTPStatus.BAD_REQUEST,
-    _("That can't be read"),
+    TITLES["bad-request"],
     _("Your browser sent something this site can't read."),
 )
-NOT_ALLOWED = Fault("forbidden", HTTPStatus.FORBIDDEN, _("Not allowed"), _("You may not see this page."))
+NOT_ALLOWED = Fault("forbidden", HTTPStatus.FORBIDDEN, TITLES["forbidden"], _("You may not see this page."))
 FORM_TOO_OLD = Fault(
     "csrf-failed",
     HTTPStatus.FORBIDDEN,
@@ -76,10 +76,10 @@ FORM_TOO_OLD = Fault(
 NOT_THIS_WAY = Fault(
     "method-not-allowed",
     HTTPStatus.METHOD_NOT_ALLOWED,
-    _("Not this way"),
+    TITLES["method-not-allowed"],
     _("This address belongs to a form, or only shows something. If you sent a form, go back to it and send it again."),
 )
-NOTHING_HERE = Fault("not-found", HTTPStatus.NOT_FOUND, _("Nothing here"), _("There is no page with this address."))
+NOTHING_HERE = Fault("not-found", HTTPStatus.NOT_FOUND, TITLES["not-found"], _("There is no page with this address."))
 BROKEN = Fault(
     "server-error",
     HTTPStatus.INTERNAL_SERVER_ERROR,
@@ -88,12 +88,12 @@ BROKEN = Fault(
     again=True,
 )
 NO_DATABASE = Fault(
-    "database-unavailable",
-    HTTPStatus.SERVICE_UNAVAILABLE,
-    _("Back in a moment"),
-    _("This site can't reach its database. Try again in a few seconds."),
+    DATABASE_UNAVAILABLE.name,
+    DATABASE_UNAVAILABLE.status,
+    DATABASE_UNAVAILABLE.title,
+    DATABASE_UNAVAILABLE.detail,
     again=True,
-    retry_after=5,
+    retry_after=DATABASE_UNAVAILABLE.retry_after,
 )
 
 

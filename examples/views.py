@@ -7,7 +7,7 @@ from django.contrib import messages
 from django.forms import modelform_factory
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_GET, require_http_methods
 from django.views.generic import TemplateView
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -40,14 +40,15 @@ class Server(GuildRequiredMixin, TemplateView):
         return super().get_context_data(guild=guild, message=message_of(guild.guild_id), days=days, **kwargs)
 
 
-@require_GET
+@require_http_methods(["GET", "POST"])
 @guild_required("manage_guild")
 def edit(request: GuildRequest, guild_id: int) -> HttpResponse:
+    if request.method == "POST":
+        return save(request, guild_id=guild_id)
     form = WelcomeForm(instance=message_of(guild_id))
     return render(request, "examples/edit.html", {"form": form, "guild": request.guild})
 
 
-@require_POST
 @guild_required("manage_guild", max_age=timedelta(minutes=5))
 def save(request: GuildRequest, guild_id: int) -> HttpResponse:
     form = WelcomeForm(request.POST, instance=message_of(guild_id))

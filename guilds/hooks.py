@@ -78,8 +78,8 @@ def tell_after_commit(change: MembershipChange) -> None:
 
 def _tell(change: MembershipChange) -> None:
     # A hook may take its time; neither readers nor a database connection wait for it.
-    background.let_go()
     background.release_connection()
+    background.let_go()
     for path, hook in zip(
         settings.GUILDHALL_MEMBERSHIP_HOOKS, load_hooks(settings.GUILDHALL_MEMBERSHIP_HOOKS), strict=True
     ):

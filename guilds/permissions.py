@@ -28,13 +28,16 @@ class InGuild(BasePermission):
     a problem.
     """
 
-    permission: ClassVar[Permissions | None] = None
+    permission: ClassVar[str | Permissions | None] = None
     max_age: ClassVar[timedelta | None] = None
     bot: ClassVar[bool] = False
     guild_id_kwarg: ClassVar[str] = "guild_id"
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        if cls.permission is not None:
+            # A wrong name is found when the site starts, not when somebody comes.
+            cls.permission = Permissions.named(cls.permission)
         if cls.bot:
             assert_bot()
 
@@ -45,7 +48,8 @@ class InGuild(BasePermission):
         view.check_throttles(request)
         view.check_throttles = lambda request: None  # type: ignore[method-assign]
         # The request below DRF's: there the list is lazy, and DRF's own shows its attributes.
-        enter(request._request, view.kwargs, self.guild_id_kwarg, self.permission, self.max_age, bot=self.bot)
+        permission = cast(Permissions | None, self.permission)  # since `__init_subclass__`
+        enter(request._request, view.kwargs, self.guild_id_kwarg, permission, self.max_age, bot=self.bot)
         return True
 
     @classmethod

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from django.conf import settings
 from django.core.exceptions import PermissionDenied
@@ -20,6 +20,8 @@ from accounts.tokens import ReconnectRequired
 from guilds.freshness import Reason
 from guilds.services import Membership, RefreshTooSoon
 from guilds.words import PERMISSIONS
+
+CSRF_FIELD = "csrfmiddlewaretoken"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,23 @@ class Problem:
         if self.max_age is not None:
             members["max_age"] = self.max_age
         return {**members, **self.more}
+
+
+# What the web itself says, by the name of its problem: on the site's own pages and through the API.
+TITLES: dict[str, str | Promise] = {
+    "bad-request": _("That can't be read"),
+    "forbidden": _("Not allowed"),
+    "not-found": _("Nothing here"),
+    "method-not-allowed": _("Not this way"),
+    "database-unavailable": _("Back in a moment"),
+}
+DATABASE_UNAVAILABLE = Problem(
+    "database-unavailable",
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    TITLES["database-unavailable"],
+    _("This site can't reach its database. Try again in a few seconds."),
+    retry_after=5,
+)
 
 
 class NotInGuild(Http404):
@@ -200,6 +219,8 @@ def problem_response(request: HttpRequest, problem: Problem) -> HttpResponse:
             "again": _again(request),
             "is_sign_in": _is_sign_in(request),
             "changes": changes,
+            # A button alone is no form that somebody filled in.
+            "has_text": changes and bool(request.POST.keys() - {CSRF_FIELD}),
             "has_form": changes and came_from(request) is not None,
             # Of a page without a door, as its URL names it.
             "guild_id": guild.guild_id if guild else _url_argument(request, "guild_id"),
@@ -241,7 +262,10 @@ def is_safe(request: HttpRequest) -> bool:
 def came_from(request: HttpRequest) -> str | None:
     """The page of this site on which a form was sent, or a link followed, as the browser says; None if it doesn't."""
     referer = request.headers.get("Referer", "")
-    ours = url_has_allowed_host_and_scheme(referer, {request.get_host()}, require_https=request.is_secure())
+    # Browsers send the whole address; what has no scheme or host is somebody else's idea of one.
+    ours = urlsplit(referer).netloc and url_has_allowed_host_and_scheme(
+        referer, {request.get_host()}, require_https=request.is_secure()
+    )
     return referer if ours else None
 
 

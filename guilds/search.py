@@ -1,7 +1,7 @@
 """How servers are found by name: every word of the query, in any order, whatever its case and accents."""
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Collection
 
 
 def words_of(query: str) -> tuple[str, ...]:
@@ -9,8 +9,10 @@ def words_of(query: str) -> tuple[str, ...]:
     return tuple(_plain(query).split())
 
 
-def is_found(words: Iterable[str], name: str, guild_id: int) -> bool:
+def is_found(words: Collection[str], name: str, guild_id: int) -> bool:
     """Whether the name holds all of the words; a word may also be the guild's whole id."""
+    if not words:
+        return True
     plain = _plain(name)
     return all(word in plain or word == str(guild_id) for word in words)
 
@@ -19,5 +21,5 @@ def _plain(text: str) -> str:
     """Without case and accents: a "café" is found by "CAFE"."""
     if text.isascii():
         return text.lower()
-    apart = unicodedata.normalize("NFKD", text.casefold())
-    return "".join(letter for letter in apart if not unicodedata.combining(letter))
+    apart = unicodedata.normalize("NFKD", text)
+    return "".join(letter for letter in apart if not unicodedata.combining(letter)).casefold()

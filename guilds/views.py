@@ -11,7 +11,7 @@ from django.contrib import messages
 from django.contrib.auth import logout
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.views import redirect_to_login
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.cache import get_conditional_response
@@ -27,6 +27,7 @@ from accounts.models import User
 from guilds import bot, export, services
 from guilds.annotations import annotations_of
 from guilds.decorators import guild_list_required
+from guilds.freshness import Reason
 from guilds.middleware import GuildListRequest
 from guilds.picker import Show, recently_used, sections
 from guilds.preferences import open_guild, set_favourite
@@ -163,11 +164,13 @@ def refresh(request: HttpRequest) -> HttpResponse:
             % {"wait": wait},
         )
     except (RateLimited, DiscordUnavailable) as error:
-        if _is_calm(cast(GuildListRequest, request).user) and (problem := problem_of(error)):
+        # That one is being asked for, the page says itself, and who has no list yet waits for it there.
+        is_asking = error.scope == Reason.IN_PROGRESS
+        if not is_asking and _is_calm(cast(GuildListRequest, request).user) and (problem := problem_of(error)):
             messages.warning(request, str(problem.detail))
     else:
         messages.success(request, _("Checked with Discord just now."))
-    return redirect(came_from(request) or "guilds:picker")
+    return HttpResponseRedirect(came_from(request) or reverse("guilds:picker"))
 
 
 def _is_calm(user: User) -> bool:
@@ -213,7 +216,7 @@ def freshness(request: HttpRequest) -> HttpResponse:
     if request.GET.get("version") != _version(guild_list):
         return HttpResponse(status=204, headers={"HX-Trigger": "due"})
     context = _freshness(guild_list)
-    response = render(request, "guilds/_freshness.html", {"guild_list": guild_list, **context})
+    response = render(request, "guilds/_followed.html", {"guild_list": guild_list, **context})
     response["ETag"] = etag = _etag(guild_list)
     return cast(HttpResponse, get_conditional_response(request, etag=etag, response=response))
 

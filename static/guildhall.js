@@ -47,8 +47,10 @@
   // Whether somebody has filled something in that loading the page anew would lose.
   const isFilled = (field) =>
     field.type === "checkbox" || field.type === "radio" ? field.checked !== field.defaultChecked
+      : field.options ? field.selectedIndex !== Math.max([...field.options].findIndex((option) => option.defaultSelected), 0)
       : field.type !== "hidden" && field.value !== field.defaultValue;
-  const hasText = () => [...document.querySelectorAll("input:not([type=search]), textarea")].some(isFilled);
+  const hasText = () =>
+    [...document.querySelectorAll("input, select, textarea")].some((field) => !field.closest("[role=search]") && isFilled(field));
 
   const renew = (element) => {
     if (window.htmx) element.dispatchEvent(new Event("poll"));
@@ -106,7 +108,8 @@
     if (image.complete && image.currentSrc && !image.naturalWidth) image.remove();
   };
 
-  const prepare = (root) => {
+  const prepare = (piece) => {
+    const root = piece.parentNode ?? piece;
     root.querySelectorAll("[data-clock]").forEach(showClock);
     root.querySelectorAll(PICTURES).forEach(dropIfBroken);
     root.querySelectorAll(".cooling").forEach((button) => button.setAttribute("aria-disabled", "true"));
@@ -231,7 +234,7 @@
   for (const type of ["htmx:sendError", "htmx:timeout"])
     document.addEventListener(type, ({ detail }) => {
       const result = document.getElementById("result");
-      if (result && !polls(detail.requestConfig)) say(result, result.dataset.lost);
+      if (result && detail.elt.id === "search") say(result, result.dataset.lost);
     });
   // The keyboard stays with the server it was at, wherever the new list has it.
   let held = "";

@@ -34,7 +34,7 @@ PRECONDITION_FAILED = Problem(
     "precondition-failed",
     HTTPStatus.PRECONDITION_FAILED,
     _("Not what you expected"),
-    _("What is here now isn't what the request demands by If-Match or If-Unmodified-Since."),
+    _("What is here now isn't what the request demands by If-Match."),
 )
 
 
@@ -74,6 +74,9 @@ def _with_age_of(guild_list: GuildList, response: Answer) -> Answer:
 
 def _conditional(request: Request | None, etag: str) -> HttpResponseBase | None:
     """304 for a reader who has just that; raises a 412 for one who demands something else."""
+    if request:
+        # Lists have no date of change to compare with, and then it counts for nothing (RFC 9110, section 13.1.4).
+        request._request.META.pop("HTTP_IF_UNMODIFIED_SINCE", None)
     response = get_conditional_response(request._request, etag) if request else None
     if response is not None and response.status_code == HTTPStatus.PRECONDITION_FAILED:
         raise ProblemRaised(PRECONDITION_FAILED)

@@ -14,21 +14,14 @@ from rest_framework.response import Response
 from rest_framework.settings import api_settings
 from rest_framework.views import set_rollback
 
-from guilds.problems import NOT_SIGNED_IN, Problem, problem_of
+from guilds.problems import DATABASE_UNAVAILABLE, NOT_SIGNED_IN, TITLES, Problem, problem_of
 
-DATABASE_UNAVAILABLE = Problem(
-    "database-unavailable",
-    HTTPStatus.SERVICE_UNAVAILABLE,
-    _("Back in a moment"),
-    _("This site can't reach its database. Try again in a few seconds."),
-    retry_after=5,
-)
 # What DRF raises of its own, in the words of the site's error pages where those have them.
 OF_THE_FRAMEWORK: dict[type[exceptions.APIException], tuple[str, str | Promise]] = {
-    exceptions.ParseError: ("bad-request", _("That can't be read")),
-    exceptions.PermissionDenied: ("forbidden", _("Not allowed")),
-    exceptions.NotFound: ("not-found", _("Nothing here")),
-    exceptions.MethodNotAllowed: ("method-not-allowed", _("Not in this way")),
+    exceptions.ParseError: ("bad-request", TITLES["bad-request"]),
+    exceptions.PermissionDenied: ("forbidden", TITLES["forbidden"]),
+    exceptions.NotFound: ("not-found", TITLES["not-found"]),
+    exceptions.MethodNotAllowed: ("method-not-allowed", TITLES["method-not-allowed"]),
     exceptions.NotAcceptable: ("not-acceptable", _("There is only JSON")),
 }
 # RFC 6750, section 3: what to say to whom.

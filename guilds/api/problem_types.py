@@ -124,8 +124,8 @@ _TYPES = (
     ProblemType(
         "precondition-failed",
         HTTPStatus.PRECONDITION_FAILED,
-        _("The list isn't what the request demands by If-Match or If-Unmodified-Since."),
-        _("Leave these away where you only read. To save answers, send the ETag as If-None-Match."),
+        _("The list isn't what the request demands by If-Match."),
+        _("Leave it away where you only read. To save answers, send the ETag as If-None-Match."),
     ),
     ProblemType(
         "refresh-too-soon",

@@ -43,7 +43,9 @@ def test_a_request_is_told_without_its_query() -> None:
 
 
 def test_a_secret_inside_a_value_is_hidden() -> None:
-    line = redact(None, "info", {"event": "x", "answer": {"access_token": "abcdef123"}, "ids": [1, 2]})
+    answers = [{"access_token": "abcdef123", "left": {"rate_limited": 2}}, "token=abc", OSError("code=VkO2G4Qv3T")]
 
-    assert "abcdef123" not in line["answer"]
-    assert line["ids"] == "[1, 2]"
+    line = redact(None, "info", {"event": "x", "answers": answers})
+
+    assert line["answers"][0] == {"access_token": HIDDEN, "left": {"rate_limited": 2}}
+    assert line["answers"][2] == f"code={HIDDEN}"

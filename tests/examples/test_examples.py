@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 
 from accounts.models import User
-from tests.fixtures import Sandbox
+from tests.fixtures import Sandbox, let_pass
 
 CHESS, GARDEN, ELSEWHERE = 1, 2, 3
 WithList = Callable[..., User]
@@ -49,7 +49,7 @@ def test_a_servers_page_leads_to_the_examples(ada: User, client_of: ClientOf) ->
 def test_who_manages_a_server_writes_its_message_and_members_read_it(ada: User, client_of: ClientOf) -> None:
     browser = client_of(ada)
 
-    saved = browser.post(f"/examples/{CHESS}/save/", {"text": "Mind the <clock>."}, follow=True)
+    saved = browser.post(f"/examples/{CHESS}/edit/", {"text": "Mind the <clock>."}, follow=True)
 
     assert "Chess club has a new welcome message." in words_of(saved)
     assert "Mind the &lt;clock&gt;." in saved.content.decode()
@@ -57,7 +57,7 @@ def test_who_manages_a_server_writes_its_message_and_members_read_it(ada: User, 
 
 
 def test_a_message_that_is_too_long_is_shown_again(ada: User, client_of: ClientOf) -> None:
-    response = client_of(ada).post(f"/examples/{CHESS}/save/", {"text": "x" * 201})
+    response = client_of(ada).post(f"/examples/{CHESS}/edit/", {"text": "x" * 201})
 
     assert response.status_code == 400
     assert "at most 200" in response.content.decode()
@@ -65,12 +65,16 @@ def test_a_message_that_is_too_long_is_shown_again(ada: User, client_of: ClientO
 
 @pytest.mark.parametrize(
     ("path", "statuses"),
-    [("", [200, 200, 404]), ("edit/", [200, 403, 404]), ("message.json", [200, 200, 404])],
+    [
+        ("examples/{}/", [200, 200, 404]),
+        ("examples/{}/edit/", [200, 403, 404]),
+        ("api/examples/{}/message/", [200, 200, 404]),
+    ],
 )
 def test_each_door_lets_in_whom_it_should(ada: User, client_of: ClientOf, path: str, statuses: list[int]) -> None:
     browser = client_of(ada)
 
-    got = [browser.get(f"/examples/{guild_id}/{path}").status_code for guild_id in (CHESS, GARDEN, ELSEWHERE)]
+    got = [browser.get("/" + path.format(guild_id)).status_code for guild_id in (CHESS, GARDEN, ELSEWHERE)]
 
     assert got == statuses
 
@@ -87,16 +91,31 @@ def test_saving_fails_closed_while_discord_limits_us(ada: User, client_of: Clien
     sandbox.mood("rate_limited", retry_after=60)
 
     assert browser.get(f"/examples/{CHESS}/edit/").status_code == 200
-    assert browser.post(f"/examples/{CHESS}/save/", {"text": "Too late."}).status_code == 429
+    assert browser.post(f"/examples/{CHESS}/edit/", {"text": "Too late."}).status_code == 429
+
+
+def test_whoever_corrects_a_form_while_discord_limits_us_finds_back_to_it(
+    ada: User, client_of: ClientOf, sandbox: Sandbox
+) -> None:
+    browser, form = client_of(ada), f"/examples/{CHESS}/edit/"
+    refused = browser.post(form, {"text": "x" * 201})
+    let_pass(minutes=10)
+    sandbox.mood("rate_limited", retry_after=60)
+
+    later = browser.post(form, {"text": "Mind it."}, headers={"Referer": f"http://testserver{form}"})
+
+    assert (refused.status_code, later.status_code) == (400, 429)
+    assert f'href="http://testserver{form}">Back to the form' in later.content.decode()
+    assert browser.get(form).status_code == 200
 
 
 def test_a_program_reads_the_message_with_a_token(ada: User, token_of: Callable[..., str]) -> None:
     right, wrong = ({"Authorization": f"Bearer {token_of(ada, scope)}"} for scope in ("guilds:read", "me:read"))
 
-    answer = Client().get(f"/examples/{CHESS}/message.json", headers=right)
+    answer = Client().get(f"/api/examples/{CHESS}/message/", headers=right)
 
     assert answer.json() == {"server": "Chess club", "text": ""}
-    assert Client().get(f"/examples/{CHESS}/message.json", headers=wrong).status_code == 403
+    assert Client().get(f"/api/examples/{CHESS}/message/", headers=wrong).status_code == 403
 
 
 def test_who_comes_and_leaves_is_counted(

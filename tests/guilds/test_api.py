@@ -488,3 +488,11 @@ def test_the_api_opens_to_no_other_site(with_list: WithList, client_of: ClientOf
     response = client_of(with_list("ada")).get("/api/v1/guilds/", headers={"Origin": "https://evil.example"})
 
     assert "Access-Control-Allow-Origin" not in response
+
+
+def test_a_date_to_compare_with_counts_for_nothing(with_list: WithList, client_of: ClientOf) -> None:
+    client = client_of(with_list("ada"))
+
+    response = client.get("/api/v1/guilds/", headers={"If-Unmodified-Since": "Wed, 21 Oct 2015 07:28:00 GMT"})
+
+    assert response.status_code == 200

@@ -123,8 +123,12 @@ class DangerousEndpoint(Endpoint):
     permission_classes = (CanManageGuild.within(minutes=5),)
 
 
+class Kicks(InGuild):
+    permission = "kick_members"
+
+
 class KickEndpoint(Endpoint):
-    permission_classes = (InGuild.may("kick_members"),)
+    permission_classes = (Kicks & InGuild.may("kick_members"),)
 
 
 class BotEndpoint(Endpoint):
@@ -406,12 +410,16 @@ def test_what_was_sent_to_a_shut_door_is_not_lost(visitor: Client, sandbox: Sand
     let_pass(minutes=10)
     sandbox.mood(mood, retry_after=45)
 
-    response = visitor.post(f"/dangerous/{MANAGER}/", headers={"Referer": "http://testserver/form/"})
+    sent = {"headers": {"Referer": "http://testserver/form/"}}
+    response = visitor.post(f"/dangerous/{MANAGER}/", {"text": "Mind it."}, **sent)
+    button = visitor.post(f"/dangerous/{MANAGER}/", {"csrfmiddlewaretoken": "x"}, **sent).content.decode()
     page = response.content.decode()
 
     assert response.status_code == status
     assert "Nothing was saved or changed." in page
     assert "Your browser’s Back leads to what you typed." in page
+    assert "Nothing was saved or changed." in button
+    assert "what you typed" not in button
     assert 'href="http://testserver/form/">Back to the form' in page
     assert re.search(r'You can send it again in\s+<strong class="count" data-countdown="\d+">\d+ seconds?<', page)
     assert "data-reload" not in page

@@ -62,6 +62,19 @@ def test_a_stale_list_is_followed_from_the_next_attempt_on(
     assert due_in(page) in (44, 45, 46)
 
 
+def test_a_page_that_follows_gets_the_button_that_waits_for_the_same(
+    with_list: WithList, client_of: ClientOf, sandbox: Sandbox
+) -> None:
+    client = client_of(with_list("ada", hours=5))
+    sandbox.mood("rate_limited", retry_after=45)
+    address, _ = poll_of(client.get("/servers/"))
+
+    told = client.get(address, headers=HTMX).content.decode()
+
+    button = told.partition('<div hx-swap-oob="innerHTML:#refresh">')[2]
+    assert re.search(r'data-countdown="4[456]"\s+data-cooling', button)
+
+
 def test_a_page_learns_that_the_bot_was_added_elsewhere(with_list: WithList, client_of: ClientOf) -> None:
     user = with_list("ada", minutes=10)
     client = client_of(user)
@@ -116,7 +129,7 @@ def test_a_list_that_came_as_it_was_changes_the_age_alone(
     answer = client.get(address, headers=headers)
 
     assert answer.status_code == 200
-    assert words_of(answer) == "Checked with Discord less than a minute ago"
+    assert words_of(answer) == "Checked with Discord less than a minute ago Refresh now 60 s"
     assert due_in(answer) is None
 
 

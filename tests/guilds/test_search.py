@@ -16,6 +16,7 @@ from guilds.search import is_found, words_of
         ("CAFÉ", "cafe lumiere"),
         ("strasse", "Straße"),
         ("日曜", "日曜写真部"),
+        ("cafe", "𝓒𝓪𝓯𝓮 Royale"),
         ("１３３７", "1337 Krew"),
         ("88137786180440562", "no such word"),
     ],
