@@ -13,6 +13,7 @@ from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_K
 from django.core.cache import cache
 from django.db.models import F
 from django.test import Client
+from django.utils import translation
 from pytest_django import Settings
 
 from accounts import access_tokens, background
@@ -167,6 +168,8 @@ def nothing_remembered() -> None:
     services._logged.clear()
     meter.forget()
     cache.clear()
+    # A thread keeps the language of the last request it answered.
+    translation.deactivate()
 
 
 @pytest.fixture(autouse=True)
