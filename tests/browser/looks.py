@@ -8,32 +8,29 @@ from playwright.sync_api import Page, ViewportSize
 
 PHONE: ViewportSize = {"width": 390, "height": 844}
 DESK: ViewportSize = {"width": 1280, "height": 800}
-Scheme = Literal["light", "dark"]
-SCHEMES: tuple[Scheme, ...] = ("light", "dark")
-
-
+Look = tuple[ViewportSize, Literal["light", "dark"]]
+LOOKS: tuple[Look, ...] = ((PHONE, "light"), (PHONE, "dark"), (DESK, "light"), (DESK, "dark"))
+# Each size and each scheme once, for the many pages whose parts are looked at in all four elsewhere.
+TWO_LOOKS: tuple[Look, ...] = ((PHONE, "light"), (DESK, "dark"))
 # A selector, or axe's own context, such as {"exclude": [[".not-ours"]]}.
 Part = str | dict[str, list[list[str]]]
 
 
-def inspect(
-    page: Page, part: Part | None = None, schemes: Sequence[Scheme] = SCHEMES, known: Sequence[str] = ()
-) -> None:
-    """Axe finds nothing in the page, or in that `part` of it, and nothing of the page is too wide, in every look.
+def inspect(page: Page, part: Part | None = None, looks: Sequence[Look] = LOOKS, known: Sequence[str] = ()) -> None:
+    """Axe finds nothing in the page, or in that `part` of it, and nothing of the page is too wide, in each of `looks`.
 
     `known` names the rules that others have broken in it.
     """
     options = {"rules": {rule: {"enabled": False} for rule in known}}
-    for size in (PHONE, DESK):
+    for size, scheme in looks:
         page.set_viewport_size(size)
-        for scheme in schemes:
-            page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-            # A colour on its way to another is none that somebody reads; Django's admin fades them all the same.
-            page.evaluate("Promise.allSettled(document.getAnimations().map(animation => animation.finished))")
-            found = Axe().run(page, context=part, options=options)
-            look = f"{page.url}, {scheme}, {size['width']} px wide"
-            assert found.violations_count == 0, f"{look}: {found.generate_report()}"
-            assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), look
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        # A colour on its way to another is none that somebody reads; Django's admin fades them all the same.
+        page.evaluate("Promise.allSettled(document.getAnimations().map(animation => animation.finished))")
+        found = Axe().run(page, context=part, options=options)
+        look = f"{page.url}, {scheme}, {size['width']} px wide"
+        assert found.violations_count == 0, f"{look}: {found.generate_report()}"
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), look
 
 
 def faults_of(page: Page) -> list[str]:

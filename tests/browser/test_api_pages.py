@@ -5,7 +5,7 @@ import re
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import SignIn, Site
-from tests.browser.looks import faults_of, inspect
+from tests.browser.looks import TWO_LOOKS, faults_of, inspect
 
 
 def test_the_explorer_shows_every_operation_and_asks_with_the_session(
@@ -25,7 +25,7 @@ def test_the_explorer_shows_every_operation_and_asks_with_the_session(
     expect(page.locator(".live-responses-table tbody .response-col_status")).to_contain_text("200")
     expect(page.locator(".live-responses-table")).to_contain_text(person)
     # Inside it, contrasts and buttons in buttons are Swagger UI's own.
-    inspect(page, {"exclude": [[".swagger-ui"]]})
+    inspect(page, {"exclude": [[".swagger-ui"]]}, looks=TWO_LOOKS)
     assert faults == []
     assert [url for url in asked if not url.startswith((site.url, "data:", "blob:"))] == []
 
