@@ -7,10 +7,13 @@ moving a clock: the database's clock decides everything.
 import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
 from django.core.cache import cache
+from django.core.management.commands import flush
+from django.db import connection
 from django.db.models import F
 from django.test import Client
 from django.utils import translation
@@ -146,6 +149,28 @@ def let_pass_fixture() -> Callable[..., None]:
 
 
 # each test for itself
+
+
+# What follows from the models alone.
+KEPT_TABLES = {"django_content_type", "auth_permission"}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def permissions_stay() -> Iterator[None]:
+    """Emptying the tables after a test leaves permissions and content types, which Django would make anew each time.
+
+    That took as long as many a test itself.
+    """
+    with pytest.MonkeyPatch.context() as patched:
+        introspection = type(connection.introspection)
+        all_names = introspection.django_table_names
+
+        def names(self: Any, *args: Any, **options: Any) -> list[str]:
+            return [name for name in all_names(self, *args, **options) if name not in KEPT_TABLES]
+
+        patched.setattr(introspection, "django_table_names", names)
+        patched.setattr(flush, "emit_post_migrate_signal", lambda *args, **options: None)
+        yield
 
 
 @pytest.fixture(autouse=True)
