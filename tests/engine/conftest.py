@@ -125,6 +125,12 @@ class Fleet:
         with ThreadPoolExecutor(len(reads)) as pool:
             return [future.result() for future in [pool.submit(read) for read in reads]]
 
+    def freshness_once_refreshed(self, readers: Sequence[Reader]) -> set[str | None]:
+        """What all readers get when the refreshes that they set off are done: on a busy machine not the first reply."""
+        self.crowd(readers)
+        self.settle()
+        return {reply.freshness for reply in self.crowd(readers)}
+
     def asked(self, *readers: Reader) -> int:
         """How often Discord was asked for a list: anybody's, or only that of `readers`."""
         names = {reader.name for reader in readers}

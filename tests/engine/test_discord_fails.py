@@ -157,7 +157,7 @@ def test_g6_the_probe_that_is_answered_opens_the_gate(fleet: Fleet, crowd_of: Ca
 
     assert others[0].get(fleet[1]).freshness == "fresh"
     assert DiscordGate.objects.get().streak == 0
-    assert {reply.freshness for reply in fleet.crowd(others[1:])} == {"fresh"}
+    assert fleet.freshness_once_refreshed(others[1:]) == {"fresh"}
 
 
 @pytest.mark.parametrize(
@@ -234,7 +234,7 @@ def test_g11_one_persons_wait_delays_nobody_else(fleet: Fleet, crowd_of: Callabl
     fleet.sandbox.mood("rate_limited", retry_after=300, people=[limited.name])
 
     assert limited.get(fleet[0]).json["reason"] == "rate_limited"
-    assert {reply.freshness for reply in fleet.crowd(others)} == {"fresh"}
+    assert fleet.freshness_once_refreshed(others) == {"fresh"}
     assert limited.get(fleet[0]).freshness == "stale"
     assert fleet.asked(limited) == 1
 
