@@ -39,7 +39,8 @@ BRAKE_SOFT, BRAKE_HARD = 20, 40
 SETTINGS = {
     "DISCORD_FETCH_BUDGET_MS": str(BUDGET * 1000),
     "DISCORD_REQUEST_TIMEOUT_MS": "3000",
-    "DISCORD_REFRESH_WAIT_MS": "200",
+    # Long enough for a healthy Discord's answer on a busy machine, short beside a budget.
+    "DISCORD_REFRESH_WAIT_MS": "500",
     "DISCORD_API_RETRY_DELAY_MS": "20",
     "DISCORD_BRAKE_SOFT": str(BRAKE_SOFT),
     "DISCORD_BRAKE_HARD": str(BRAKE_HARD),

@@ -82,7 +82,7 @@ def test_g3_all_processes_killed_and_started_again_go_on(fleet: Fleet, join: Cal
 def frozen_with_an_old_answer(fleet: Fleet, reader: Reader) -> Site:
     """A process that is stopped after Discord has answered it, and before it could read the answer."""
     site = fleet[0]
-    fleet.sandbox.mood(latency_ms=700)
+    fleet.sandbox.mood(latency_ms=1500)
     assert reader.get(site).freshness == "stale"
     assert fleet.on_the_wire() == 1
     site.freeze()
