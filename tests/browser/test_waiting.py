@@ -66,6 +66,7 @@ def test_a_page_that_follows_asks_no_more_often_than_it_must(
 
 
 def test_who_comes_back_to_a_page_finds_it_up_to_date(site: Site, page: Page, person: str, sign_in: SignIn) -> None:
+    site.sandbox.person(person, guilds=[{"name": "Owned", "owner": True}])
     sign_in(page, person)
     expect(page.get_by_role("heading", name="You manage, without the bot")).to_be_visible()
     page.clock.install()
