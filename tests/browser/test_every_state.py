@@ -9,7 +9,7 @@ from django.contrib.staticfiles import finders
 from django.http import HttpResponse
 from django.template.autoreload import reset_loaders
 from django.test import Client
-from playwright.sync_api import Page, Route
+from playwright.sync_api import Browser, Page, Route
 from pytest_django import Settings
 
 from accounts.models import User
@@ -33,6 +33,18 @@ def beside_playwright() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="module")
+def page(browser: Browser) -> Iterator[Page]:
+    """One page shows all states one after the other: each is a document of its own, and none stores anything."""
+    with browser.new_context() as context:
+        yield context.new_page()
+
+
+@pytest.fixture(scope="module")
+def faults(page: Page) -> list[str]:
+    return faults_of(page)
+
+
 @pytest.mark.parametrize("name", [name for name in PAGES if name not in FRAGMENTS])
 def test_every_state_is_accessible_and_fits(
     with_list: Callable[..., User],
@@ -40,6 +52,7 @@ def test_every_state_is_accessible_and_fits(
     sandbox: Sandbox,
     settings: Settings,
     page: Page,
+    faults: list[str],
     name: str,
 ) -> None:
     # The one that the Content-Security-Policy knows, which was made when the settings were read.
@@ -52,9 +65,10 @@ def test_every_state_is_accessible_and_fits(
         # Its words are longer.
         client.defaults["HTTP_ACCEPT_LANGUAGE"] = "de"
         client.raise_request_exception = False
-    faults = faults_of(page)
+    faults.clear()
 
     shown = PAGES[name][1](Visit(ada, visitor, user, sandbox))
+    page.unroute_all()
     page.route("**/*", lambda route: answer(route, shown))
     page.goto(ADDRESS)
 

@@ -4,7 +4,7 @@ import re
 
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import SignIn, Site, consent
+from tests.browser.conftest import SignIn, Site, consent, start_sign_in
 from tests.browser.looks import faults_of, inspect
 
 
@@ -41,7 +41,7 @@ def test_the_list_survives_a_discord_that_is_down(site: Site, page: Page, person
 def test_the_list_comes_up_to_date_by_itself(site: Site, page: Page, person: str, sign_in: SignIn) -> None:
     sign_in(page, person)
     site.let_pass(61)
-    site.sandbox.mood("healthy", people=[person], latency_ms=2500)
+    site.sandbox.mood("healthy", people=[person], latency_ms=1500)
     page.reload()
     expect(page.get_by_text("asking right now")).to_be_visible()
 
@@ -52,13 +52,11 @@ def test_the_list_comes_up_to_date_by_itself(site: Site, page: Page, person: str
 
 def test_who_has_no_list_waits_on_a_page_that_continues_by_itself(site: Site, page: Page, person: str) -> None:
     site.sandbox.mood("rate_limited", people=[person], routes=["/users/@me/guilds"], retry_after=60)
-    page.goto(f"{site.url}/sign-in/")
-    page.get_by_role("main").get_by_role("button", name="Sign in with Discord").click()
-    consent(page, person)
+    start_sign_in(site, page, person)
     expect(page.get_by_role("heading", name="Discord asks for a pause")).to_be_visible()
 
     site.sandbox.mood("healthy")
-    site.let_pass(57)
+    site.let_pass(59)
     page.reload()
 
     expect(page.get_by_role("heading", name="Your servers")).to_be_visible(timeout=20_000)

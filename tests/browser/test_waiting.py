@@ -5,13 +5,7 @@ import re
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import SignIn, Site, consent
-
-
-def start_sign_in(site: Site, page: Page, person: str) -> None:
-    page.goto(f"{site.url}/sign-in/")
-    page.get_by_role("main").get_by_role("button", name="Sign in with Discord").click()
-    consent(page, person)
+from tests.browser.conftest import SignIn, Site, start_sign_in
 
 
 def test_a_new_list_arrives_in_place_and_leaves_the_search_alone(
@@ -120,7 +114,7 @@ def test_who_has_no_list_waits_without_javascript_too(site: Site, browser: Brows
     expect(page.get_by_role("heading", name="Discord asks for a pause")).to_be_visible()
 
     site.sandbox.mood("healthy")
-    site.let_pass(57)
+    site.let_pass(59)
     page.reload()
 
     expect(page.get_by_role("heading", name="Your servers")).to_be_visible(timeout=20_000)

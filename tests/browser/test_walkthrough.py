@@ -4,11 +4,11 @@ import re
 
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import SignIn, Site
+from tests.browser.conftest import Site, start_sign_in
 
 
-def test_a_newcomer_sees_the_servers_through_a_rate_limit(site: Site, page: Page, person: str, sign_in: SignIn) -> None:
-    sign_in(page, person)
+def test_a_newcomer_sees_the_servers_through_a_rate_limit(site: Site, page: Page, person: str) -> None:
+    start_sign_in(site, page, person)
     servers = page.locator(".servers li")
     expect(servers).to_have_count(12)
     expect(page.get_by_text("Checked with Discord")).to_be_visible()
