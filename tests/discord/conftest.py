@@ -45,6 +45,8 @@ class Script:
     url: str = ""
     steps: deque[Step] = field(default_factory=deque)
     requests: list[Request] = field(default_factory=list)
+    # How many chunks of `write` went out.
+    written: int = 0
 
     def answer(self, status: int = 200, body: Any = None, /, *, via: bool = True, **headers: str) -> None:
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -72,6 +74,7 @@ class Script:
             handler.close_connection = True
             for chunk in chunks:
                 handler.wfile.write(chunk)
+                self.written += 1
                 pause()
 
         self.steps.append(step)

@@ -17,7 +17,10 @@ OURS = {"accounts", "config", "examples", "guilds", "sandbox"}
 # A clone in which somebody builds: the tutorial's lines stand elsewhere there, or are done.
 OWN_APPS = {app.name for app in apps.get_app_configs() if Path(app.path).parent == ROOT} - OURS
 
-pytestmark = pytest.mark.skipif(bool(OWN_APPS), reason=f"the site has apps of its own: {', '.join(sorted(OWN_APPS))}")
+pytestmark = [
+    pytest.mark.thorough,
+    pytest.mark.skipif(bool(OWN_APPS), reason=f"the site has apps of its own: {', '.join(sorted(OWN_APPS))}"),
+]
 
 
 def blocks(kind: str) -> Iterator[tuple[str, str]]:
@@ -37,7 +40,15 @@ GATE = [
     ["-m", "ruff", "format", "--check", "."],
     ["manage.py", "check", "--fail-level", "WARNING"],
     ["manage.py", "makemigrations", "--check", "--dry-run"],
-    ["-m", "pytest", "-q", "tests/docs/test_tutorial.py", "tests/config/test_translations.py"],
+    [
+        "-m",
+        "pytest",
+        "-q",
+        "--numprocesses=0",
+        "--thorough",
+        "tests/docs/test_tutorial.py",
+        "tests/config/test_translations.py",
+    ],
 ]
 
 

@@ -13,6 +13,7 @@ PROJECT = Path(__file__).parent / "typescript"
 NPM = shutil.which("npm")
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif("npm" not in REQUIRED, reason="npm's registry is on the network; GUILDHALL_REQUIRE=npm runs it")
 def test_a_generated_typescript_client_compiles(tmp_path: Path) -> None:
     assert NPM, "GUILDHALL_REQUIRE names npm, and there is none on the PATH"
