@@ -29,7 +29,9 @@ for name in list(os.environ):
     ):
         del os.environ[name]
 os.environ["ENV_FILE"] = os.devnull
-os.environ["VAR_DIR"] = tempfile.mkdtemp(prefix="guildhall-tests-")
+# In memory where there is such a folder: each test empties the tables, and waits for the disk if there is one.
+memory = "/dev/shm"
+os.environ["VAR_DIR"] = tempfile.mkdtemp(prefix="guildhall-tests-", dir=memory if os.path.isdir(memory) else None)
 atexit.register(shutil.rmtree, os.environ["VAR_DIR"], ignore_errors=True)
 os.environ["SECRET_KEY"] = "only for tests"
 os.environ["TOKEN_KEYS"] = "dGVzdHMgc2VhbCB0aGVpciB0b2tlbnMgd2l0aCB0aGk="
