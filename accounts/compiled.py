@@ -5,11 +5,11 @@ every page passes.
 """
 
 from collections.abc import Callable
-from functools import cached_property
 from typing import Any
 
 from django.db import connection
 from django.db.models import QuerySet
+from django.utils.functional import cached_property
 
 # Stands for the value until there is one; no row has it.
 PLACE = -(2**62) - 271828

@@ -1,8 +1,11 @@
 """The hot path: a fresh list costs no query of its own, and no change is ever missed for it."""
 
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -17,7 +20,7 @@ from accounts.models import User
 from guilds import refresh, sealed_cache, services
 from guilds.memberships import dumps, stored_memberships
 from guilds.models import GuildListVerification, UserGuildMembership
-from guilds.services import get_guild_list
+from guilds.services import GuildList, get_guild_list
 from guilds.snapshots import Snapshot, snapshot_of
 from tests.fixtures import Sandbox, let_pass
 
@@ -333,3 +336,41 @@ def test_the_answer_holds_the_snapshots_bytes(with_list: WithList, client_of: Cl
 
     assert dumps(stored_memberships(grace.pk)) in response.content
     assert response["Content-Type"] == "application/json"
+
+
+# one reader waits, the others don't
+
+
+@dataclass(frozen=True)
+class HangingSnapshot(Snapshot):
+    """A list whose cache or database doesn't answer until `answers` is set."""
+
+    asked: threading.Event
+    answers: threading.Event
+
+    def read(self) -> bytes:
+        self.asked.set()
+        assert self.answers.wait(10)
+        return b"[]"
+
+
+def list_with(snapshot: Snapshot) -> GuildList:
+    moment = datetime(2026, 3, 14, 15, 9, tzinfo=UTC)
+    return GuildList(snapshot, moment, timedelta(0), "fresh", reason=None, next_attempt_at=None)
+
+
+def test_a_reader_who_waits_for_a_list_holds_up_no_other_reader_of_the_process() -> None:
+    hanging = HangingSnapshot(1, 1, None, threading.Event(), threading.Event())
+    others = [Snapshot(user_id, 1, None) for user_id in range(2, 17)]
+    for other in others:
+        sealed_cache.keep(other.key, b"[]")
+
+    with ThreadPoolExecutor(16) as pool:
+        # `get` goes through every cached property of the list.
+        pool.submit(list_with(hanging).get, 1)
+        assert hanging.asked.wait(10)
+        reads = [pool.submit(list_with(other).get, 1) for other in others]
+        held_up = wait(reads, timeout=3).not_done
+        hanging.answers.set()
+
+    assert not held_up
