@@ -266,7 +266,7 @@ class DiscordAccountAdmin(AboutPeople):
     list_filter = (DisconnectedFilter,)
     fields = readonly_fields = (
         *("user", "uid", "state", "disconnected_at", "token_expires_at", "scopes", "token_version"),
-        *("created", "modified", "elsewhere"),
+        *("renewal_until", "created", "modified", "elsewhere"),
     )
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
@@ -299,6 +299,7 @@ name_fields(
     uid=_("id at Discord"),
     disconnected_at=_("disconnected"),
     token_version=_("token version"),
+    renewal_until=_("tokens being renewed until"),
     created=_("created"),
     modified=_("changed"),
 )

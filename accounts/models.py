@@ -66,6 +66,11 @@ class DiscordAccount(AbstractUserSocialAuth):
         blank=True,
         help_text=_("When Discord finally refused our tokens. Nobody calls with them until the person signs in again."),
     )
+    renewal_until = models.DateTimeField(
+        null=True,
+        blank=True,
+        help_text=_("Until when one call may exchange the refresh token, which works once; other calls wait for it."),
+    )
 
     class Meta:
         verbose_name = _("Discord account")

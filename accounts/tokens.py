@@ -1,25 +1,34 @@
-"""Access tokens for a person's calls to Discord.
+"""Access tokens for a person's calls to Discord; `call` is the only way to one.
 
-Tokens are replaced by compare-and-swap on `token_version`, with no transaction open over HTTP. The single flight that a
-rotating refresh token needs is the caller's: only the holder of the user's refresh lease comes here.
+Tokens are replaced by compare-and-swap on `token_version`, with no transaction open over HTTP. A refresh token works
+once, so whoever exchanges it first acquires the lease `renewal_until`; other calls for the same person wait for the
+result.
 """
 
-from dataclasses import dataclass, field
-from datetime import timedelta
+import dataclasses
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import TypeVar
 
 import structlog
 from django.conf import settings
-from django.db.models import F
+from django.db.models import F, Q, QuerySet
 
 from accounts import metrics
-from accounts.clock import database_now
-from accounts.discord import DiscordClient, DiscordUnavailable, InvalidGrant, Tokens, Unauthorized
+from accounts.background import release_connection
+from accounts.clock import Now, database_now
+from accounts.discord import DiscordClient, DiscordUnavailable, InvalidGrant, MissingScope, Tokens, Unauthorized
+from accounts.gate import LEASE_MARGIN
 from accounts.models import DiscordAccount
+
+T = TypeVar("T")
 
 logger = structlog.get_logger(__name__)
 
 # A token this close to its end is refreshed first: the 401 it would earn counts towards Discord's ban.
 EXPIRES_SOON = timedelta(seconds=30)
+RENEWAL_POLL_SECONDS = 0.1
 
 
 class ReconnectRequired(Exception):
@@ -27,17 +36,17 @@ class ReconnectRequired(Exception):
 
 
 class TokensReplaced(Exception):
-    """While these tokens were used somebody replaced them; whatever comes back with the old ones is void."""
+    """These tokens were replaced while a call used them, so what came back with them is void."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Credentials:
     """One person's tokens as they were read."""
 
     user_id: int
     version: int
-    access_token: str = field(repr=False)
-    refresh_token: str = field(repr=False)
+    access_token: str = dataclasses.field(repr=False)
+    refresh_token: str = dataclasses.field(repr=False)
     scopes: frozenset[str]
     expired: bool
 
@@ -71,6 +80,90 @@ def read(user_id: int) -> Credentials:
     )
 
 
+def call(
+    user_id: int,
+    scope: str,
+    client: DiscordClient,
+    ask: Callable[[str], T],
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+) -> T:
+    """What `ask` returns for the person's access token, which is renewed at most once if it has to be.
+
+    Raises `MissingScope` if the person did not grant `scope`, `ReconnectRequired` or `Unauthorized` if Discord finally
+    refuses the tokens, `TokensReplaced` if the answer in hand is about older ones, and what `ask` raises.
+    """
+    credentials = read(user_id)
+    if scope not in credentials.scopes:
+        raise MissingScope(message=f"the person did not grant the scope {scope}")
+    if not credentials.expired:
+        try:
+            return ask(credentials.access_token)
+        except Unauthorized:
+            pass  # it may have been revoked early; a new one decides
+    credentials = renew(credentials, client, sleep=sleep)
+    try:
+        return ask(credentials.access_token)
+    except Unauthorized:
+        # A token that is refused although it is new stays refused: another request would only count towards a ban.
+        disconnect(credentials)
+        raise
+
+
+def renew(
+    credentials: Credentials, client: DiscordClient, *, sleep: Callable[[float], None] = time.sleep
+) -> Credentials:
+    """Newer tokens than these, from Discord or from another call that is exchanging them right now.
+
+    A call that waited fails together with the exchange it waited for, so that a token endpoint in trouble gets one
+    request and not one for each call. If the lease runs out instead, its holder has died, and the next call exchanges.
+    Raises as `refresh` does, and `DiscordUnavailable` if there are no newer tokens by the client's deadline.
+    """
+    deadline = client.clock() + client.budget if client.deadline is None else client.deadline
+    lease = _acquire_renewal(credentials, client, deadline)
+    while lease is None:
+        _wait_for_renewal(credentials, client, deadline, sleep)
+        current = read(credentials.user_id)
+        if current.version != credentials.version:
+            return current
+        if _tokens_of(credentials).filter(renewal_until=None).exists():
+            raise DiscordUnavailable(message="another call could not renew the tokens", route="POST /oauth2/token")
+        lease = _acquire_renewal(credentials, client, deadline)
+    try:
+        return refresh(credentials, dataclasses.replace(client, deadline=deadline))
+    finally:
+        # After a success this matches nothing; nor does it if the lease ran out and another call has its own now.
+        _tokens_of(credentials).filter(renewal_until=lease).update(renewal_until=None)
+
+
+def _tokens_of(credentials: Credentials) -> QuerySet[DiscordAccount]:
+    """The account, as long as it has these tokens."""
+    return DiscordAccount.objects.filter(user_id=credentials.user_id, token_version=credentials.version)
+
+
+def _acquire_renewal(credentials: Credentials, client: DiscordClient, deadline: float) -> datetime | None:
+    """The end of the lease that this call holds from now on; None if another call holds one or has newer tokens.
+
+    The lease covers the attempt up to its deadline, however long the process stops in between. So a takeover of the
+    attempt never finds the renewal of its predecessor still leased.
+    """
+    until = database_now() + timedelta(seconds=deadline - client.clock()) + LEASE_MARGIN
+    free = _tokens_of(credentials).filter(Q(renewal_until=None) | Q(renewal_until__lte=Now()))
+    return until if free.update(renewal_until=until) else None
+
+
+def _wait_for_renewal(
+    credentials: Credentials, client: DiscordClient, deadline: float, sleep: Callable[[float], None]
+) -> None:
+    """Wait until no other call holds the lease on exchanging these tokens."""
+    while _tokens_of(credentials).filter(renewal_until__gt=Now()).exists():
+        release_connection()
+        left = deadline - client.clock()
+        if left <= 0:
+            raise DiscordUnavailable(message="another call is still renewing the tokens", route="POST /oauth2/token")
+        sleep(min(RENEWAL_POLL_SECONDS, left))
+
+
 def sealed(tokens: Tokens) -> dict[str, object]:
     """What `DiscordAccount.extra_data` keeps of a token response."""
     return {
@@ -84,12 +177,12 @@ def sealed(tokens: Tokens) -> dict[str, object]:
 def replace(account: DiscordAccount, tokens: Tokens) -> None:
     """Store what a sign-in brought; from now on everything that older tokens bring is void."""
     DiscordAccount.objects.filter(pk=account.pk).update(
-        extra_data=sealed(tokens), token_version=F("token_version") + 1, disconnected_at=None
+        extra_data=sealed(tokens), token_version=F("token_version") + 1, disconnected_at=None, renewal_until=None
     )
 
 
 def refresh(credentials: Credentials, client: DiscordClient) -> Credentials:
-    """The rotated tokens, saved at once: Discord has already voided the old ones.
+    """The rotated tokens, saved at once: Discord has already voided the old ones. Only `renew` may call it.
 
     Raises `ReconnectRequired` when Discord says `invalid_grant`, which is final, and `TokensReplaced` when these were
     no longer the person's tokens.
@@ -107,8 +200,8 @@ def refresh(credentials: Credentials, client: DiscordClient) -> Credentials:
         metrics.TOKEN_REFRESHES.labels("site_refused").inc()
         logger.error("discord_refuses_client_credentials", status=error.status)
         raise DiscordUnavailable(message="Discord refuses this site's credentials", status=error.status) from None
-    replaced = DiscordAccount.objects.filter(user_id=credentials.user_id, token_version=credentials.version).update(
-        extra_data=sealed(tokens), token_version=credentials.version + 1
+    replaced = _tokens_of(credentials).update(
+        extra_data=sealed(tokens), token_version=credentials.version + 1, renewal_until=None
     )
     metrics.TOKEN_REFRESHES.labels("refreshed" if replaced else "replaced").inc()
     if not replaced:
@@ -125,11 +218,16 @@ def refresh(credentials: Credentials, client: DiscordClient) -> Credentials:
 
 
 def disconnect(credentials: Credentials) -> None:
-    """Stop all calls with these tokens until the person signs in again. Raises `TokensReplaced` if they are older."""
-    disconnected = DiscordAccount.objects.filter(user_id=credentials.user_id, token_version=credentials.version).update(
-        disconnected_at=database_now(), token_version=credentials.version + 1
+    """Stop all calls with these tokens until the person signs in again; nothing changes if another call already did.
+
+    Raises `TokensReplaced` if there are newer ones.
+    """
+    disconnected = _tokens_of(credentials).update(
+        disconnected_at=database_now(), token_version=credentials.version + 1, renewal_until=None
     )
     if not disconnected:
-        raise TokensReplaced
+        if DiscordAccount.objects.filter(user_id=credentials.user_id, disconnected_at=None).exists():
+            raise TokensReplaced
+        return
     metrics.DISCONNECTS.inc()
     logger.warning("discord_account_disconnected", user_id=credentials.user_id)

@@ -173,16 +173,14 @@ def claim(record: GuildListVerification, now: datetime, decision: Decision, clie
 
 
 def ask(claimed: Claim, client: DiscordClient) -> Verified | Failed:
-    """Ask Discord, renewing the access token once if it must. Raises `Fenced` when the claim is found lost."""
+    """Ask Discord. Raises `Fenced` if the claim is found lost, `TokensReplaced` if the person has newer tokens."""
     client = gate.gated(
         replace(client, deadline=claimed.deadline), claimed.priority, still_mine=partial(_assert_mine, claimed)
     )
     try:
-        return Verified(tuple(_user_guilds(claimed, client)))
+        return Verified(tuple(tokens.call(claimed.user_id, "guilds", client, client.get_user_guilds)))
     except (ReconnectRequired, Unauthorized):
         return Failed(Reason.RECONNECT_REQUIRED)
-    except TokensReplaced:
-        raise Fenced from None
     except MissingScope:
         return Failed(Reason.MISSING_SCOPE)
     except GateShut as shut:
@@ -196,28 +194,6 @@ def ask(claimed: Claim, client: DiscordClient) -> Verified | Failed:
     except DiscordAPIError as error:
         logger.warning("discord_unavailable", user_id=claimed.user_id, status=error.status, error=str(error))
         return Failed(Reason.UNAVAILABLE, error.retry_after)
-
-
-def _user_guilds(claimed: Claim, client: DiscordClient) -> list[Guild]:
-    credentials = tokens.read(claimed.user_id)
-    if "guilds" not in credentials.scopes:
-        raise MissingScope(message="the person did not grant the scope guilds", route="GET /users/@me/guilds")
-    renewed = credentials.expired
-    if renewed:
-        credentials = tokens.refresh(credentials, client)
-    try:
-        return client.get_user_guilds(credentials.access_token)
-    except Unauthorized:
-        # A token that is refused although it is new stays refused: asking again would only earn a ban.
-        if renewed:
-            tokens.disconnect(credentials)
-            raise
-    credentials = tokens.refresh(credentials, client)
-    try:
-        return client.get_user_guilds(credentials.access_token)
-    except Unauthorized:
-        tokens.disconnect(credentials)
-        raise
 
 
 def _assert_mine(claimed: Claim) -> None:
@@ -343,7 +319,9 @@ def run(claimed: Claim, client: DiscordClient) -> None:
     """Ask and store: the job of a background thread."""
     try:
         answer = ask(claimed, client)
-    except Fenced:
+    except (Fenced, TokensReplaced):
+        # Another attempt's newer tokens don't count the generation up: the claim is still ours, and released.
+        _release(claimed)
         metrics.count_lease(Lease.FENCED)
         logger.warning("guild_list_answer_fenced", user_id=claimed.user_id, generation=claimed.generation)
         return

@@ -135,6 +135,7 @@ def let_pass(**time: float) -> None:
         (UserGuildMembership, ("first_seen_at", "changed_at")),
         (Guild, ("first_seen_at", "verified_at", "deleted_at")),
         (GuildPreference, ("last_used_at",)),
+        (DiscordAccount, ("disconnected_at", "renewal_until")),
         (DiscordGate, ("until", "tat")),
         (DiscordRefusal, ("at",)),
         (PersonalAccessToken, ("created_at", "expires_at", "last_used_at")),

@@ -1,15 +1,20 @@
-"""Replacing tokens: whoever comes with an older version has lost, and only `invalid_grant` is final."""
+"""Replacing tokens: an older version always loses, one call at a time exchanges them, only `invalid_grant` is final."""
 
 from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
+from django.db import connection
 from pytest_django import Settings
 
 from accounts import tokens
-from accounts.discord import DiscordUnavailable, Tokens, Unauthorized
+from accounts.clock import database_now
+from accounts.discord import DiscordClient, DiscordUnavailable, MissingScope, Tokens, Unauthorized
+from accounts.gate import LEASE_MARGIN
 from accounts.models import DiscordAccount, User
-from accounts.tokens import ReconnectRequired, TokensReplaced, discord_client
-from tests.fixtures import Sandbox
+from accounts.tokens import RENEWAL_POLL_SECONDS, ReconnectRequired, TokensReplaced, discord_client
+from tests.fixtures import Sandbox, let_pass
 
 
 def account_of(user: User) -> DiscordAccount:
@@ -125,6 +130,177 @@ def test_somebody_without_an_account_has_to_connect() -> None:
 
     with pytest.raises(ReconnectRequired):
         tokens.read(staff.pk)
+
+
+def test_a_second_disconnect_changes_nothing(ada: User) -> None:
+    credentials = tokens.read(ada.pk)
+    tokens.disconnect(credentials)
+    first = account_of(ada)
+
+    tokens.disconnect(credentials)
+
+    second = account_of(ada)
+    assert (second.token_version, second.disconnected_at) == (first.token_version, first.disconnected_at)
+
+
+# one exchange at a time
+
+
+def expire(user: User) -> None:
+    account = account_of(user)
+    account.extra_data = {**account.extra_data, "expires_at": 0}
+    account.save()
+
+
+def lease_renewal(user: User, **time: float) -> datetime:
+    """As another call does it that is exchanging the refresh token."""
+    until = database_now() + timedelta(**time)
+    DiscordAccount.objects.filter(user=user).update(renewal_until=until)
+    return until
+
+
+def the_token(user: User, client: DiscordClient | None = None, **options: Any) -> str:
+    return tokens.call(user.pk, "guilds", client or discord_client(), lambda token: token, **options)
+
+
+def never(_seconds: float) -> None:
+    pytest.fail("it waited")
+
+
+def test_a_call_renews_an_expired_token_and_releases_the_lease(ada: User, sandbox: Sandbox) -> None:
+    expire(ada)
+
+    used = the_token(ada, sleep=never)
+
+    assert used == tokens.read(ada.pk).access_token
+    assert account_of(ada).renewal_until is None
+    assert len(sandbox.requests("/oauth2/token")) == 1
+
+
+def test_a_call_without_the_scope_asks_nothing(ada: User) -> None:
+    with pytest.raises(MissingScope):
+        tokens.call(ada.pk, "guilds.members.read", discord_client(), lambda _token: pytest.fail("it asked"))
+
+
+def test_a_call_waits_for_another_ones_exchange_and_uses_its_tokens(ada: User, sandbox: Sandbox) -> None:
+    expire(ada)
+    lease_renewal(ada, seconds=10)
+    held: list[bool] = []
+
+    def sleep(seconds: float) -> None:
+        assert seconds == RENEWAL_POLL_SECONDS
+        held.append(connection.connection is not None)
+        if len(held) == 3:
+            link_again(ada, sandbox)
+
+    used = the_token(ada, sleep=sleep)
+
+    assert used == tokens.read(ada.pk).access_token
+    assert held == [False] * 3, "a call that waits holds no database connection"
+    assert sandbox.requests("/oauth2/token") == []
+
+
+def test_a_call_waits_no_longer_than_its_deadline(ada: User, sandbox: Sandbox) -> None:
+    expire(ada)
+    until = lease_renewal(ada, seconds=10)
+    elapsed = [0.0]
+    client = replace(discord_client(), clock=lambda: elapsed[0], deadline=0.25)
+
+    def sleep(seconds: float) -> None:
+        elapsed[0] += seconds
+
+    with pytest.raises(DiscordUnavailable):
+        the_token(ada, client, sleep=sleep)
+
+    assert elapsed == [0.25]
+    assert account_of(ada).renewal_until == until
+    assert sandbox.requests("/oauth2/token") == []
+
+
+def test_a_lease_whose_holder_died_is_taken_over_at_its_end(ada: User, sandbox: Sandbox) -> None:
+    expire(ada)
+    lease_renewal(ada, seconds=10)
+    let_pass(seconds=10)
+
+    the_token(ada, sleep=never)
+
+    assert len(sandbox.requests("/oauth2/token")) == 1
+
+
+def test_a_lease_that_runs_out_while_a_call_waits_is_taken_over(ada: User, sandbox: Sandbox) -> None:
+    expire(ada)
+    lease_renewal(ada, seconds=10)
+
+    the_token(ada, sleep=lambda _seconds: let_pass(seconds=10))
+
+    assert len(sandbox.requests("/oauth2/token")) == 1
+
+
+def test_a_call_fails_with_the_exchange_that_it_waited_for(ada: User, sandbox: Sandbox) -> None:
+    """The token endpoint is in trouble: one request shows it as well as five."""
+    expire(ada)
+    lease_renewal(ada, seconds=10)
+
+    with pytest.raises(DiscordUnavailable):
+        the_token(ada, sleep=lambda _seconds: DiscordAccount.objects.update(renewal_until=None))
+
+    assert sandbox.requests("/oauth2/token") == []
+
+
+def test_a_call_learns_from_another_one_that_the_tokens_are_dead(ada: User, sandbox: Sandbox) -> None:
+    expire(ada)
+    lease_renewal(ada, seconds=10)
+    credentials = tokens.read(ada.pk)
+
+    with pytest.raises(ReconnectRequired):
+        the_token(ada, sleep=lambda _seconds: tokens.disconnect(credentials))
+
+    assert sandbox.requests("/oauth2/token") == []
+
+
+def test_an_exchange_that_fails_releases_its_lease(ada: User, sandbox: Sandbox) -> None:
+    expire(ada)
+    sandbox.mood("outage", routes=["/oauth2/token"])
+
+    with pytest.raises(DiscordUnavailable):
+        the_token(ada)
+
+    assert account_of(ada).renewal_until is None
+
+
+def test_an_exchange_that_fails_late_leaves_another_ones_lease_alone(ada: User, sandbox: Sandbox) -> None:
+    expire(ada)
+    sandbox.mood("outage", routes=["/oauth2/token"])
+    taken_over: list[datetime] = []
+    client = replace(discord_client(), before_send=lambda _route: taken_over.append(lease_renewal(ada, seconds=60)))
+
+    with pytest.raises(DiscordUnavailable):
+        the_token(ada, client)
+
+    assert [account_of(ada).renewal_until] == taken_over
+
+
+def test_a_lease_outlives_the_attempt_by_the_margin(ada: User) -> None:
+    """So that the end of an exchange can still be stored, and no takeover of the attempt has to wait for it."""
+    expire(ada)
+    leased: list[timedelta] = []
+
+    def look(_route: str) -> None:
+        until = account_of(ada).renewal_until
+        assert until
+        leased.append(until - database_now())
+
+    the_token(ada, replace(discord_client(), clock=lambda: 100.0, deadline=107.0, before_send=look))
+
+    assert timedelta(seconds=8) < leased[0] <= timedelta(seconds=7) + LEASE_MARGIN
+
+
+def test_a_sign_in_ends_the_lease_on_older_tokens(ada: User, sandbox: Sandbox) -> None:
+    lease_renewal(ada, seconds=10)
+
+    link_again(ada, sandbox)
+
+    assert account_of(ada).renewal_until is None
 
 
 def test_credentials_print_no_token(ada: User) -> None:

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-from accounts import gate
+from accounts import gate, tokens
+from accounts.clock import database_now
 from guilds import freshness, refresh
 
 
@@ -66,6 +67,11 @@ def brake() -> None:
     gate.braked_until = lambda priority, now: None
 
 
+def renewal() -> None:
+    """Each call that needs newer tokens exchanges the refresh token itself."""
+    tokens._acquire_renewal = lambda *_: database_now()
+
+
 def jitter() -> None:
     """Lists that were verified together come due together."""
     refresh.random = SimpleNamespace(uniform=lambda _least, _most: 1.0)  # type: ignore[assignment]
@@ -78,6 +84,7 @@ ABLATIONS: dict[str, Callable[[], None]] = {
     "gate": gate_,
     "brake": brake,
     "jitter": jitter,
+    "renewal": renewal,
 }
 
 

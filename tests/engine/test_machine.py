@@ -304,6 +304,8 @@ class Engine(RuleBasedStateMachine):
             assert any(task.replies[-1][1] is one for one in LISTS.values())
             assert 0.72 * fresh <= new["refresh_after"] - new["verified_at"] <= 0.88 * fresh
             assert new["verified_at"] <= now
+        elif {name for name in ROW if new[name] != old[name]} == {"generation", "lease_until"}:
+            assert task.replies, "only an attempt whose tokens were replaced meanwhile ends without an outcome"
         else:
             assert new["reason"]
             assert new["list_version"] == old["list_version"]

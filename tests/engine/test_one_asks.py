@@ -1,9 +1,12 @@
-"""One process asks Discord, whatever happens to it: G1, G3, G4, G12, G16."""
+"""One process asks Discord, whatever happens to it: G1, G3, G4, G12, G16, G19."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from itertools import cycle, islice
 
 import pytest
+import requests
 
 from accounts import tokens
 from accounts.clock import database_now
@@ -193,6 +196,50 @@ def test_g12_a_restart_forgets_no_wait(fleet: Fleet, crowd_of: Callable[..., lis
     let_pass(seconds=301)
     assert fleet.freshness_once_refreshed(readers) == {"fresh"}
     assert fleet.asked() == 2 * asked
+
+
+def calls_at_once(fleet: Fleet, reader: Reader, count: int) -> list[str]:
+    """What so many calls with the person's token bring, spread over all processes and none with the list's lease."""
+
+    def call(site: Site) -> str:
+        return requests.get(f"{site.url}/_call?{reader.user.pk}", timeout=30).text
+
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(call, islice(cycle(fleet.sites), count)))
+
+
+def test_g19_a_refresh_token_is_sent_once_for_all_calls_of_a_person(fleet: Fleet, join: Callable[..., Reader]) -> None:
+    ada = join()
+    account = DiscordAccount.objects.get(user=ada.user)
+    account.extra_data = {**account.extra_data, "expires_at": 0}
+    account.save()
+    fleet.sandbox.mood(latency_ms=500)
+
+    outcomes = calls_at_once(fleet, ada, 5)
+
+    assert outcomes == ["2"] * 5
+    assert len(fleet.sandbox.requests("/oauth2/token")) == 1
+    renewed = DiscordAccount.objects.get(user=ada.user)
+    assert (renewed.token_version, renewed.renewal_until) == (account.token_version + 1, None)
+
+
+def test_g19_calls_with_a_revoked_token_find_it_out_with_one_exchange(
+    fleet: Fleet, join: Callable[..., Reader]
+) -> None:
+    """Each call that was under way sends the dead access token once, and no call afterwards."""
+    ada = join()
+    fleet.sandbox.revoke(ada.name)
+    fleet.sandbox.mood(latency_ms=500)
+
+    outcomes = calls_at_once(fleet, ada, 5)
+    asked = fleet.asked()
+    later = calls_at_once(fleet, ada, 5)
+
+    assert set(outcomes + later) == {"ReconnectRequired"}
+    assert len(fleet.sandbox.requests("/oauth2/token")) == 1
+    assert asked <= 5
+    assert fleet.asked() == asked
+    assert DiscordAccount.objects.get(user=ada.user).renewal_until is None
 
 
 @pytest.fixture

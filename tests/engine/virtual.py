@@ -16,7 +16,7 @@ from unittest.mock import patch
 import greenlet
 from django.db import connection
 
-from accounts import background, gate
+from accounts import background, gate, tokens
 from accounts.discord import transport
 from accounts.discord.transport import Reply
 from accounts.tokens import discord_client
@@ -192,10 +192,13 @@ class World:
         # The one function by which the database tells the time, to `Now()` and to `database_now()`.
         connection.connection.create_function("STRFTIME", 2, lambda *_: self.now.strftime(moment))
         gated = partial(gate.gated, sleep=self.sleep)
+        call = partial(tokens.call, sleep=self.sleep)
         with ExitStack() as stack:
             for place, name, instead in (
                 (background, "release_connection", lambda: None),
                 (gate, "release_connection", lambda: None),
+                (tokens, "release_connection", lambda: None),
+                (tokens, "call", call),
                 (background, "reserve", lambda: Job(self)),
                 (services.waiting, "announce", lambda *_: None),
                 (services, "discord_client", self.client),

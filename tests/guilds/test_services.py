@@ -498,6 +498,37 @@ def test_a_renewed_token_that_is_refused_too_is_final(with_list: WithList, sandb
     assert len(sandbox.requests("/oauth2/token")) == 1
 
 
+def test_an_attempt_that_finds_the_account_disconnected_already_leaves_no_lease(
+    with_list: WithList, sandbox: Sandbox
+) -> None:
+    """Discord gave another call for the same person the same answer a moment earlier."""
+    ada = with_list("ada", **STALE)
+    sandbox.revoke("ada")
+    sandbox.mood("healthy", latency_ms=700, routes=["/oauth2/token"])
+    get_guild_list(ada)
+
+    tokens.disconnect(tokens.read(ada.pk))
+    threading_join()
+
+    assert (row_of(ada).lease_until, row_of(ada).reason) == (None, "reconnect_required")
+    assert len(sandbox.requests("/oauth2/token")) == 1
+
+
+def test_an_attempt_whose_tokens_were_replaced_leaves_no_lease(with_list: WithList, sandbox: Sandbox) -> None:
+    ada = with_list("ada", **STALE)
+    account = DiscordAccount.objects.get(user=ada)
+    account.extra_data = {**account.extra_data, "expires_at": 0}
+    account.save()
+    sandbox.mood("healthy", latency_ms=700, routes=["/oauth2/token"])
+    get_guild_list(ada)
+
+    tokens.replace(account, Tokens.from_json(sandbox.token("ada", "identify", "guilds")))
+    threading_join()
+
+    assert (row_of(ada).lease_until, row_of(ada).reason) == (None, "")
+    assert get_guild_list(ada).freshness == "fresh"
+
+
 def test_a_person_who_removed_the_app_is_asked_to_reconnect(with_list: WithList, sandbox: Sandbox) -> None:
     ada = with_list("ada", **STALE)
     sandbox.call("POST", "revoke", {"person": "ada"})

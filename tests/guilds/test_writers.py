@@ -13,7 +13,7 @@ from django.db import connection, connections
 from django.db.models import F
 from django.test.utils import CaptureQueriesContext
 
-from accounts import gate
+from accounts import gate, tokens
 from accounts.clock import database_now
 from accounts.discord import Guild
 from accounts.gate import GateShut, Priority
@@ -167,7 +167,7 @@ def test_an_attempt_that_is_stopped_on_its_retry_counts_as_one(monkeypatch: pyte
     def meet_the_gate(*_: object) -> None:
         raise stopped
 
-    monkeypatch.setattr(refresh, "_user_guilds", meet_the_gate)
+    monkeypatch.setattr(tokens, "call", meet_the_gate)
     refresh.run(claimed, discord_client())
 
     row = GuildListVerification.objects.get(pk=ada)
