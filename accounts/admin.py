@@ -26,7 +26,7 @@ from social_django.models import Association, Nonce, UserSocialAuth
 from accounts import gate
 from accounts.clock import Now, database_now
 from accounts.fields import Sealed
-from accounts.gate import Priority
+from accounts.limits import INVALID_REQUEST_WINDOW, Priority
 from accounts.models import DiscordAccount, DiscordGate, DiscordRefusal, PersonalAccessToken, User
 from accounts.people import find_people
 from accounts.templatetags.durations import span
@@ -432,7 +432,7 @@ name_fields(DiscordRefusal, plural=_("Discord refusals"), at=_("at"), status=_("
 def brake_in_words() -> str:
     """How near the refusals of the sliding window are to the brake, which decides by the same count."""
     now = database_now()
-    count = DiscordRefusal.objects.filter(at__gt=now - gate.INVALID_REQUEST_WINDOW).count()
+    count = DiscordRefusal.objects.filter(at__gt=now - INVALID_REQUEST_WINDOW).count()
     if hard := gate.braked_until(Priority.COLD, now):
         state = gettext("The brake is on for another %(wait)s: nobody asks Discord.") % {"wait": in_words(hard - now)}
     elif soft := gate.braked_until(Priority.DUE, now):
@@ -446,7 +446,7 @@ def brake_in_words() -> str:
         "%(hard)s nobody."
     ) % {
         "count": intcomma(count),
-        "minutes": gate.INVALID_REQUEST_WINDOW.total_seconds() // 60,
+        "minutes": INVALID_REQUEST_WINDOW.total_seconds() // 60,
         "soft": intcomma(settings.DISCORD_BRAKE_SOFT),
         "hard": intcomma(settings.DISCORD_BRAKE_HARD),
     }

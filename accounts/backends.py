@@ -9,7 +9,7 @@ from social_core.backends.oauth import BaseOAuth2PKCE
 
 from accounts import background, gate
 from accounts.discord import CurrentUser, DiscordClient, DiscordUnavailable, RateLimited, Tokens
-from accounts.gate import GateShut, Priority
+from accounts.limits import GateShut, Priority
 from accounts.tokens import discord_client
 
 
@@ -60,5 +60,5 @@ def _within_budget(sign_in: Callable[[DiscordClient], tuple[Tokens, CurrentUser]
     except TimeoutError:
         raise DiscordUnavailable(message="Discord did not answer in time", scope="busy", retry_after=2) from None
     except GateShut as shut:
-        error = RateLimited if shut.reason in ("global_limit", "cloudflare") else DiscordUnavailable
-        raise error(message="nothing may be sent now", scope=shut.reason, retry_after=shut.retry_after) from None
+        error = RateLimited if shut.reason.is_limit else DiscordUnavailable
+        raise error(message="nothing may be sent now", scope=str(shut.reason), retry_after=shut.retry_after) from None

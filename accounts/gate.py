@@ -4,14 +4,14 @@ The *gate* shuts for everybody when Discord limits the whole installation (a glo
 time is over exactly one call goes as the probe. The *brake* counts the answers that Discord counts towards banning our
 address and stops us long before. The *send budget* keeps the installation below Discord's 50 requests a second.
 
-The rules are methods of the frozen `Gate`; the functions below them read and swap the one row by its `version`.
+The rules are methods of the frozen `Gate` in `accounts.limits`; the functions here read the one row and swap it by its
+`version`.
 """
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
-from enum import Enum
 
 import structlog
 from django.conf import settings
@@ -20,80 +20,19 @@ from accounts import metrics
 from accounts.background import release_connection
 from accounts.clock import Now
 from accounts.discord import DiscordClient, Exchange
+from accounts.limits import (
+    INVALID_REQUEST_WINDOW,
+    LEASE_MARGIN,
+    OPEN,
+    REFUSAL_RETENTION,
+    Gate,
+    GateShut,
+    Priority,
+    Reason,
+)
 from accounts.models import DiscordGate, DiscordRefusal
 
 logger = structlog.get_logger(__name__)
-
-# https://discord.com/developers/docs/topics/rate-limits#invalid-request-limit-aka-cloudflare-bans
-INVALID_REQUEST_WINDOW = timedelta(minutes=10)
-REFUSALS_KEPT = timedelta(days=1)
-# Above this a wait that Discord didn't name stops growing: a ban lasts an hour or a day, and an hourly probe is cheap.
-LONGEST_UNNAMED_WAIT = timedelta(hours=1)
-
-
-class Priority(Enum):
-    """Who may still send while the send clock runs ahead: people without a list before those with an old one."""
-
-    COLD = timedelta(seconds=1)
-    STALE = timedelta(milliseconds=500)
-    DUE = timedelta(milliseconds=100)
-
-
-class GateShut(Exception):
-    """A request was not sent: `reason` is global_limit, cloudflare, brake or busy; `until` is when asking makes sense.
-
-    `sent` says whether an earlier request of the same attempt was.
-    """
-
-    def __init__(self, reason: str, until: datetime, now: datetime) -> None:
-        super().__init__(f"not sent ({reason})")
-        self.reason = reason
-        self.until = until
-        self.sent = False
-        self.retry_after = max((until - now).total_seconds(), 0.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Gate:
-    """The gate as it was read; its methods are the rules and return the gate as it should become."""
-
-    until: datetime | None = None
-    reason: str = ""
-    streak: int = 0
-    tat: datetime | None = None
-    version: int = 0
-
-    def shut_until(self, now: datetime) -> datetime | None:
-        return self.until if self.streak and self.until and self.until > now else None
-
-    def admit(self, priority: Priority, now: datetime, *, rate: int, lease: timedelta) -> "Gate":
-        """The gate after one send at `now`, which is the probe if the gate's time is over. Raises `GateShut`."""
-        if shut := self.shut_until(now):
-            raise GateShut(self.reason, shut, now)
-        tat = max(self.tat or now, now)
-        if tat > now + priority.value:
-            raise GateShut("busy", tat - priority.value, now)
-        after = replace(self, tat=tat + timedelta(seconds=1) / rate)
-        return replace(after, until=now + lease) if self.streak else after
-
-    def shut(self, reason: str, wait: timedelta | None, now: datetime, *, probe: datetime | None) -> "Gate":
-        """The gate after Discord limited the whole installation for `wait`, or for a time it did not name."""
-        again = self.shut_until(now) is not None and self.until != probe
-        streak = self.streak if again else self.streak + 1
-        if wait is None:
-            first = timedelta(seconds=60 if reason == "cloudflare" else 1)
-            wait = min(first * 2 ** min(streak - 1, 16), LONGEST_UNNAMED_WAIT)
-        until = now + wait
-        if again and self.until:
-            until = max(until, self.until)
-        return replace(self, until=until, reason=reason, streak=streak)
-
-    def opened(self, probe: datetime) -> "Gate":
-        """The gate after the probe whose lease ends at `probe` was answered; unchanged if it is another's by now."""
-        return replace(self, until=None, reason="", streak=0) if self.streak and self.until == probe else self
-
-
-OPEN = Gate()
 
 
 def read() -> tuple[Gate, datetime]:
@@ -149,9 +88,9 @@ def closed(priority: Priority) -> GateShut | None:
     """Why nothing may be asked now, without taking part in anything; None if asking makes sense."""
     gate, now = read()
     if shut := gate.shut_until(now):
-        return GateShut(gate.reason, shut, now)
+        return GateShut(Reason(gate.reason), shut, now)
     if braked := braked_until(priority, now):
-        return GateShut("brake", braked, now)
+        return GateShut(Reason.BRAKE, braked, now)
     return None
 
 
@@ -178,11 +117,11 @@ def gated(
             still_mine()
             _, now = read()
             if braked := braked_until(priority, now):
-                raise GateShut("brake", braked, now)
+                raise GateShut(Reason.BRAKE, braked, now)
             gate = change(lambda gate, now: gate.admit(priority, now, rate=settings.DISCORD_SEND_RATE, lease=lease))
         except GateShut as shut:
             left = client.deadline - client.clock() if client.deadline is not None else 0.0
-            if shut.reason != "busy" or priority is not Priority.COLD or shut.retry_after >= left:
+            if shut.reason is not Reason.BUSY or priority is not Priority.COLD or shut.retry_after >= left:
                 shut.sent = sent
                 raise
             return shut.retry_after
@@ -210,21 +149,17 @@ def gated(
     return replace(client, before_send=before_send, on_answer=on_answer, sleep=before_retry)
 
 
-# A lease outlives the attempt it covers by this, so that the attempt's end can still be written.
-LEASE_MARGIN = timedelta(seconds=2)
-
-
 def learn(exchange: Exchange, probe: datetime | None) -> None:
     """Write down what one answer of Discord's means for everybody."""
     if exchange.counts_as_invalid:
         _, now = read()
         DiscordRefusal.objects.create(at=now, status=exchange.status or 0, reason=exchange.scope or "")
-        DiscordRefusal.objects.filter(at__lt=now - REFUSALS_KEPT).delete()
+        DiscordRefusal.objects.filter(at__lt=now - REFUSAL_RETENTION).delete()
     if exchange.scope in ("global", "cloudflare"):
-        reason = "global_limit" if exchange.scope == "global" else "cloudflare"
+        reason = Reason.GLOBAL_LIMIT if exchange.scope == "global" else Reason.CLOUDFLARE
         wait = None if exchange.retry_after is None else timedelta(seconds=exchange.retry_after)
         gate = change(lambda gate, now: gate.shut(reason, wait, now, probe=probe))
-        logger.warning("discord_gate_shut", reason=reason, until=str(gate.until), streak=gate.streak)
+        logger.warning("discord_gate_shut", reason=str(reason), until=str(gate.until), streak=gate.streak)
     elif probe is not None and exchange.status is not None and exchange.status < 500:
         # Anything Discord itself says shows that the limit is over; silence leaves the probe's lease to run out.
         change(lambda gate, _now: gate.opened(probe))

@@ -19,7 +19,7 @@ from accounts import metrics
 from accounts.background import release_connection
 from accounts.clock import Now, database_now
 from accounts.discord import DiscordClient, DiscordUnavailable, InvalidGrant, MissingScope, Tokens, Unauthorized
-from accounts.gate import LEASE_MARGIN
+from accounts.limits import LEASE_MARGIN
 from accounts.models import DiscordAccount
 
 T = TypeVar("T")

@@ -14,13 +14,13 @@ from datetime import UTC, datetime, timedelta
 
 from django.conf import settings
 
-from accounts.gate import INVALID_REQUEST_WINDOW, LEASE_MARGIN, OPEN, Gate, GateShut, Priority
+from accounts.limits import INVALID_REQUEST_WINDOW, LEASE_MARGIN, OPEN, Gate, GateShut, Priority
 from bench.fleet_discord import Answer, Discord
 from bench.fleet_peers import Events
 from bench.fleet_people import NEVER, SECOND, Population
 from bench.fleet_tally import Tally
 from guilds.freshness import Decision, Reason, Wait, decide, refresh_moment, retry_pause, soft_wait_left
-from guilds.refresh import LEAST_PAUSE, LIMITS, Failed, windows
+from guilds.refresh import LIMITS, MIN_PAUSE, Failed, windows
 
 MIDNIGHT = datetime(2026, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
@@ -127,9 +127,9 @@ class Guildhall:
 
     def _closed(self, priority: Priority, now: datetime) -> GateShut | None:
         if shut := self.gate.shut_until(now):
-            return GateShut(self.gate.reason, shut, now)
+            return GateShut(Reason(self.gate.reason), shut, now)
         if braked := self._braked_until(priority, now):
-            return GateShut("brake", braked, now)
+            return GateShut(Reason.BRAKE, braked, now)
         return None
 
     def _braked_until(self, priority: Priority, now: datetime) -> datetime | None:
@@ -156,8 +156,8 @@ class Guildhall:
             self.gate = self.gate.admit(job.priority, now, rate=self._send_rate, lease=self._probe_lease)
         except GateShut as shut:
             turn = at + _microseconds(shut.retry_after)
-            if shut.reason != "busy" or job.priority is not Priority.COLD or turn >= job.deadline:
-                return self._store(at, job, Failed(Reason(shut.reason), shut.retry_after, sent=job.attempts > 0))
+            if shut.reason is not Reason.BUSY or job.priority is not Priority.COLD or turn >= job.deadline:
+                return self._store(at, job, Failed(shut.reason, shut.retry_after, sent=job.attempts > 0))
             return self.events.plan(turn, self._send, job)
         probe = self.gate.until if self.gate.streak else None
         answer = self.discord.send(job.person, at, min(self._patience, job.deadline - at))
@@ -183,7 +183,7 @@ class Guildhall:
         if answer.status == 429:
             self._refusals.append(now)
         if answer.limits_everybody:
-            reason = "global_limit" if answer.scope == "global" else "cloudflare"
+            reason = Reason.GLOBAL_LIMIT if answer.scope == "global" else Reason.CLOUDFLARE
             wait = None if answer.retry_after is None else timedelta(seconds=answer.retry_after)
             self.gate = self.gate.shut(reason, wait, now, probe=probe)
         elif probe is not None and answer.status is not None and answer.status < 500:
@@ -220,7 +220,7 @@ class Guildhall:
             row.not_before = now + retry_pause(row.failure_streak, failed.retry_after, jitter)
             row.failure_streak += 1
         else:
-            row.not_before = now + max(timedelta(seconds=failed.retry_after or 0), LEAST_PAUSE)
+            row.not_before = now + max(timedelta(seconds=failed.retry_after or 0), MIN_PAUSE)
 
 
 def _age(row: Row, now: datetime) -> int:

@@ -19,7 +19,7 @@ from datetime import timedelta
 
 from django.db import connection
 
-from accounts.gate import LEASE_MARGIN
+from accounts.limits import LEASE_MARGIN
 from bench.cluster import Cluster, Person, cluster, sign_in
 from bench.readers import LIST, Answer, at_rate, print_table, read
 from bench.sites import Site

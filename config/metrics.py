@@ -23,7 +23,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from accounts import gate
-from accounts.gate import Gate
+from accounts.limits import INVALID_REQUEST_WINDOW, Gate
 from accounts.models import DiscordRefusal
 from guilds import status
 from guilds.models import GuildListVerification
@@ -97,7 +97,7 @@ def _gate(state: Gate, now: datetime) -> Iterator[Metric]:
     shut = state.shut_until(now)
     opens_in = (shut - now).total_seconds() if shut else 0.0
     backlog = max((state.tat - now).total_seconds(), 0.0) if state.tat else 0.0
-    invalid = DiscordRefusal.objects.filter(at__gt=now - gate.INVALID_REQUEST_WINDOW).count()
+    invalid = DiscordRefusal.objects.filter(at__gt=now - INVALID_REQUEST_WINDOW).count()
 
     yield GaugeMetricFamily(
         "guildhall_discord_gate_shut", "Whether nobody may ask Discord (global limit, Cloudflare).", value=bool(shut)

@@ -19,7 +19,7 @@ from accounts import background, gate
 from accounts.clock import database_now
 from accounts.discord import DiscordAPIError, PartialGuild
 from accounts.discord import Guild as DiscordGuild
-from accounts.gate import GateShut, Priority
+from accounts.limits import GateShut, Priority
 from accounts.tokens import discord_client
 from guilds.models import BotPresence, Guild, new_tag
 from guilds.sweep import wait_for_place

@@ -17,7 +17,22 @@ from datetime import datetime, timedelta
 from enum import Enum, StrEnum
 from typing import Protocol
 
-from accounts.gate import Priority
+from accounts.limits import Priority, Reason
+
+__all__ = [
+    "Decision",
+    "Reason",
+    "Record",
+    "Shut",
+    "Tier",
+    "Wait",
+    "Windows",
+    "decide",
+    "refresh_moment",
+    "retry_pause",
+    "soft_wait_left",
+    "tier",
+]
 
 
 class Tier(StrEnum):
@@ -26,30 +41,6 @@ class Tier(StrEnum):
     STALE = "stale"
     EXPIRED = "expired"
     NONE = "none"
-
-
-class Reason(StrEnum):
-    """Why a list isn't younger than it is; the words of the API and of the database."""
-
-    RATE_LIMITED = "rate_limited"
-    GLOBAL_LIMIT = "global_limit"
-    CLOUDFLARE = "cloudflare"
-    UNAVAILABLE = "unavailable"
-    BRAKE = "brake"
-    BUSY = "busy"
-    IN_PROGRESS = "in_progress"
-    RECONNECT_REQUIRED = "reconnect_required"
-    MISSING_SCOPE = "missing_scope"
-
-    @property
-    def is_limit(self) -> bool:
-        """Whether Discord limits us: a 429 to the reader, where other silence is a 503."""
-        return self in (Reason.RATE_LIMITED, Reason.GLOBAL_LIMIT, Reason.CLOUDFLARE)
-
-    @property
-    def is_refusal(self) -> bool:
-        """Whether Discord said no. A stored list stands in for silence, never for a refusal."""
-        return self in (Reason.RECONNECT_REQUIRED, Reason.MISSING_SCOPE)
 
 
 class Wait(Enum):
@@ -73,7 +64,7 @@ class Record(Protocol):
 class Shut(Protocol):
     """What the rule reads of a shut gate."""
 
-    reason: str
+    reason: Reason
     until: datetime
 
 
@@ -150,8 +141,7 @@ def decide(
             kind, serve, ask=True, claim=False, wait=wait, reason=Reason.IN_PROGRESS, until=record.lease_until
         )
     if shut:
-        why = Reason(shut.reason)
-        return Decision(kind, serve, ask=False, claim=False, wait=Wait.NONE, reason=why, until=shut.until)
+        return Decision(kind, serve, ask=False, claim=False, wait=Wait.NONE, reason=shut.reason, until=shut.until)
     return Decision(kind, serve, ask=True, claim=True, wait=_wait(kind, serve), reason=reason, until=now)
 
 

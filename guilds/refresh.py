@@ -30,7 +30,7 @@ from accounts.discord import (
     RateLimited,
     Unauthorized,
 )
-from accounts.gate import GateShut, Priority
+from accounts.limits import LEASE_MARGIN, GateShut, Priority
 from accounts.models import User
 from accounts.tokens import ReconnectRequired, TokensReplaced
 from guilds import metrics
@@ -43,7 +43,7 @@ logger = structlog.get_logger(__name__)
 
 LIMITS = {"global": Reason.GLOBAL_LIMIT, "cloudflare": Reason.CLOUDFLARE}
 # Without it a reader whose place in the send budget is milliseconds away would claim again and again.
-LEAST_PAUSE = timedelta(seconds=1)
+MIN_PAUSE = timedelta(seconds=1)
 # What a page shows beside the list follows from it too, and shall cost no query to know.
 BOT_TAG = Subquery(BotPresence.objects.filter(pk=1).values("tag"))
 MEMBERSHIP_FIELDS = ("name", "icon", "banner", "owner", "permissions", "features")
@@ -54,7 +54,7 @@ def windows() -> Windows:
         fresh=timedelta(minutes=settings.DISCORD_GUILD_CACHE_FRESH_MINUTES),
         stale=timedelta(hours=settings.DISCORD_GUILD_CACHE_STALE_HOURS),
         soft_wait=timedelta(milliseconds=settings.DISCORD_REFRESH_WAIT_MS),
-        lease=timedelta(milliseconds=settings.DISCORD_FETCH_BUDGET_MS) + gate.LEASE_MARGIN,
+        lease=timedelta(milliseconds=settings.DISCORD_FETCH_BUDGET_MS) + LEASE_MARGIN,
     )
 
 
@@ -184,7 +184,7 @@ def ask(claimed: Claim, client: DiscordClient) -> Verified | Failed:
     except MissingScope:
         return Failed(Reason.MISSING_SCOPE)
     except GateShut as shut:
-        return Failed(Reason(shut.reason), shut.retry_after, sent=shut.sent)
+        return Failed(shut.reason, shut.retry_after, sent=shut.sent)
     except RateLimited as error:
         return Failed(LIMITS.get(error.scope or "", Reason.RATE_LIMITED), error.retry_after)
     except Forbidden as error:
@@ -222,7 +222,7 @@ def _store_failure(claimed: Claim, failed: Failed, now: datetime) -> bool:
         jitter = random.uniform(1, 1.25)
         not_before, streak = now + retry_pause(claimed.streak, failed.retry_after, jitter), claimed.streak + 1
     else:
-        not_before, streak = now + max(timedelta(seconds=failed.retry_after or 0), LEAST_PAUSE), claimed.streak
+        not_before, streak = now + max(timedelta(seconds=failed.retry_after or 0), MIN_PAUSE), claimed.streak
     logger.warning(
         "guild_list_refresh_failed", user_id=claimed.user_id, reason=str(failed.reason), not_before=str(not_before)
     )

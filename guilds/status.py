@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db.models import Count, F, Min, Q
 
 from accounts import gate
-from accounts.gate import INVALID_REQUEST_WINDOW, Priority
+from accounts.limits import INVALID_REQUEST_WINDOW, Gate, Priority
 from accounts.models import DiscordRefusal
 from accounts.templatetags.durations import ago, span
 from guilds import refresh
@@ -142,7 +142,7 @@ def read() -> Status:
     )
 
 
-def _gate(state: gate.Gate, now: datetime) -> GateStatus:
+def _gate(state: Gate, now: datetime) -> GateStatus:
     if not state.streak:
         return GateStatus("open", None, None, 0)
     return GateStatus("shut" if state.shut_until(now) else "probing", state.reason, state.until, state.streak)
@@ -160,7 +160,7 @@ def _brake(now: datetime) -> BrakeStatus:
     )
 
 
-def _budget(state: gate.Gate, now: datetime) -> BudgetStatus:
+def _budget(state: Gate, now: datetime) -> BudgetStatus:
     ahead = max((state.tat - now).total_seconds(), 0.0) if state.tat else 0.0
     rate = settings.DISCORD_SEND_RATE
     return BudgetStatus(rate, math.ceil(round(ahead * rate, 3)), round(ahead, 3))

@@ -17,7 +17,7 @@ from django.db.models import Q, QuerySet
 
 from accounts import gate
 from accounts.clock import database_now
-from accounts.gate import GateShut, Priority
+from accounts.limits import GateShut, Priority
 from accounts.tokens import discord_client
 from guilds import freshness, refresh
 from guilds.freshness import Reason
@@ -73,7 +73,7 @@ def sweep(*, limit: int | None = None, sleep: Callable[[float], None] = time.sle
             try:
                 _visit(record, done, sleep)
             except GateShut as shut:
-                done.ended, done.until = shut.reason, shut.until
+                done.ended, done.until = str(shut.reason), shut.until
         if done.ended:
             done.left = 1 + _after(lists, record).count()
             break
@@ -143,7 +143,7 @@ def wait_for_place(sleep: Callable[[float], None]) -> datetime:
             state.admit(Priority.DUE, now, rate=settings.DISCORD_SEND_RATE, lease=refresh.windows().lease)
             return now
         except GateShut as shut:
-            if shut.reason != Reason.BUSY or waited >= PATIENCE:
+            if shut.reason is not Reason.BUSY or waited >= PATIENCE:
                 raise
             pause = max(shut.retry_after, LEAST_PAUSE)
         sleep(pause)

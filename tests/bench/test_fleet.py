@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pytest_django import Settings
 
-from accounts.gate import Gate
+from accounts.limits import Gate
 from bench import fleet
 from bench.fleet_discord import BAN, INVALID_REQUESTS, PER_SECOND, Discord, Obedience, Weather
 from bench.fleet_ours import MIDNIGHT, Guildhall, Row, is_fresh

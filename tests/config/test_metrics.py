@@ -25,7 +25,7 @@ from accounts import gate, tokens
 from accounts.background import Slots
 from accounts.clock import database_now
 from accounts.discord import DiscordAPIError
-from accounts.gate import Priority
+from accounts.limits import Priority
 from accounts.models import DiscordGate, User
 from accounts.tokens import ReconnectRequired, discord_client
 from bench.sites import free_port

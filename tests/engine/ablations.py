@@ -8,7 +8,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-from accounts import gate, tokens
+from accounts import gate, limits, tokens
 from accounts.clock import database_now
 from guilds import freshness, refresh
 
@@ -59,7 +59,7 @@ def not_before() -> None:
 
 def gate_() -> None:
     """A limit for everybody stops only who met it."""
-    gate.Gate.shut = lambda self, *_, **__: self  # type: ignore[assignment, method-assign]
+    limits.Gate.shut = lambda self, *_, **__: self  # type: ignore[assignment, method-assign]
 
 
 def brake() -> None:

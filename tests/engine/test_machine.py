@@ -28,6 +28,7 @@ from hypothesis.stateful import (
 
 from accounts import gate, tokens
 from accounts.discord import DiscordAPIError, Tokens
+from accounts.limits import INVALID_REQUEST_WINDOW, Gate
 from accounts.models import DiscordAccount, DiscordGate, DiscordRefusal, User
 from accounts.tokens import ReconnectRequired
 from guilds import freshness, refresh, services
@@ -149,7 +150,7 @@ class Engine(RuleBasedStateMachine):
         for values in sqlite.execute(f"SELECT {', '.join(ROW)} FROM {ROWS_TABLE}"):
             rows[values[0]] = {name: _value(name, value) for name, value in zip(ROW, values, strict=True)}
         (shut,) = sqlite.execute(f"SELECT {', '.join(GATE)} FROM {GATE_TABLE}")
-        window = str((self.world.now - gate.INVALID_REQUEST_WINDOW).replace(tzinfo=None))
+        window = str((self.world.now - INVALID_REQUEST_WINDOW).replace(tzinfo=None))
         ((refusals,),) = sqlite.execute(f"SELECT COUNT(*) FROM {REFUSALS_TABLE} WHERE at > ?", [window])
         return Seen(rows, lists, {name: _value(name, value) for name, value in zip(GATE, shut, strict=True)}, refusals)
 
@@ -405,7 +406,7 @@ def without(guard: str) -> Iterator[None]:
             (refresh, "claim"),
             (refresh, "_assert_mine"),
             (refresh, "_release"),
-            (gate.Gate, "shut"),
+            (Gate, "shut"),
             (gate, "braked_until"),
         ):
             stack.enter_context(patch.object(place, name, getattr(place, name)))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accounts.gate import Priority
+from accounts.limits import Priority
 from guilds.freshness import (
     Decision,
     Reason,
@@ -38,7 +38,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Shut:
-    reason: str = "global_limit"
+    reason: Reason = Reason.GLOBAL_LIMIT
     until: datetime = NOW + 40 * SECOND
 
 
@@ -191,7 +191,7 @@ rows = st.builds(
     reason=st.sampled_from(["", *Reason]),
     lease_until=moments,
 )
-gates = st.none() | st.builds(Shut, reason=st.sampled_from(["global_limit", "cloudflare", "brake"]))
+gates = st.none() | st.builds(Shut, reason=st.sampled_from([Reason.GLOBAL_LIMIT, Reason.CLOUDFLARE, Reason.BRAKE]))
 
 
 @given(rows, gates, moments)

@@ -15,6 +15,7 @@ from pytest_django import DjangoAssertNumQueries, Settings
 
 from accounts import gate
 from accounts.clock import database_now
+from accounts.limits import Priority
 from accounts.models import DiscordGate, DiscordRefusal, User
 from accounts.tokens import ReconnectRequired
 from guilds import freshness, refresh, services, status
@@ -247,4 +248,4 @@ def test_opening_keeps_the_send_clock_and_the_brake(settings: Settings) -> None:
     said("open_gate")
 
     assert gate.read()[0].tat == now
-    assert gate.closed(gate.Priority.COLD)
+    assert gate.closed(Priority.COLD)

@@ -16,7 +16,7 @@ from django.test.utils import CaptureQueriesContext
 from accounts import gate, tokens
 from accounts.clock import database_now
 from accounts.discord import Guild
-from accounts.gate import GateShut, Priority
+from accounts.limits import GateShut, Priority, Reason
 from accounts.models import DiscordGate, User
 from accounts.tokens import ReconnectRequired, discord_client
 from guilds import freshness, refresh, services
@@ -161,7 +161,7 @@ def test_an_attempt_that_is_stopped_on_its_retry_counts_as_one(monkeypatch: pyte
     (ada,) = people(1)
     claimed = claim(ada)
     assert claimed
-    stopped = GateShut("busy", database_now() + timedelta(seconds=1), database_now())
+    stopped = GateShut(Reason.BUSY, database_now() + timedelta(seconds=1), database_now())
     stopped.sent = True
 
     def meet_the_gate(*_: object) -> None:

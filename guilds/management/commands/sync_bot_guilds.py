@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from accounts.discord import DiscordAPIError, Unauthorized
-from accounts.gate import GateShut
+from accounts.limits import GateShut
 from guilds import bot, serving
 from guilds.management.commands.refresh_due_lists import ENDINGS
 from guilds.management.database import errors_in_a_line
