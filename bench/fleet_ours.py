@@ -99,23 +99,29 @@ class Guildhall:
     def _read(self, at: int, person: int, since: int) -> None:
         row, now = self._rows[person], moment(at)
         while True:
-            decision = decide(row, None, now, self._windows)
-            if decision.claim and (shut := self._closed(decision.priority, now)):
-                decision = decide(row, shut, now, self._windows)
+            decision = decide(row, now, self._windows)
             if decision.claim:
-                self._claim(at, person, decision)
-                if decision.wait is not Wait.NONE and person not in self._jobs:
-                    continue  # it ended before it could send
+                started = self._start(at, person, decision)
+                if started is None:
+                    continue
+                decision = started
             if not decision.ask or decision.wait is Wait.NONE:
                 return self._serve(row, decision, at, since)
             until = since + self._budget
             if decision.wait is Wait.SOFT:
-                left = soft_wait_left(row.lease_until, now, self._windows)
+                left = soft_wait_left(decision.until, now, self._windows)
                 until = min(until, at + left // MICROSECOND)
             if until <= at:
                 return self._serve(row, decision, at, since)
             self._jobs[person].readers.append((since, until))
             return None
+
+    def _start(self, at: int, person: int, decision: Decision) -> Decision | None:
+        """The changed decision; None if the attempt ended before it could send."""
+        if shut := self._closed(decision.priority, moment(at)):
+            return decision.not_now(shut.reason, shut.until)
+        lease_until = self._claim(at, person, decision)
+        return decision.under_way(lease_until) if person in self._jobs else None
 
     def _serve(self, row: Row, decision: Decision, at: int, since: int) -> None:
         if decision.serve:
@@ -141,10 +147,11 @@ class Guildhall:
 
     # refresh.claim, refresh.ask, gate.gated, the client's retries
 
-    def _claim(self, at: int, person: int, decision: Decision) -> None:
-        self._rows[person].lease_until = moment(at) + self._windows.lease
+    def _claim(self, at: int, person: int, decision: Decision) -> datetime:
+        lease_until = self._rows[person].lease_until = moment(at) + self._windows.lease
         job = self._jobs[person] = Job(person, at, at + self._budget, decision.priority)
         self._send(at, job)
+        return lease_until
 
     def _send(self, at: int, job: Job) -> None:
         now = moment(at)
@@ -196,7 +203,7 @@ class Guildhall:
         # Nothing changed since these gave up waiting, so they can be served now as they were then.
         for since, until in job.readers:
             if until <= at:
-                self._serve(row, decide(row, None, moment(until), self._windows), until, since)
+                self._serve(row, decide(row, moment(until), self._windows), until, since)
         if failed is None:
             self._verify(row, job.claimed_at)
         else:

@@ -212,7 +212,7 @@ def refresh_list(size: Size, what: str, user_id: int, change: Callable[[list[Gui
 def claim(user_id: int) -> Claim:
     record, now = refresh.read_record(user_id)
     since = now + timedelta(seconds=1)
-    decision = freshness.decide(record, None, now, refresh.windows(), wanted_since=since)
+    decision = freshness.decide(record, now, refresh.windows(), wanted_since=since)
     claimed = refresh.claim(record, now, decision, discord_client())
     assert claimed
     return claimed

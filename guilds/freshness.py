@@ -1,4 +1,4 @@
-"""The rule: what a reader gets, from (record, gate, now). Pure functions, no I/O.
+"""The rule: what a reader gets, from the record and the time. Pure functions, no I/O.
 
     age of the list      tier      served   Discord asked
     ─────────────────────────────────────────────────────────────────────────────
@@ -8,11 +8,11 @@
     ≥ 24 h               expired   no       yes; waited for within the budget
     never verified       none      no       yes; waited for within the budget
 
-Bounds are half-open: a list is stale at exactly 1 h and expired at exactly 24 h. Whoever demands a list verified since
-a given moment waits within the budget too, and gets that or an error.
+Bounds are half-open: a list is stale at exactly 1 h and expired at exactly 24 h. A reader who demands a list verified
+since a given moment waits within the budget too, and gets that list or an error.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum, StrEnum
 from typing import Protocol
@@ -23,7 +23,6 @@ __all__ = [
     "Decision",
     "Reason",
     "Record",
-    "Shut",
     "Tier",
     "Wait",
     "Windows",
@@ -61,13 +60,6 @@ class Record(Protocol):
     lease_until: datetime | None
 
 
-class Shut(Protocol):
-    """What the rule reads of a shut gate."""
-
-    reason: Reason
-    until: datetime
-
-
 @dataclass(frozen=True, slots=True)
 class Windows:
     """The durations of the policy."""
@@ -82,8 +74,9 @@ class Windows:
 class Decision:
     """What to do for one reader.
 
-    `serve`: the stored list may be served. `ask`: a refresh is wanted and nothing forbids it; `claim`: and nobody's is
-    running. `reason` and `until`: why there's no asking (or whose attempt runs), and when there will be.
+    `serve`: the stored list may be served. `ask`: a refresh is wanted and the record allows it; `claim`: and no refresh
+    is running, so this reader should start one. `reason`: why Discord isn't asked, or IN_PROGRESS; `until`: when it can
+    be asked again, or when the running refresh must end.
     """
 
     tier: Tier
@@ -100,6 +93,14 @@ class Decision:
             self.tier, Priority.STALE
         )
 
+    def not_now(self, reason: Reason, until: datetime) -> "Decision":
+        """The decision if no refresh may start before `until`."""
+        return replace(self, ask=False, claim=False, wait=Wait.NONE, reason=reason, until=until)
+
+    def under_way(self, until: datetime) -> "Decision":
+        """The decision once a refresh is running whose lease ends at `until`."""
+        return replace(self, claim=False, reason=Reason.IN_PROGRESS, until=until)
+
 
 def tier(record: Record, now: datetime, windows: Windows) -> Tier:
     if record.verified_at is None:
@@ -112,13 +113,11 @@ def tier(record: Record, now: datetime, windows: Windows) -> Tier:
     return Tier.DUE if record.refresh_after and now >= record.refresh_after else Tier.FRESH
 
 
-def decide(
-    record: Record, shut: Shut | None, now: datetime, windows: Windows, *, wanted_since: datetime | None = None
-) -> Decision:
+def decide(record: Record, now: datetime, windows: Windows, *, wanted_since: datetime | None = None) -> Decision:
     """What a reader at `now` gets of `record`.
 
-    `shut` is what the gate answered, None for open (or not asked, which can't change a decision that doesn't ask).
-    `wanted_since` demands a list verified at that moment or later.
+    `wanted_since` demands a list verified at that moment or later. The rule doesn't know whether a refresh can start:
+    callers that want to claim check the gate first and turn its refusal into `Decision.not_now`.
     """
     kind = tier(record, now, windows)
     reason = Reason(record.reason) if record.reason else None
@@ -132,17 +131,12 @@ def decide(
             kind, serve=True, ask=False, claim=False, wait=Wait.NONE, reason=None, until=record.refresh_after
         )
 
+    wanted = Decision(kind, serve, ask=True, claim=True, wait=_wait(kind, serve), reason=reason, until=now)
     if record.not_before and record.not_before > now:
-        until = max(record.not_before, shut.until) if shut else record.not_before
-        return Decision(kind, serve, ask=False, claim=False, wait=Wait.NONE, reason=reason or Reason.BUSY, until=until)
+        return wanted.not_now(reason or Reason.BUSY, record.not_before)
     if record.lease_until and record.lease_until > now:
-        wait = _wait(kind, serve)
-        return Decision(
-            kind, serve, ask=True, claim=False, wait=wait, reason=Reason.IN_PROGRESS, until=record.lease_until
-        )
-    if shut:
-        return Decision(kind, serve, ask=False, claim=False, wait=Wait.NONE, reason=shut.reason, until=shut.until)
-    return Decision(kind, serve, ask=True, claim=True, wait=_wait(kind, serve), reason=reason, until=now)
+        return wanted.under_way(record.lease_until)
+    return wanted
 
 
 def _wait(kind: Tier, serve: bool) -> Wait:

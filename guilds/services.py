@@ -7,7 +7,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -146,7 +146,7 @@ def _read_with_user(user: User) -> GuildList | None:
     if read is None:
         return None
     record, now = read
-    decision = freshness.decide(record, None, now, refresh.windows())
+    decision = freshness.decide(record, now, refresh.windows())
     if decision.ask or not decision.serve:
         return None
     return _serve(record, decision, now, decision.tier, waited=False)
@@ -260,10 +260,8 @@ def _read(
         record, now = refresh.read_record(user_id)
         if max_age is not None and wanted_since is None:
             wanted_since = now - max_age
-        decision = freshness.decide(record, None, now, windows, wanted_since=wanted_since)
+        decision = freshness.decide(record, now, windows, wanted_since=wanted_since)
         found = found or decision.tier
-        if decision.claim and (shut := gate.closed(decision.priority)):
-            decision = freshness.decide(record, shut, now, windows, wanted_since=wanted_since)
         if decision.claim:
             started = _start(record, now, decision)
             if started is None:
@@ -280,10 +278,15 @@ def _read(
 
 
 def _start(record: GuildListVerification, now: datetime, decision: Decision) -> Decision | None:
-    """Start a refresh in the background. What is decided then; None if another reader was quicker."""
+    """Start a refresh in the background, if the gate is open and a thread is free.
+
+    Returns the changed decision; None if another reader claimed first.
+    """
+    if shut := gate.closed(decision.priority):
+        return decision.not_now(shut.reason, shut.until)
     reservation = background.reserve()
     if reservation is None:
-        return replace(decision, ask=False, reason=decision.reason or Reason.BUSY, until=now + BUSY_PAUSE)
+        return decision.not_now(decision.reason or Reason.BUSY, now + BUSY_PAUSE)
     client = discord_client()
     claimed = refresh.claim(record, now, decision, client)
     if claimed is None:
@@ -291,7 +294,7 @@ def _start(record: GuildListVerification, now: datetime, decision: Decision) -> 
         return None
     waiting.announce(record.pk, reservation.start(partial(refresh.run, claimed, client)))
     record.generation = claimed.generation
-    return replace(decision, claim=False, reason=Reason.IN_PROGRESS, until=now + refresh.windows().lease)
+    return decision.under_way(now + refresh.windows().lease)
 
 
 def _serve(record: GuildListVerification, decision: Decision, now: datetime, found: Tier, *, waited: bool) -> GuildList:

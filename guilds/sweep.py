@@ -109,7 +109,7 @@ def _visit(record: GuildListVerification, done: Round, sleep: Callable[[float], 
     The record may be a page old by now; if it isn't as it was read, the claim fails.
     """
     try:
-        if not freshness.decide(record, None, database_now(), refresh.windows()).claim:
+        if not freshness.decide(record, database_now(), refresh.windows()).claim:
             done.skipped += 1
             return
         now = wait_for_place(sleep)
@@ -153,7 +153,7 @@ def wait_for_place(sleep: Callable[[float], None]) -> datetime:
 def _refresh(record: GuildListVerification, now: datetime) -> str:
     """Claim, ask and store, in this thread; what came of it, in a word."""
     client = discord_client()
-    decision = freshness.decide(record, None, now, refresh.windows())
+    decision = freshness.decide(record, now, refresh.windows())
     claimed = refresh.claim(record, now, decision, client) if decision.claim else None
     if claimed is None:
         return SKIPPED

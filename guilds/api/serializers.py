@@ -22,7 +22,7 @@ def freshness_json(guild_list: GuildList) -> dict[str, Any]:
 
 def stored_freshness_json(record: GuildListVerification, now: datetime) -> dict[str, Any]:
     """The same of what is stored, whether or not it may be served: `freshness` is expired or none as well."""
-    decision = freshness.decide(record, None, now, refresh.windows())
+    decision = freshness.decide(record, now, refresh.windows())
     return {
         "verified_at": record.verified_at,
         "freshness": str(Tier.FRESH if decision.tier is Tier.DUE else decision.tier),

@@ -105,7 +105,7 @@ def test_one_comparison_tells_a_fresh_list_exactly_as_the_rule_does(
     if on_the_bound and row.refresh_after:
         moment = row.refresh_after + timedelta(microseconds=now % 3 - 1)
 
-    decision = decide(row, None, moment, WINDOWS)
+    decision = decide(row, moment, WINDOWS)
 
     assert is_fresh(row, moment) == (decision.tier is Tier.FRESH)
     if is_fresh(row, moment):

@@ -275,7 +275,7 @@ def test_a_renewed_token_and_a_dead_one_are_counted(monitor: Monitor, ada: User,
 def claim(user: User) -> tuple[Any, Any]:
     """Two claims of one reading of the row, of which only the first can win."""
     row, now = refresh.read_record(user.pk)
-    decision = freshness.decide(row, None, now, refresh.windows())
+    decision = freshness.decide(row, now, refresh.windows())
     return tuple(refresh.claim(row, now, decision, discord_client()) for _ in range(2))  # type: ignore[return-value]
 
 

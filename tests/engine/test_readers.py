@@ -195,7 +195,7 @@ def test_g14_lists_imported_together_come_due_spread_out(transactional_db: None)
     now = database_now()
     for number, row in enumerate(rows):
         moment = now + timedelta(seconds=60 * number / len(rows))
-        decision = freshness.decide(row, None, moment, refresh.windows())
+        decision = freshness.decide(row, moment, refresh.windows())
         claimed = refresh.claim(row, moment, decision, discord_client())
         assert claimed
         assert refresh.store(claimed, Verified(()), moment)

@@ -36,19 +36,13 @@ class Row:
     lease_until: datetime | None = None
 
 
-@dataclass(frozen=True)
-class Shut:
-    reason: Reason = Reason.GLOBAL_LIMIT
-    until: datetime = NOW + 40 * SECOND
-
-
 def aged(age: timedelta, **fields: object) -> Row:
     verified_at = NOW - age
     return Row(verified_at=verified_at, refresh_after=verified_at + timedelta(minutes=48), **fields)  # type: ignore[arg-type]
 
 
-def of(row: Row, shut: Shut | None = None, **options: object) -> Decision:
-    return decide(row, shut, NOW, WINDOWS, **options)  # type: ignore[arg-type]
+def of(row: Row, **options: object) -> Decision:
+    return decide(row, NOW, WINDOWS, **options)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -121,23 +115,26 @@ def test_a_lease_that_ran_out_is_nobodys() -> None:
     assert of(aged(5 * HOUR, lease_until=NOW)).claim
 
 
-def test_a_shut_gate_forbids_asking_and_says_until_when() -> None:
-    stale, cold = of(aged(5 * HOUR), Shut()), of(Row(), Shut())
+@pytest.mark.parametrize("row", [aged(5 * HOUR), Row()])
+def test_a_refresh_that_may_not_start_changes_nothing_about_what_is_served(row: Row) -> None:
+    end = NOW + 40 * SECOND
 
-    assert (stale.serve, stale.ask, stale.reason, stale.until) == (True, False, Reason.GLOBAL_LIMIT, Shut.until)
-    assert (cold.serve, cold.ask, cold.reason) == (False, False, Reason.GLOBAL_LIMIT)
+    decision = of(row).not_now(Reason.GLOBAL_LIMIT, end)
 
-
-def test_a_shut_gate_takes_nothing_from_a_fresh_list() -> None:
-    decision = of(aged(timedelta(minutes=10)), Shut())
-
-    assert (decision.serve, decision.reason) == (True, None)
+    assert (decision.tier, decision.serve) == (of(row).tier, of(row).serve)
+    assert (decision.ask, decision.claim, decision.wait) == (False, False, Wait.NONE)
+    assert (decision.reason, decision.until) == (Reason.GLOBAL_LIMIT, end)
 
 
-def test_whoever_is_limited_twice_waits_for_the_later_end() -> None:
-    row = aged(5 * HOUR, not_before=NOW + SECOND, reason="rate_limited")
+@pytest.mark.parametrize("row", [aged(timedelta(minutes=50)), aged(5 * HOUR), Row()])
+def test_the_reader_who_starts_a_refresh_waits_for_it_like_all_the_others(row: Row) -> None:
+    end = NOW + WINDOWS.lease
 
-    assert of(row, Shut()).until == Shut.until
+    decision = of(row).under_way(end)
+
+    assert (decision.ask, decision.claim, decision.wait) == (True, False, of(row).wait)
+    assert (decision.reason, decision.until) == (Reason.IN_PROGRESS, end)
+    assert decision == of(replace(row, lease_until=end))
 
 
 @pytest.mark.parametrize("reason", ["reconnect_required", "missing_scope"])
@@ -191,12 +188,11 @@ rows = st.builds(
     reason=st.sampled_from(["", *Reason]),
     lease_until=moments,
 )
-gates = st.none() | st.builds(Shut, reason=st.sampled_from([Reason.GLOBAL_LIMIT, Reason.CLOUDFLARE, Reason.BRAKE]))
 
 
-@given(rows, gates, moments)
-def test_whatever_the_row_says_no_promise_is_broken(row: Row, shut: Shut | None, wanted: datetime | None) -> None:
-    decision = decide(row, shut, NOW, WINDOWS, wanted_since=wanted)
+@given(rows, moments)
+def test_whatever_the_row_says_no_promise_is_broken(row: Row, wanted: datetime | None) -> None:
+    decision = decide(row, NOW, WINDOWS, wanted_since=wanted)
 
     if decision.serve:
         assert row.verified_at is not None
@@ -205,19 +201,18 @@ def test_whatever_the_row_says_no_promise_is_broken(row: Row, shut: Shut | None,
         assert decision.ask
         assert not (row.not_before and row.not_before > NOW)
         assert not (row.lease_until and row.lease_until > NOW)
-        assert shut is None
     if not decision.serve and not decision.ask:
         assert decision.reason is not None
 
 
-@given(rows, gates, moments, st.integers(-(10**7), 10**7))
-def test_shifting_all_times_changes_nothing(row: Row, shut: Shut | None, wanted: datetime | None, by: int) -> None:
+@given(rows, moments, st.integers(-(10**7), 10**7))
+def test_shifting_all_times_changes_nothing(row: Row, wanted: datetime | None, by: int) -> None:
     delta = timedelta(seconds=by)
 
     def shifted(moment: datetime | None) -> datetime | None:
         return moment + delta if moment else None
 
-    before = decide(row, shut, NOW, WINDOWS, wanted_since=wanted)
+    before = decide(row, NOW, WINDOWS, wanted_since=wanted)
     after = decide(
         Row(
             shifted(row.verified_at),
@@ -226,7 +221,6 @@ def test_shifting_all_times_changes_nothing(row: Row, shut: Shut | None, wanted:
             row.reason,
             shifted(row.lease_until),
         ),
-        replace(shut, until=shut.until + delta) if shut else None,
         NOW + delta,
         WINDOWS,
         wanted_since=shifted(wanted),

@@ -143,7 +143,7 @@ def test_a_failure_is_no_change(eve: User, sandbox: Sandbox, mode: str) -> None:
 
 def test_an_answer_that_comes_too_late_is_told_to_nobody(eve: User) -> None:
     record, now = refresh.read_record(eve.pk)
-    decision = freshness.decide(record, None, now, refresh.windows())
+    decision = freshness.decide(record, now, refresh.windows())
     claimed = refresh.claim(record, now, decision, discord_client())
     assert claimed
     answer = refresh.ask(claimed, discord_client())

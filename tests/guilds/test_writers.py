@@ -40,7 +40,7 @@ def people(count: int) -> list[int]:
 def claim(user_id: int) -> Claim | None:
     """The claim on one person's list, however young it is; None if somebody has it."""
     record, now = refresh.read_record(user_id)
-    decision = freshness.decide(record, None, now, refresh.windows(), wanted_since=now)
+    decision = freshness.decide(record, now, refresh.windows(), wanted_since=now)
     return refresh.claim(record, now, decision, discord_client()) if decision.claim else None
 
 
@@ -139,7 +139,7 @@ def test_a_lease_runs_from_the_claim_though_the_process_was_stopped_after_readin
     record, now = refresh.read_record(ada)
     long_ago = now - timedelta(minutes=1)
 
-    assert refresh.claim(record, long_ago, freshness.decide(record, None, now, refresh.windows()), discord_client())
+    assert refresh.claim(record, long_ago, freshness.decide(record, now, refresh.windows()), discord_client())
 
     lease_until = GuildListVerification.objects.get(pk=ada).lease_until
     assert lease_until
