@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 
 import structlog
 from django.conf import settings
@@ -33,6 +34,20 @@ from accounts.limits import (
 from accounts.models import DiscordGate, DiscordRefusal
 
 logger = structlog.get_logger(__name__)
+
+# Seconds. The send budget is for people who wait for a page; background work that finds no place for so long stops.
+MAX_PLACE_WAIT = 60.0
+MIN_PAUSE = 0.05
+
+
+def attempt_budget() -> timedelta:
+    """How long one attempt to ask Discord may take, retries included."""
+    return timedelta(milliseconds=settings.DISCORD_FETCH_BUDGET_MS)
+
+
+def attempt_lease() -> timedelta:
+    """How long the lease on one attempt holds: its budget, and time to store its outcome."""
+    return attempt_budget() + LEASE_MARGIN
 
 
 def read() -> tuple[Gate, datetime]:
@@ -94,6 +109,33 @@ def closed(priority: Priority) -> GateShut | None:
     return None
 
 
+def _admit(priority: Priority, gate: Gate, now: datetime) -> Gate:
+    """`Gate.admit` with the site's settings."""
+    return gate.admit(priority, now, rate=settings.DISCORD_SEND_RATE, lease=attempt_lease())
+
+
+def wait_for_place(sleep: Callable[[float], None] = time.sleep) -> datetime:
+    """Wait until the send budget has a place for background work, and return that moment.
+
+    The place isn't reserved: each send takes its own. Raises `GateShut` if nothing may be sent, or if there is no place
+    for `MAX_PLACE_WAIT` seconds.
+    """
+    waited = 0.0
+    while True:
+        if shut := closed(Priority.DUE):
+            raise shut
+        gate, now = read()
+        try:
+            _admit(Priority.DUE, gate, now)
+            return now
+        except GateShut as shut:
+            if shut.reason is not Reason.BUSY or waited >= MAX_PLACE_WAIT:
+                raise
+            pause = max(shut.retry_after, MIN_PAUSE)
+        sleep(pause)
+        waited += pause
+
+
 def gated(
     client: DiscordClient,
     priority: Priority,
@@ -112,13 +154,12 @@ def gated(
     def admitted() -> float | None:
         """None if the call may go now; else the seconds until its place in the send budget, if it may wait for it."""
         nonlocal probe, sent
-        lease = timedelta(milliseconds=settings.DISCORD_FETCH_BUDGET_MS) + LEASE_MARGIN
         try:
             still_mine()
             _, now = read()
             if braked := braked_until(priority, now):
                 raise GateShut(Reason.BRAKE, braked, now)
-            gate = change(lambda gate, now: gate.admit(priority, now, rate=settings.DISCORD_SEND_RATE, lease=lease))
+            gate = change(partial(_admit, priority))
         except GateShut as shut:
             left = client.deadline - client.clock() if client.deadline is not None else 0.0
             if shut.reason is not Reason.BUSY or priority is not Priority.COLD or shut.retry_after >= left:

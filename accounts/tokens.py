@@ -15,7 +15,7 @@ import structlog
 from django.conf import settings
 from django.db.models import F, Q, QuerySet
 
-from accounts import metrics
+from accounts import gate, metrics
 from accounts.background import release_connection
 from accounts.clock import Now, database_now
 from accounts.discord import DiscordClient, DiscordUnavailable, InvalidGrant, MissingScope, Tokens, Unauthorized
@@ -58,7 +58,7 @@ def discord_client() -> DiscordClient:
         client_id=settings.DISCORD_CLIENT_ID,
         client_secret=settings.DISCORD_CLIENT_SECRET,
         request_timeout=settings.DISCORD_REQUEST_TIMEOUT_MS / 1000,
-        budget=settings.DISCORD_FETCH_BUDGET_MS / 1000,
+        budget=gate.attempt_budget().total_seconds(),
         max_retries=settings.DISCORD_API_MAX_RETRIES,
         retry_delay=settings.DISCORD_API_RETRY_DELAY_MS / 1000,
     )

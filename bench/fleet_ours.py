@@ -14,7 +14,8 @@ from datetime import UTC, datetime, timedelta
 
 from django.conf import settings
 
-from accounts.limits import INVALID_REQUEST_WINDOW, LEASE_MARGIN, OPEN, Gate, GateShut, Priority
+from accounts import gate
+from accounts.limits import INVALID_REQUEST_WINDOW, OPEN, Gate, GateShut, Priority
 from bench.fleet_discord import Answer, Discord
 from bench.fleet_peers import Events
 from bench.fleet_people import NEVER, SECOND, Population
@@ -71,9 +72,8 @@ class Guildhall:
         self.gate: Gate = OPEN
         self._random = random.Random(seed)
         self._windows = windows()
-        self._budget = settings.DISCORD_FETCH_BUDGET_MS * (SECOND // 1000)
+        self._budget = gate.attempt_budget() // MICROSECOND
         self._patience = settings.DISCORD_REQUEST_TIMEOUT_MS * (SECOND // 1000)
-        self._probe_lease = timedelta(milliseconds=settings.DISCORD_FETCH_BUDGET_MS) + LEASE_MARGIN
         self._send_rate: int = settings.DISCORD_SEND_RATE
         self._brake = dict.fromkeys(Priority, settings.DISCORD_BRAKE_SOFT)
         self._brake[Priority.COLD] = settings.DISCORD_BRAKE_HARD
@@ -160,7 +160,7 @@ class Guildhall:
         if braked := self._braked_until(job.priority, now):
             return self._store(at, job, Failed(Reason.BRAKE, (braked - now).total_seconds(), sent=job.attempts > 0))
         try:
-            self.gate = self.gate.admit(job.priority, now, rate=self._send_rate, lease=self._probe_lease)
+            self.gate = self.gate.admit(job.priority, now, rate=self._send_rate, lease=self._windows.lease)
         except GateShut as shut:
             turn = at + _microseconds(shut.retry_after)
             if shut.reason is not Reason.BUSY or job.priority is not Priority.COLD or turn >= job.deadline:

@@ -22,7 +22,6 @@ from accounts.discord import Guild as DiscordGuild
 from accounts.limits import GateShut, Priority
 from accounts.tokens import discord_client
 from guilds.models import BotPresence, Guild, new_tag
-from guilds.sweep import wait_for_place
 
 logger = structlog.get_logger(__name__)
 
@@ -66,7 +65,7 @@ def sync(*, sleep: Callable[[float], None] = time.sleep) -> Synced:
     pages = client.iter_bot_guilds(settings.DISCORD_BOT_TOKEN)
     guilds = joined = 0
     while True:
-        wait_for_place(sleep)
+        gate.wait_for_place(sleep)
         asked_at = database_now()
         page = next(pages, None)
         if page is None:

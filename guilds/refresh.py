@@ -30,7 +30,7 @@ from accounts.discord import (
     RateLimited,
     Unauthorized,
 )
-from accounts.limits import LEASE_MARGIN, GateShut, Priority
+from accounts.limits import GateShut, Priority
 from accounts.models import User
 from accounts.tokens import ReconnectRequired, TokensReplaced
 from guilds import metrics
@@ -54,7 +54,7 @@ def windows() -> Windows:
         fresh=timedelta(minutes=settings.DISCORD_GUILD_CACHE_FRESH_MINUTES),
         stale=timedelta(hours=settings.DISCORD_GUILD_CACHE_STALE_HOURS),
         soft_wait=timedelta(milliseconds=settings.DISCORD_REFRESH_WAIT_MS),
-        lease=timedelta(milliseconds=settings.DISCORD_FETCH_BUDGET_MS) + LEASE_MARGIN,
+        lease=gate.attempt_lease(),
     )
 
 

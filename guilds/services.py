@@ -134,7 +134,7 @@ def get_guild_list(user: User, max_age: timedelta | None = None, *, lazy: bool =
     guild_list = _read_with_user(user) if max_age is None else None
     if guild_list is None:
         wanted = None if max_age is None else max(max_age, YOUNGEST_DEMAND)
-        guild_list = _read(user.pk, wanted, timeout=_budget())
+        guild_list = _read(user.pk, wanted, timeout=gate.attempt_budget().total_seconds())
     if not lazy:
         _ = guild_list.guilds_json
     return guild_list
@@ -236,11 +236,6 @@ def purge_memberships() -> tuple[int, int]:
                 deleted, _ = UserGuildMembership.objects.filter(user_id=user_id).delete()
                 people, memberships = people + 1, memberships + deleted
     return people, memberships
-
-
-def _budget() -> float:
-    seconds: float = settings.DISCORD_FETCH_BUDGET_MS / 1000
-    return seconds
 
 
 def _read(

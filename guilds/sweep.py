@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import structlog
-from django.conf import settings
 from django.db import InterfaceError, OperationalError
 from django.db.models import Q, QuerySet
 
@@ -27,9 +26,6 @@ from guilds.services import LAST_READ_GRAIN
 logger = structlog.get_logger(__name__)
 
 PAGE = 200
-# The send budget is for people who wait for a page; a round that finds no place for so long leaves it to them.
-PATIENCE = 60.0
-LEAST_PAUSE = 0.05
 # So many silent answers in a row are Discord's silence and not one person's trouble; going on would only lengthen
 # everybody's pause.
 SILENT_IN_A_ROW = 10
@@ -112,7 +108,7 @@ def _visit(record: GuildListVerification, done: Round, sleep: Callable[[float], 
         if not freshness.decide(record, database_now(), refresh.windows()).claim:
             done.skipped += 1
             return
-        now = wait_for_place(sleep)
+        now = gate.wait_for_place(sleep)
         outcome = _refresh(record, now)
     except (GateShut, OperationalError, InterfaceError):
         raise
@@ -129,25 +125,6 @@ def _visit(record: GuildListVerification, done: Round, sleep: Callable[[float], 
 
 
 REFRESHED, SKIPPED = "refreshed", "skipped"
-
-
-def wait_for_place(sleep: Callable[[float], None]) -> datetime:
-    """The moment at which the send budget has a place for the sweep. Raises `GateShut` if nothing may be asked."""
-    waited = 0.0
-    while True:
-        if shut := gate.closed(Priority.DUE):
-            raise shut
-        state, now = gate.read()
-        try:
-            # Only asked, not taken: each send takes its own place.
-            state.admit(Priority.DUE, now, rate=settings.DISCORD_SEND_RATE, lease=refresh.windows().lease)
-            return now
-        except GateShut as shut:
-            if shut.reason is not Reason.BUSY or waited >= PATIENCE:
-                raise
-            pause = max(shut.retry_after, LEAST_PAUSE)
-        sleep(pause)
-        waited += pause
 
 
 def _refresh(record: GuildListVerification, now: datetime) -> str:

@@ -24,7 +24,7 @@ from accounts.models import DiscordGate, DiscordRefusal, User
 from guilds import services
 from guilds.management.commands import refresh_due_lists
 from guilds.models import GuildListVerification
-from guilds.sweep import LEAST_PAUSE, PATIENCE, SILENT_IN_A_ROW, due_lists, sweep
+from guilds.sweep import SILENT_IN_A_ROW, due_lists, sweep
 from tests.fixtures import Sandbox, let_pass
 
 DUE: dict[str, float] = {"minutes": 58}
@@ -326,7 +326,7 @@ def test_the_sweep_waits_for_its_place_in_the_send_budget(crowd: list[User], san
 
     assert done.refreshed == 3
     assert 0.5 < slept[0] <= 0.8  # its place is a tenth of a second before the clock's
-    assert all(seconds >= LEAST_PAUSE for seconds in slept)
+    assert all(seconds >= gate.MIN_PAUSE for seconds in slept)
     assert {row.reason for row in map(row_of, crowd)} == {""}
 
 
@@ -342,7 +342,7 @@ def test_a_round_that_finds_no_place_leaves_it_to_the_readers(crowd: list[User],
     done = sweep(sleep=sleep)
 
     assert (done.refreshed, done.left, done.ended) == (0, 3, "busy")
-    assert PATIENCE <= sum(slept) < 2 * PATIENCE
+    assert gate.MAX_PLACE_WAIT <= sum(slept) < 2 * gate.MAX_PLACE_WAIT
     assert asked(sandbox) == []
 
 
