@@ -10,7 +10,7 @@ The rules are methods of the frozen `Gate` in `accounts.limits`; the functions h
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -136,6 +136,61 @@ def wait_for_place(sleep: Callable[[float], None] = time.sleep) -> datetime:
         waited += pause
 
 
+@dataclass(slots=True)
+class GateHooks:
+    """The hooks through which `client` passes the gate before each request and reports each response to it.
+
+    `probe` is the end of the lease if the last request was the probe; `sent` says whether any request was sent.
+    """
+
+    client: DiscordClient
+    priority: Priority
+    still_mine: Callable[[], None]
+    sleep: Callable[[float], None]
+    probe: datetime | None = None
+    sent: bool = False
+
+    def before_send(self, _route: str) -> None:
+        """Return once the next request may be sent. Raises `GateShut`, or what `still_mine` raises."""
+        while (wait := self._try_to_pass()) is not None:
+            self.sleep(wait)
+
+    def on_answer(self, exchange: Exchange) -> None:
+        metrics.count_request(exchange)
+        try:
+            learn(exchange, self.probe)
+        finally:
+            release_connection()
+
+    def before_retry(self, seconds: float) -> None:
+        metrics.RETRY_WAIT.observe(seconds)
+        self.client.sleep(seconds)
+
+    def _try_to_pass(self) -> float | None:
+        """None if the request may be sent; else the seconds until its place in the send budget, if it may wait."""
+        try:
+            self.still_mine()
+            _, now = read()
+            if braked := braked_until(self.priority, now):
+                raise GateShut(Reason.BRAKE, braked, now)
+            gate = change(partial(_admit, self.priority))
+        except GateShut as shut:
+            if not self._may_wait(shut):
+                shut.sent = self.sent
+                raise
+            return shut.retry_after
+        finally:
+            # Discord's answer, and a place in the budget, take longer than a pool of connections can spare one.
+            release_connection()
+        self.probe, self.sent = gate.until if gate.streak else None, True
+        return None
+
+    def _may_wait(self, shut: GateShut) -> bool:
+        if shut.reason is not Reason.BUSY or self.priority is not Priority.COLD or self.client.deadline is None:
+            return False
+        return shut.retry_after < self.client.deadline - self.client.clock()
+
+
 def gated(
     client: DiscordClient,
     priority: Priority,
@@ -143,51 +198,13 @@ def gated(
     still_mine: Callable[[], None] = lambda: None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> DiscordClient:
-    """`client`, made to pass the gate before each send and to tell it each answer.
+    """`client` with `GateHooks`: it passes the gate before each request and reports each response.
 
-    `still_mine` is called before each send too and may raise to stop it. A cold reader's call waits for its place in
-    the send budget as long as its deadline allows; the others give way.
+    `still_mine` is called before each request too and may raise to stop it. A cold reader's request waits for its place
+    in the send budget as long as its deadline allows; the others give up at once.
     """
-    probe: datetime | None = None
-    sent = False
-
-    def admitted() -> float | None:
-        """None if the call may go now; else the seconds until its place in the send budget, if it may wait for it."""
-        nonlocal probe, sent
-        try:
-            still_mine()
-            _, now = read()
-            if braked := braked_until(priority, now):
-                raise GateShut(Reason.BRAKE, braked, now)
-            gate = change(partial(_admit, priority))
-        except GateShut as shut:
-            left = client.deadline - client.clock() if client.deadline is not None else 0.0
-            if shut.reason is not Reason.BUSY or priority is not Priority.COLD or shut.retry_after >= left:
-                shut.sent = sent
-                raise
-            return shut.retry_after
-        finally:
-            # Discord's answer, and a place in the budget, take longer than a pool of connections can spare one.
-            release_connection()
-        probe, sent = gate.until if gate.streak else None, True
-        return None
-
-    def before_send(_route: str) -> None:
-        while (wait := admitted()) is not None:
-            sleep(wait)
-
-    def on_answer(exchange: Exchange) -> None:
-        metrics.count_request(exchange)
-        try:
-            learn(exchange, probe)
-        finally:
-            release_connection()
-
-    def before_retry(seconds: float) -> None:
-        metrics.RETRY_WAIT.observe(seconds)
-        client.sleep(seconds)
-
-    return replace(client, before_send=before_send, on_answer=on_answer, sleep=before_retry)
+    hooks = GateHooks(client, priority, still_mine, sleep)
+    return replace(client, before_send=hooks.before_send, on_answer=hooks.on_answer, sleep=hooks.before_retry)
 
 
 def learn(exchange: Exchange, probe: datetime | None) -> None:
