@@ -101,7 +101,7 @@ class DiscordGate(models.Model):
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=1)
     until = models.DateTimeField(null=True, blank=True, help_text=_("Nothing is sent before this moment."))
-    reason = models.CharField(max_length=16, blank=True, help_text=_("What shut the gate: global or cloudflare."))
+    reason = models.CharField(max_length=16, blank=True, help_text=_("What shut the gate: global_limit or cloudflare."))
     streak = models.PositiveIntegerField(default=0, help_text=_("How often in a row the gate was shut."))
     tat = models.DateTimeField(
         null=True, blank=True, help_text=_("The send clock: the theoretical arrival time of the next request (GCRA).")
@@ -123,7 +123,11 @@ class DiscordRefusal(models.Model):
 
     at = models.DateTimeField(default=timezone.now, db_index=True, help_text=_("When Discord answered."))
     status = models.PositiveSmallIntegerField(help_text=_("The HTTP status of the answer."))
-    reason = models.CharField(max_length=16, blank=True, help_text=_("The scope of a 429."))
+    reason = models.CharField(
+        max_length=16,
+        blank=True,
+        help_text=_("The scope of the limit: user, global or cloudflare; empty for any other refusal."),
+    )
 
     class Meta:
         verbose_name = _("Discord refusal")
