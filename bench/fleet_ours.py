@@ -20,8 +20,8 @@ from bench.fleet_discord import Answer, Discord
 from bench.fleet_peers import Events
 from bench.fleet_people import NEVER, SECOND, Population
 from bench.fleet_tally import Tally
-from guilds.freshness import Decision, Reason, Wait, decide, refresh_moment, retry_pause, soft_wait_left
-from guilds.refresh import LIMITS, MIN_PAUSE, Failed, windows
+from guilds.engine.freshness import Decision, Reason, Wait, decide, refresh_moment, retry_pause, soft_wait_left
+from guilds.engine.refresh import LIMITS, MIN_PAUSE, Failed, windows
 
 MIDNIGHT = datetime(2026, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)

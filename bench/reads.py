@@ -27,9 +27,9 @@ from accounts.discord import DiscordAPIError, Tokens
 from accounts.models import DiscordAccount, DiscordGate, DiscordRefusal, User
 from accounts.tokens import discord_client, sealed
 from bench.stage import Stage
-from guilds.freshness import retry_pause
+from guilds.engine.freshness import retry_pause
+from guilds.engine.refresh import windows
 from guilds.models import GuildListVerification
-from guilds.refresh import windows
 from sandbox.remote import LIST
 
 RATES = (30, 120)

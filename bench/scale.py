@@ -29,9 +29,9 @@ from accounts.models import DiscordGate, User
 from accounts.tokens import discord_client
 from bench.cluster import session_of
 from bench.stage import Stage
-from guilds import freshness, refresh
+from guilds.engine import freshness, refresh
+from guilds.engine.refresh import Claim, Verified
 from guilds.models import MAY_MANAGE, UserGuildMembership
-from guilds.refresh import Claim, Verified
 
 SIZES = (10_000, 100_000)
 FULL = (*SIZES, 1_000_000)

@@ -25,8 +25,8 @@ from prometheus_client.registry import Collector
 from accounts import gate
 from accounts.limits import INVALID_REQUEST_WINDOW, Gate
 from accounts.models import DiscordRefusal
-from guilds import status
 from guilds.models import GuildListVerification
+from guilds.operations import status
 
 # Several processes have none, and one shall not differ.
 disable_created_metrics()  # type: ignore[no-untyped-call]  # has no types

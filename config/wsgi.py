@@ -8,6 +8,6 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 application = get_wsgi_application()
 
 # Only now there are applications to import from.
-from guilds import serving  # noqa: E402 - as above
+from guilds.operations import serving_minutes  # noqa: E402 - as above
 
-serving.start()
+serving_minutes.start()

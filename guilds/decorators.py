@@ -16,8 +16,8 @@ from django.http import HttpRequest, HttpResponse
 
 from accounts.discord import Permissions
 from accounts.models import User
-from guilds.annotations import annotations_of
 from guilds.bot import has_token
+from guilds.extras import annotations_of
 from guilds.middleware import GuildListRequest, GuildRequest
 from guilds.problems import (
     BOT_NOT_IN_GUILD,

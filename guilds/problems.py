@@ -17,9 +17,9 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.discord import DiscordAPIError, DiscordUnavailable, MissingScope, Permissions, RateLimited
 from accounts.tokens import ReconnectRequired
-from guilds.freshness import Reason
+from guilds.discord_names import PERMISSIONS
+from guilds.engine.freshness import Reason
 from guilds.services import Membership, RefreshTooSoon
-from guilds.words import PERMISSIONS
 
 CSRF_FIELD = "csrfmiddlewaretoken"
 

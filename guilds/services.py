@@ -28,12 +28,12 @@ from accounts.discord import (
 )
 from accounts.models import DiscordAccount, Session, User
 from accounts.tokens import ReconnectRequired, discord_client
-from guilds import freshness, metrics, refresh, waiting
-from guilds.freshness import Decision, Reason, Tier, Wait
-from guilds.memberships import Membership, loads
-from guilds.metrics import Outcome
+from guilds.engine import freshness, metrics, refresh, waiting
+from guilds.engine.freshness import Decision, Reason, Tier, Wait
+from guilds.engine.metrics import Outcome
 from guilds.models import GuildListVerification, UserGuildMembership
-from guilds.snapshots import Snapshot, snapshot_of
+from guilds.resources.memberships import Membership, loads
+from guilds.resources.snapshots import Snapshot, snapshot_of
 
 __all__ = [
     "GuildList",

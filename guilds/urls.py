@@ -1,6 +1,6 @@
 from django.urls import path
 
-from guilds import views
+from guilds.pages import views
 
 app_name = "guilds"
 urlpatterns = [

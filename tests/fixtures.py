@@ -24,8 +24,9 @@ from accounts.access_tokens import Scope
 from accounts.discord import CurrentUser, Tokens
 from accounts.models import DiscordAccount, DiscordGate, DiscordRefusal, PersonalAccessToken, User
 from accounts.tokens import discord_client, sealed
-from guilds import services, waiting
+from guilds import services
 from guilds.api.throttles import meter
+from guilds.engine import waiting
 from guilds.models import Guild, GuildListVerification, GuildPreference, ServingMinute, UserGuildMembership
 from sandbox.remote import Remote as Sandbox
 from sandbox.remote import running

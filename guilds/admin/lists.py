@@ -14,9 +14,9 @@ from accounts.admin import ELSEWHERE, LIMITS, AboutPeople, Words, in_words, mome
 from accounts.clock import Now, database_now
 from accounts.models import User
 from guilds.admin.people import ActsOnPeople
-from guilds.freshness import Reason, Tier, tier
+from guilds.engine.freshness import Reason, Tier, tier
+from guilds.engine.refresh import windows
 from guilds.models import GuildListVerification, RefreshLease
-from guilds.refresh import windows
 
 TIERS: dict[str, Words] = {
     Tier.FRESH: _("fresh"),

@@ -18,10 +18,10 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.admin import ReadOnlyAdmin, Words
 from accounts.clock import database_now
-from guilds import serving
 from guilds.admin.charts import Chart, Series
 from guilds.models import ServingMinute
-from guilds.usage import Usage, all_usage, ranking
+from guilds.operations import serving_minutes
+from guilds.operations.server_usage import Usage, all_usage, ranking
 
 DAY = timedelta(days=1)
 STEP = timedelta(minutes=15)
@@ -71,7 +71,7 @@ class ServingMinuteAdmin(ReadOnlyAdmin):
             "charts": charts(now),
             "usage": usage,
             "counted_seconds": int((now - usage.at).total_seconds()) if usage.at else None,
-            "kept_days": serving.KEPT.days,
+            "kept_days": serving_minutes.KEPT.days,
             "flush_seconds": settings.SERVING_FLUSH_SECONDS,
             **(extra_context or {}),
         }
@@ -81,9 +81,9 @@ class ServingMinuteAdmin(ReadOnlyAdmin):
         """All that is kept, a line a minute in which anything was counted; ISO times in UTC."""
         self._let_pass(request)
         now = database_now()
-        rows = _sums(now - serving.KEPT, now, serving.COUNTS)
+        rows = _sums(now - serving_minutes.KEPT, now, serving_minutes.COUNTS)
         lines = ([minute.isoformat(), *counts] for minute, *counts in rows.iterator(chunk_size=2000))
-        return _csv("numbers.csv", ["minute", *serving.COUNTS], lines)
+        return _csv("numbers.csv", ["minute", *serving_minutes.COUNTS], lines)
 
     def usage_csv(self, request: HttpRequest) -> HttpResponseBase:
         """All servers, counted now, which over millions of memberships takes seconds."""

@@ -16,7 +16,7 @@ from accounts.models import User
 from accounts.templatetags.durations import span
 from accounts.tokens import ReconnectRequired
 from guilds import services
-from guilds.freshness import Reason
+from guilds.engine.freshness import Reason
 from guilds.problems import problem_of
 
 # More at once would spend the operator's patience and the send budget; the rest is done by selecting again.

@@ -23,7 +23,7 @@ from accounts.admin import (
 from accounts.people import find_people, snowflake
 from guilds.admin.lists import FreshnessFilter
 from guilds.models import MAY_MANAGE, Guild, UserGuildMembership
-from guilds.usage import usage_of
+from guilds.operations.server_usage import usage_of
 
 
 class MembershipFreshnessFilter(FreshnessFilter):

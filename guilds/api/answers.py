@@ -15,9 +15,9 @@ from rest_framework.request import Request
 from rest_framework.utils.encoders import JSONEncoder
 
 from guilds.api.serializers import freshness_json
-from guilds.freshness import Reason, Tier
+from guilds.engine.freshness import Reason, Tier
+from guilds.engine.refresh import windows
 from guilds.problems import Problem, ProblemRaised
-from guilds.refresh import windows
 from guilds.services import GuildList
 
 Answer = TypeVar("Answer", bound=HttpResponseBase)

@@ -13,13 +13,13 @@ from rest_framework.views import APIView
 
 from accounts.access_tokens import Scope
 from accounts.models import User
-from guilds import refresh
 from guilds.api import schema
 from guilds.api.answers import dumps, with_age
 from guilds.api.serializers import stored_freshness_json
-from guilds.freshness import Reason
-from guilds.memberships import stored_memberships
+from guilds.engine import refresh
+from guilds.engine.freshness import Reason
 from guilds.models import UserGuildMembership
+from guilds.resources.memberships import stored_memberships
 
 FILE_NAME = "guildhall-servers.json"
 

@@ -14,8 +14,8 @@ from django.http import QueryDict
 from django.utils.translation import gettext as _
 
 from guilds.api.bot import bot_guild_ids
-from guilds.memberships import Membership
 from guilds.problems import Problem, ProblemRaised
+from guilds.resources.memberships import Membership
 from guilds.search import is_found, words_of
 
 FIELDS = ("id", "name", "icon", "banner", "owner", "permissions", "can_manage", "features")

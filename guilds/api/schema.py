@@ -18,7 +18,7 @@ from accounts.access_tokens import PREFIX
 from guilds.api.authentication import AccessTokenAuthentication, SessionAuthentication
 from guilds.api.filters import FIELDS, LONGEST_SEARCH, ORDERINGS
 from guilds.api.problem_types import PROBLEM_TYPES
-from guilds.freshness import Reason
+from guilds.engine.freshness import Reason
 
 View = TypeVar("View", bound=Callable[..., Any])
 Json = dict[str, Any]

@@ -4,8 +4,8 @@ from datetime import datetime
 from typing import Any
 
 from accounts.models import User
-from guilds import freshness, refresh
-from guilds.freshness import Tier
+from guilds.engine import freshness, refresh
+from guilds.engine.freshness import Tier
 from guilds.models import GuildListVerification
 from guilds.services import GuildList
 

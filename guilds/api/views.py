@@ -12,11 +12,12 @@ from rest_framework.views import APIView
 from accounts.access_tokens import Scope
 from accounts.discord import DiscordUnavailable
 from accounts.models import User
-from guilds import refresh, services
+from guilds import services
 from guilds.api import answers, filters, schema
 from guilds.api.bot import bot_guilds
 from guilds.api.serializers import stored_freshness_json, user_json
-from guilds.freshness import Reason
+from guilds.engine import refresh
+from guilds.engine.freshness import Reason
 from guilds.problems import NOT_IN_GUILD, ProblemRaised
 
 

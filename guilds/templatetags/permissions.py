@@ -7,8 +7,8 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from accounts.discord import Permissions
+from guilds.discord_names import FEATURES, PERMISSIONS
 from guilds.services import Membership
-from guilds.words import FEATURES, PERMISSIONS
 
 register = template.Library()
 

@@ -97,7 +97,7 @@ def test_no_second_holds_more_than_the_rate_and_one_burst() -> None:
     assert 4 * 20 <= sent <= 4 * 20 + 21
 
 
-@pytest.mark.parametrize("module", ["accounts.limits", "guilds.freshness"])
+@pytest.mark.parametrize("module", ["accounts.limits", "guilds.engine.freshness"])
 def test_the_rules_are_imported_without_django(module: str) -> None:
     code = f"import sys, {module}; print([name for name in sys.modules if name.partition('.')[0] == 'django'])"
 

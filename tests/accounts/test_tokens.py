@@ -11,7 +11,7 @@ from pytest_django import Settings
 from accounts import tokens
 from accounts.clock import database_now
 from accounts.discord import DiscordClient, DiscordUnavailable, MissingScope, Tokens, Unauthorized
-from accounts.gate import LEASE_MARGIN
+from accounts.limits import LEASE_MARGIN
 from accounts.models import DiscordAccount, User
 from accounts.tokens import RENEWAL_POLL_SECONDS, ReconnectRequired, TokensReplaced, discord_client
 from tests.fixtures import Sandbox, let_pass

@@ -19,7 +19,7 @@ from bench.fleet_ours import MIDNIGHT, Guildhall, Row, is_fresh
 from bench.fleet_peers import Events
 from bench.fleet_people import DAY, HOUR, MINUTE, NEVER, SECOND, draw
 from bench.fleet_tally import Tally, quantile
-from guilds.freshness import Reason, Tier, Windows, decide, refresh_moment
+from guilds.engine.freshness import Reason, Tier, Windows, decide, refresh_moment
 
 PEOPLE = 400
 PATIENCE = 4 * SECOND

@@ -30,10 +30,10 @@ from accounts.models import DiscordGate, User
 from accounts.tokens import ReconnectRequired, discord_client
 from bench.sites import free_port
 from config import metrics
-from guilds import freshness, refresh
-from guilds.freshness import Tier
+from guilds.engine import freshness, refresh
+from guilds.engine.freshness import Tier
+from guilds.engine.refresh import Failed, Reason
 from guilds.models import GuildListVerification
-from guilds.refresh import Failed, Reason
 from guilds.services import get_guild_list
 from tests.accounts.test_sign_in import consent, sign_in
 from tests.fixtures import Sandbox, let_pass, threading_join

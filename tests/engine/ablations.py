@@ -10,7 +10,7 @@ from typing import Any
 
 from accounts import gate, limits, tokens
 from accounts.clock import database_now
-from guilds import freshness, refresh
+from guilds.engine import freshness, refresh
 
 
 def lease() -> None:

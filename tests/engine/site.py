@@ -18,7 +18,7 @@ from config.wsgi import application as django  # isort: split
 from accounts import background, gate, tokens
 from accounts.background import release_connection
 from accounts.discord import DiscordAPIError
-from accounts.gate import Priority
+from accounts.limits import Priority
 from accounts.tokens import ReconnectRequired, TokensReplaced, discord_client
 from tests.engine import ablations
 

@@ -31,9 +31,10 @@ from accounts.discord import DiscordAPIError, Tokens
 from accounts.limits import INVALID_REQUEST_WINDOW, Gate
 from accounts.models import DiscordAccount, DiscordGate, DiscordRefusal, User
 from accounts.tokens import ReconnectRequired
-from guilds import freshness, refresh, services
+from guilds import services
+from guilds.engine import freshness, refresh
+from guilds.engine.refresh import windows
 from guilds.models import GuildListVerification, UserGuildMembership
-from guilds.refresh import windows
 from guilds.services import GuildList, RefreshTooSoon
 from tests.engine import ablations
 from tests.engine.virtual import CLOUDFLARE, SILENCE, Task, World, answer, guild_list, limited

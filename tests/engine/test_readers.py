@@ -19,9 +19,10 @@ from accounts.clock import database_now
 from accounts.models import DiscordGate, DiscordRefusal, User
 from accounts.tokens import discord_client
 from bench.sites import Site, start_all
-from guilds import freshness, refresh, services
+from guilds import services
+from guilds.engine import freshness, refresh
+from guilds.engine.refresh import Verified
 from guilds.models import GuildListVerification
-from guilds.refresh import Verified
 from tests.engine.conftest import BRAKE_HARD, STALLED, THREADS, Fleet, Reader, database_url, eventually, jobs
 from tests.fixtures import let_pass
 

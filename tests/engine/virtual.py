@@ -20,7 +20,8 @@ from accounts import background, gate, tokens
 from accounts.discord import transport
 from accounts.discord.transport import Reply
 from accounts.tokens import discord_client
-from guilds import refresh, services
+from guilds import services
+from guilds.engine import refresh
 
 START = datetime(2026, 3, 14, 15, 9, 26, tzinfo=UTC)
 JSON = {"Content-Type": "application/json", "Via": "1.1 google"}

@@ -10,8 +10,9 @@ from pytest_django import Settings
 
 from accounts.clock import database_now
 from accounts.models import User
-from guilds import bot, sealed_cache, services
-from guilds.annotations import Annotations, annotations_of
+from guilds import bot, services
+from guilds.engine import sealed_cache
+from guilds.extras import Annotations, annotations_of
 from guilds.models import Guild, UserGuildMembership
 from guilds.preferences import open_guild, set_favourite
 from tests.fixtures import Sandbox, let_pass

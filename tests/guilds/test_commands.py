@@ -22,9 +22,9 @@ from accounts import gate
 from accounts.clock import database_now
 from accounts.models import DiscordGate, DiscordRefusal, User
 from guilds import services
+from guilds.engine.sweep import SILENT_IN_A_ROW, due_lists, sweep
 from guilds.management.commands import refresh_due_lists
 from guilds.models import GuildListVerification
-from guilds.sweep import SILENT_IN_A_ROW, due_lists, sweep
 from tests.fixtures import Sandbox, let_pass
 
 DUE: dict[str, float] = {"minutes": 58}
@@ -197,7 +197,7 @@ def test_a_limit_that_is_just_enough_leaves_nothing(crowd: list[User]) -> None:
 def test_a_sweep_over_many_pages_meets_everybody_once(
     crowd: list[User], sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("guilds.sweep.PAGE", 1)
+    monkeypatch.setattr("guilds.engine.sweep.PAGE", 1)
     # All three due at the same moment: then the order is by person.
     GuildListVerification.objects.update(refresh_after=database_now() - timedelta(minutes=1))
 
@@ -301,7 +301,7 @@ def test_when_the_gates_time_is_over_the_sweep_sends_the_probe(crowd: list[User]
 
 
 def test_discords_silence_ends_the_round(crowd: list[User], sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("guilds.sweep.SILENT_IN_A_ROW", 2)
+    monkeypatch.setattr("guilds.engine.sweep.SILENT_IN_A_ROW", 2)
     sandbox.mood("outage")
 
     done = sweep()

@@ -24,10 +24,10 @@ from config.urls import handler403, handler404, handler500  # noqa: F401 - read 
 from config.urls import urlpatterns as site_urls
 from guilds import bot, services
 from guilds.decorators import guild_list_required, guild_required
-from guilds.memberships import Membership
 from guilds.middleware import GuildListRequest, GuildRequest
 from guilds.mixins import GuildRequiredMixin
 from guilds.permissions import CanManageGuild, GuildAPIRequest, InGuild
+from guilds.resources.memberships import Membership
 from tests.fixtures import Sandbox, let_pass
 
 FIVE_MINUTES = timedelta(minutes=5)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from accounts.limits import Priority
-from guilds.freshness import (
+from guilds.engine.freshness import (
     Decision,
     Reason,
     Tier,

@@ -16,10 +16,11 @@ from accounts.clock import database_now
 from accounts.discord import DiscordAPIError
 from accounts.models import User
 from accounts.tokens import ReconnectRequired, discord_client
-from guilds import freshness, hooks, refresh, services
+from guilds import hooks, services
+from guilds.engine import freshness, refresh
+from guilds.engine.refresh import Verified
 from guilds.hooks import MembershipChange, PermissionsChange, load_hooks
 from guilds.models import GuildListVerification
-from guilds.refresh import Verified
 from tests.fixtures import Sandbox, end_jobs, let_pass
 
 told: list[MembershipChange] = []

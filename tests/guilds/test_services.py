@@ -21,7 +21,7 @@ from accounts.discord import DiscordUnavailable, MissingScope, RateLimited, Toke
 from accounts.models import DiscordAccount, DiscordGate, Session, User
 from accounts.tokens import ReconnectRequired
 from guilds import services
-from guilds.freshness import Reason
+from guilds.engine.freshness import Reason
 from guilds.models import GuildListVerification, UserGuildMembership
 from guilds.services import RefreshTooSoon, get_guild_list, refresh_guild_list
 from tests.fixtures import Sandbox, let_pass, threading_join

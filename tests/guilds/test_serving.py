@@ -19,11 +19,12 @@ from accounts.clock import database_now
 from accounts.discord import DiscordAPIError
 from accounts.models import User
 from accounts.tokens import ReconnectRequired
-from guilds import services, serving, usage
+from guilds import services
 from guilds.admin.charts import Chart, Series, round_up
 from guilds.admin.numbers import charts
 from guilds.models import MAY_MANAGE, ServingMinute, UserGuildMembership
-from guilds.serving import Ledger
+from guilds.operations import server_usage, serving_minutes
+from guilds.operations.serving_minutes import Ledger
 from tests.fixtures import Sandbox, end_jobs
 
 WithList = Callable[..., User]
@@ -38,7 +39,7 @@ def operator(transactional_db: None) -> Client:
 
 
 def counts(row: ServingMinute) -> dict[str, int]:
-    return {name: getattr(row, name) for name in serving.COUNTS if getattr(row, name)}
+    return {name: getattr(row, name) for name in serving_minutes.COUNTS if getattr(row, name)}
 
 
 # writing
@@ -97,7 +98,7 @@ def test_what_could_not_be_written_waits(with_list: WithList, monkeypatch: pytes
         raise DatabaseError
 
     with monkeypatch.context() as patch:
-        patch.setattr(serving, "database_now", fail)
+        patch.setattr(serving_minutes, "database_now", fail)
         ledger.write()
     nothing = ServingMinute.objects.count()
     services.get_guild_list(ada)
@@ -236,7 +237,7 @@ def test_the_minutes_as_csv(operator: Client) -> None:
 
     assert answer["Content-Type"] == "text/csv; charset=utf-8"
     header, *rows = lines(answer)
-    assert header == ["minute", *serving.COUNTS]
+    assert header == ["minute", *serving_minutes.COUNTS]
     assert [row[:2] for row in rows] == [[(now - timedelta(days=29)).isoformat(), "1"], [now.isoformat(), "5"]]
 
 
@@ -259,7 +260,7 @@ def test_the_csv_holds_all_servers_and_the_page_the_fullest(operator: Client, wi
     header, *rows = lines(operator.get(f"{PAGE}usage.csv"))
 
     assert header == ["guild_id", "name", "people", "managers"]
-    assert len(rows) == UserGuildMembership.objects.values("guild_id").distinct().count() > usage.SHOWN
+    assert len(rows) == UserGuildMembership.objects.values("guild_id").distinct().count() > server_usage.SHOWN
     assert [int(row[2]) for row in rows] == sorted((int(row[2]) for row in rows), reverse=True)
     assert "All servers as CSV" in operator.get(PAGE).content.decode()
 
@@ -283,39 +284,39 @@ def test_people_and_managers_are_counted_by_server(with_list: WithList) -> None:
     with_list("linus")
     (shared,) = UserGuildMembership.objects.filter(user__discord_username="linus")
 
-    found = usage.usage_of([shared.guild_id, 1])
+    found = server_usage.usage_of([shared.guild_id, 1])
 
     managers = UserGuildMembership.objects.filter(MAY_MANAGE, guild_id=shared.guild_id).count()
     assert list(found) == [shared.guild_id]
     assert (found[shared.guild_id].people, found[shared.guild_id].managers) == (2, managers)
-    ranked = usage.ranking().servers
+    ranked = server_usage.ranking().servers
     assert ranked[0] == found[shared.guild_id]
     assert len(ranked) == 12
 
 
 def test_the_ranking_is_counted_once_in_ten_minutes(with_list: WithList, monkeypatch: pytest.MonkeyPatch) -> None:
     with_list("ada")
-    first = usage.ranking()
+    first = server_usage.ranking()
     with_list("grace")
 
-    again = usage.ranking()
-    monkeypatch.setattr(usage, "RENEWED_AFTER", timedelta(0))
-    later = usage.ranking()
+    again = server_usage.ranking()
+    monkeypatch.setattr(server_usage, "RENEWED_AFTER", timedelta(0))
+    later = server_usage.ranking()
 
     assert again == first
     assert len(first.servers) == 12
-    assert len(later.servers) == usage.SHOWN
+    assert len(later.servers) == server_usage.SHOWN
 
 
 def test_a_count_that_takes_long_is_not_waited_for(with_list: WithList, monkeypatch: pytest.MonkeyPatch) -> None:
     with_list("ada")
-    first = usage.ranking()
-    monkeypatch.setattr(usage, "RENEWED_AFTER", timedelta(0))
+    first = server_usage.ranking()
+    monkeypatch.setattr(server_usage, "RENEWED_AFTER", timedelta(0))
     monkeypatch.setattr(background, "call", too_slow)
 
-    found = usage.ranking()
+    found = server_usage.ranking()
 
-    assert found == usage.Ranking(first.at, first.servers, is_counting=True)
+    assert found == server_usage.Ranking(first.at, first.servers, is_counting=True)
 
 
 def too_slow(_job: object, *, timeout: float) -> None:
@@ -324,6 +325,6 @@ def too_slow(_job: object, *, timeout: float) -> None:
 
 def test_while_somebody_counts_nobody_else_does(with_list: WithList, monkeypatch: pytest.MonkeyPatch) -> None:
     with_list("ada")
-    cache.add(usage.COUNTING_KEY, 1)
+    cache.add(server_usage.COUNTING_KEY, 1)
 
-    assert usage.ranking() == usage.Ranking(is_counting=True)
+    assert server_usage.ranking() == server_usage.Ranking(is_counting=True)

@@ -17,11 +17,12 @@ from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
 from accounts.models import User
-from guilds import refresh, sealed_cache, services
-from guilds.memberships import dumps, stored_memberships
+from guilds import services
+from guilds.engine import refresh, sealed_cache
 from guilds.models import GuildListVerification, UserGuildMembership
+from guilds.resources.memberships import dumps, stored_memberships
+from guilds.resources.snapshots import Snapshot, snapshot_of
 from guilds.services import GuildList, get_guild_list
-from guilds.snapshots import Snapshot, snapshot_of
 from tests.fixtures import Sandbox, let_pass
 
 WithList = Callable[..., User]

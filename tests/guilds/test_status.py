@@ -18,9 +18,11 @@ from accounts.clock import database_now
 from accounts.limits import Priority
 from accounts.models import DiscordGate, DiscordRefusal, User
 from accounts.tokens import ReconnectRequired
-from guilds import freshness, refresh, services, status
-from guilds.freshness import Tier
+from guilds import services
+from guilds.engine import freshness, refresh
+from guilds.engine.freshness import Tier
 from guilds.models import GuildListVerification
+from guilds.operations import status
 from tests.fixtures import Sandbox, let_pass, threading_join
 
 pytestmark = pytest.mark.usefixtures("transactional_db")

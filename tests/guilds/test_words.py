@@ -7,8 +7,8 @@ from django.test import Client
 
 from accounts.discord import Permissions
 from accounts.models import User
+from guilds.discord_names import PERMISSIONS
 from guilds.models import GuildListVerification, UserGuildMembership
-from guilds.words import PERMISSIONS
 
 
 def test_every_permission_has_a_name() -> None:

@@ -19,9 +19,10 @@ from accounts.discord import Guild
 from accounts.limits import GateShut, Priority, Reason
 from accounts.models import DiscordGate, User
 from accounts.tokens import ReconnectRequired, discord_client
-from guilds import freshness, refresh, services
+from guilds import services
+from guilds.engine import freshness, refresh
+from guilds.engine.refresh import Claim, Verified
 from guilds.models import GuildListVerification, UserGuildMembership
-from guilds.refresh import Claim, Verified
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from guilds import status
 from guilds.management.database import errors_in_a_line
+from guilds.operations import status
 
 
 class Command(BaseCommand):

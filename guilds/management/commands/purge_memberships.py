@@ -4,16 +4,17 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from guilds import services, serving
+from guilds import services
+from guilds.operations import serving_minutes
 
 
 class Command(BaseCommand):
     help = (
         "Deletes lists last verified more than DISCORD_MEMBERSHIP_RETENTION_DAYS ago, and the numbers of what was "
-        f"served that are older than {serving.KEPT.days} days. Run it once a day."
+        f"served that are older than {serving_minutes.KEPT.days} days. Run it once a day."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
         people, memberships = services.purge_memberships()
-        minutes = serving.purge()
+        minutes = serving_minutes.purge()
         self.stdout.write(f"Deleted {memberships} memberships of {people} people, and {minutes} rows of numbers.")

@@ -10,10 +10,10 @@ from django.core.management.base import BaseCommand
 from django.db import InterfaceError, OperationalError
 
 from accounts import background
-from guilds import serving
+from guilds.engine.sweep import Round, sweep
 from guilds.management.database import errors_in_a_line
-from guilds.status import GATE_WORDS, at
-from guilds.sweep import Round, sweep
+from guilds.operations import serving_minutes
+from guilds.operations.status import GATE_WORDS, at
 
 logger = structlog.get_logger(__name__)
 
@@ -45,7 +45,7 @@ class Command(BaseCommand):
         parser.add_argument("--limit", type=people, metavar="N", help="Ask for at most N people in a round.")
 
     def handle(self, *args: Any, once: bool, limit: int | None, **options: Any) -> None:
-        serving.start()
+        serving_minutes.start()
         try:
             if once:
                 with errors_in_a_line():

@@ -7,10 +7,11 @@ from django.core.management.base import BaseCommand, CommandError
 
 from accounts.discord import DiscordAPIError, Unauthorized
 from accounts.limits import GateShut
-from guilds import bot, serving
+from guilds import bot
 from guilds.management.commands.refresh_due_lists import ENDINGS
 from guilds.management.database import errors_in_a_line
-from guilds.status import at
+from guilds.operations import serving_minutes
+from guilds.operations.status import at
 
 
 class Command(BaseCommand):
@@ -18,7 +19,7 @@ class Command(BaseCommand):
     sleep = staticmethod(time.sleep)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        serving.start()
+        serving_minutes.start()
         if not bot.has_token():
             raise CommandError("DISCORD_BOT_TOKEN is not set, so there is no bot to ask for.")
         try:

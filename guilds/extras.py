@@ -7,7 +7,8 @@ reading it again takes no query.
 import json
 from dataclasses import dataclass
 
-from guilds import bot, sealed_cache
+from guilds import bot
+from guilds.engine import sealed_cache
 from guilds.preferences import Preferences, preferences_of
 from guilds.services import GuildList
 

@@ -25,11 +25,11 @@ from django_htmx.http import HttpResponseClientRefresh
 from accounts.discord import DiscordUnavailable, RateLimited
 from accounts.models import User
 from guilds import bot, export, services
-from guilds.annotations import annotations_of
 from guilds.decorators import guild_list_required
-from guilds.freshness import Reason
+from guilds.engine.freshness import Reason
+from guilds.extras import annotations_of
 from guilds.middleware import GuildListRequest
-from guilds.picker import Show, recently_used, sections
+from guilds.pages.picker import Show, recently_used, sections
 from guilds.preferences import open_guild, set_favourite
 from guilds.problems import WHY, NotInGuild, came_from, problem_of
 from guilds.services import GuildList, RefreshTooSoon

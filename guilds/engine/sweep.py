@@ -18,8 +18,8 @@ from accounts import gate
 from accounts.clock import database_now
 from accounts.limits import GateShut, Priority
 from accounts.tokens import discord_client
-from guilds import freshness, refresh
-from guilds.freshness import Reason
+from guilds.engine import freshness, refresh
+from guilds.engine.freshness import Reason
 from guilds.models import GuildListVerification
 from guilds.services import LAST_READ_GRAIN
 

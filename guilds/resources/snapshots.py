@@ -7,8 +7,9 @@ change shows at the next read, whoever made it, and nothing is ever deleted here
 from dataclasses import dataclass
 from datetime import datetime
 
-from guilds import memberships, sealed_cache
+from guilds.engine import sealed_cache
 from guilds.models import GuildListVerification
+from guilds.resources import memberships
 
 # Part of the key: another shape of `Membership.as_json` takes another number.
 FORMAT = 1

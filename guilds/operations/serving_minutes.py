@@ -20,7 +20,7 @@ from prometheus_client.samples import Sample
 from accounts import background
 from accounts.clock import database_now
 from accounts.metrics import REQUESTS
-from guilds.metrics import READS, SERVED_AGE, Outcome
+from guilds.engine.metrics import READS, SERVED_AGE, Outcome
 from guilds.models import ServingMinute
 
 logger = structlog.get_logger(__name__)

@@ -33,10 +33,10 @@ from accounts.discord import (
 from accounts.limits import GateShut, Priority
 from accounts.models import User
 from accounts.tokens import ReconnectRequired, TokensReplaced
-from guilds import metrics
-from guilds.freshness import Decision, Reason, Windows, refresh_moment, retry_pause
+from guilds.engine import metrics
+from guilds.engine.freshness import Decision, Reason, Windows, refresh_moment, retry_pause
+from guilds.engine.metrics import Lease
 from guilds.hooks import MembershipChange, PermissionsChange, tell_after_commit
-from guilds.metrics import Lease
 from guilds.models import BotPresence, GuildListVerification, UserGuildMembership
 
 logger = structlog.get_logger(__name__)

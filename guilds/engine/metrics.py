@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from prometheus_client import Counter, Histogram
 
-from guilds.freshness import Reason, Tier
+from guilds.engine.freshness import Reason, Tier
 
 
 class Outcome(StrEnum):

@@ -15,8 +15,8 @@ from accounts import gate
 from accounts.limits import INVALID_REQUEST_WINDOW, Gate, Priority
 from accounts.models import DiscordRefusal
 from accounts.templatetags.durations import ago, span
-from guilds import refresh
-from guilds.freshness import Reason, Tier
+from guilds.engine import refresh
+from guilds.engine.freshness import Reason, Tier
 from guilds.models import GuildListVerification
 
 LATEST = 5
