@@ -2,10 +2,26 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 pytest_plugins = ["tests.fixtures"]
+
+# Their tests share processes that take seconds to start: one worker starts them, and runs all of these tests.
+TOGETHER = ("tests/browser/", "tests/engine/")
+
+
+class Scheduling(LoadScopeScheduling):
+    """Each test for itself, but for those of `TOGETHER`, which begin first because they take longest."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return next((folder for folder in TOGETHER if nodeid.startswith(folder)), nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
+    return Scheduling(config, log)
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:

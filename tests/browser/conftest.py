@@ -51,8 +51,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if here in item.path.parents:
             item.add_marker(pytest.mark.browser)
-            # One site and one Chromium serve them all.
-            item.add_marker(pytest.mark.xdist_group("browser"))
             if CHROMIUM is None and "browser" not in REQUIRED:
                 item.add_marker(pytest.mark.skip(reason="there is no Chromium on the PATH"))
 

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.parametrize(
     "command",
     [
-        ["-m", "pytest", "-q", "tests/examples"],
+        ["-m", "pytest", "-q", "--numprocesses=0", "tests/examples"],
         ["manage.py", "makemigrations", "--check", "--dry-run"],
         ["manage.py", "check", "--fail-level", "WARNING"],
     ],

@@ -31,7 +31,10 @@ def blocks(kind: str) -> Iterator[tuple[str, str]]:
 def commands() -> list[list[str]]:
     """What a reader types, as arguments for our Python: ./run is its wrapper."""
     typed = re.findall(r"^\$ \./run (manage|test) (.+)$", TUTORIAL, re.MULTILINE)
-    return [[*({"manage": ["manage.py"], "test": ["-m", "pytest", "-q"]}[verb]), *rest.split()] for verb, rest in typed]
+    return [
+        [*({"manage": ["manage.py"], "test": ["-m", "pytest", "-q", "--numprocesses=0"]}[verb]), *rest.split()]
+        for verb, rest in typed
+    ]
 
 
 # What `./run check` and `./run test` look at an app of one's own with; the examples may stand beside it.

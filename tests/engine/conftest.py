@@ -52,13 +52,6 @@ SETTINGS = {
 STALLED = {"latency_ms": 60_000}
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One worker starts the processes of the site, for all tests that use them."""
-    for item in items:
-        if {"fleet", "new_site"} & set(getattr(item, "fixturenames", ())):
-            item.add_marker(pytest.mark.xdist_group("engine"))
-
-
 def eventually(holds: Callable[[], Any], what: str, *, within: float = 15) -> None:
     """Wait until another process has done something."""
     end = time.monotonic() + within
