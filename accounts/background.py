@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from django.conf import settings
 from django.db import connection, connections
@@ -55,12 +55,22 @@ class Slots:
 job_slots = Slots(1, pool="jobs")
 
 
+FollowUp = Callable[[], object]
+
+
 class Reservation:
     """A slot taken before there is a job for it: start one, or give it back."""
 
-    def start(self, job: Callable[[], T]) -> "Future[T]":
+    def start(
+        self, job: Callable[[], T], follow_up: Callable[[T], FollowUp | None] = lambda _result: None
+    ) -> "Future[T]":
+        """Run `job` in a thread of its own; the Future is set when it ends.
+
+        `follow_up` is called with the result and may return more work. The same thread does it, in the same slot, after
+        the Future is set: whoever waits for the job doesn't wait for its follow-up.
+        """
         future: Future[T] = Future()
-        threading.Thread(target=_run, args=(job, future), daemon=True, name="guildhall-job").start()
+        threading.Thread(target=_run, args=(job, follow_up, future), daemon=True, name="guildhall-job").start()
         return future
 
     def give_back(self) -> None:
@@ -71,31 +81,27 @@ def reserve() -> Reservation | None:
     return Reservation() if job_slots.take() else None
 
 
-_own = threading.local()
-
-
-def let_go() -> None:
-    """Let those who wait for this thread's job go on as if it had ended; it keeps its slot. Elsewhere it does nothing.
-
-    For a job whose result is in the database: who waited reads it there.
-    """
-    future: Future[Any] | None = getattr(_own, "future", None)
-    if future is not None and not future.done():
-        future.set_result(None)
-
-
-def _run(job: Callable[[], T], future: "Future[T]") -> None:
-    _own.future = future
-    outcome: Callable[[], None]
+def _run(job: Callable[[], T], follow_up: Callable[[T], FollowUp | None], future: "Future[T]") -> None:
+    more: FollowUp | None = None
+    report: Callable[[], None]
     try:
-        outcome = partial(future.set_result, job())
+        result = job()
+        more, report = follow_up(result), partial(future.set_result, result)
     except Exception as error:
-        outcome = partial(future.set_exception, error)
-    # The connection and the slot go back before anybody is told, so that who waited can have both.
+        report = partial(future.set_exception, error)
+    # The connection goes back before the Future is set, and so does the slot, unless there is more to do: whoever
+    # waited can have both.
     connections.close_all()
-    job_slots.give_back()
-    if not future.done():
-        outcome()
+    if more is None:
+        job_slots.give_back()
+        report()
+        return
+    report()
+    try:
+        more()
+    finally:
+        connections.close_all()
+        job_slots.give_back()
 
 
 def call(job: Callable[[], T], *, timeout: float) -> T:

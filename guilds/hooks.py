@@ -9,13 +9,11 @@ waited for the list have it by then.
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from typing import cast
 
 import structlog
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
-from django.db import transaction
 from django.utils.module_loading import import_string
 
 from accounts import background
@@ -70,16 +68,10 @@ def load_hooks(paths: Iterable[str]) -> list[Hook]:
     return hooks
 
 
-def tell_after_commit(change: MembershipChange) -> None:
-    """Call the hooks once the present transaction is committed; never, if it isn't."""
-    if change and settings.GUILDHALL_MEMBERSHIP_HOOKS:
-        transaction.on_commit(partial(_tell, change))
-
-
-def _tell(change: MembershipChange) -> None:
-    # A hook may take its time; neither readers nor a database connection wait for it.
+def notify(change: MembershipChange) -> None:
+    """Call the hooks with a change that is committed."""
+    # A hook may take its time and needn't use the database.
     background.release_connection()
-    background.let_go()
     for path, hook in zip(
         settings.GUILDHALL_MEMBERSHIP_HOOKS, load_hooks(settings.GUILDHALL_MEMBERSHIP_HOOKS), strict=True
     ):

@@ -287,7 +287,7 @@ def _start(record: GuildListVerification, now: datetime, decision: Decision) -> 
     if claimed is None:
         reservation.give_back()
         return None
-    waiting.announce(record.pk, reservation.start(partial(refresh.run, claimed, client)))
+    waiting.announce(record.pk, reservation.start(partial(refresh.run, claimed, client), refresh.follow_up))
     record.generation = claimed.generation
     return decision.under_way(now + refresh.windows().lease)
 

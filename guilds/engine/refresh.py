@@ -33,10 +33,11 @@ from accounts.discord import (
 from accounts.limits import GateShut, Priority
 from accounts.models import User
 from accounts.tokens import ReconnectRequired, TokensReplaced
+from guilds import hooks
 from guilds.engine import metrics
 from guilds.engine.freshness import Decision, Reason, Windows, refresh_moment, retry_pause
 from guilds.engine.metrics import Lease
-from guilds.hooks import MembershipChange, PermissionsChange, tell_after_commit
+from guilds.hooks import MembershipChange, PermissionsChange
 from guilds.models import BotPresence, GuildListVerification, UserGuildMembership
 
 logger = structlog.get_logger(__name__)
@@ -73,9 +74,10 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """Discord's complete list."""
+    """Discord's complete list; `change` is how it differs from the one before, once it is stored."""
 
     guilds: tuple[Guild, ...]
+    change: MembershipChange | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,9 @@ class Failed:
     reason: Reason
     retry_after: float | None = None
     sent: bool = True
+
+
+Outcome = Verified | Failed
 
 
 class Fenced(Exception):
@@ -172,7 +177,7 @@ def claim(record: GuildListVerification, now: datetime, decision: Decision, clie
     )
 
 
-def ask(claimed: Claim, client: DiscordClient) -> Verified | Failed:
+def ask(claimed: Claim, client: DiscordClient) -> Outcome:
     """Ask Discord. Raises `Fenced` if the claim is found lost, `TokensReplaced` if the person has newer tokens."""
     client = gate.gated(
         replace(client, deadline=claimed.deadline), claimed.priority, still_mine=partial(_assert_mine, claimed)
@@ -201,21 +206,21 @@ def _assert_mine(claimed: Claim) -> None:
         raise Fenced
 
 
-def store(claimed: Claim, answer: Verified | Failed, now: datetime) -> bool:
-    """Write the answer down and release the lease; False, with nothing written, if the claim isn't ours any more."""
+def store(claimed: Claim, answer: Outcome, now: datetime) -> Outcome:
+    """Write the answer down and release the lease. Returns the answer, with the change that it brought.
+
+    Raises `Fenced`, with nothing written, if the claim isn't ours any more.
+    """
     if isinstance(answer, Verified):
-        stored = _store_list(claimed, answer.guilds)
+        answer = replace(answer, change=_store_list(claimed, answer.guilds))
+        metrics.count_refresh("verified")
     else:
-        stored = _store_failure(claimed, answer, now)
-    if stored:
-        metrics.count_refresh("verified" if isinstance(answer, Verified) else answer.reason)
-    else:
-        metrics.count_lease(Lease.FENCED)
-        logger.warning("guild_list_answer_fenced", user_id=claimed.user_id, generation=claimed.generation)
-    return stored
+        _store_failure(claimed, answer, now)
+        metrics.count_refresh(answer.reason)
+    return answer
 
 
-def _store_failure(claimed: Claim, failed: Failed, now: datetime) -> bool:
+def _store_failure(claimed: Claim, failed: Failed, now: datetime) -> None:
     if failed.reason.is_refusal:
         not_before, streak = None, claimed.streak
     elif failed.sent:
@@ -226,10 +231,11 @@ def _store_failure(claimed: Claim, failed: Failed, now: datetime) -> bool:
     logger.warning(
         "guild_list_refresh_failed", user_id=claimed.user_id, reason=str(failed.reason), not_before=str(not_before)
     )
-    return _release(claimed, not_before=not_before, reason=failed.reason, failure_streak=streak)
+    if not _release(claimed, not_before=not_before, reason=failed.reason, failure_streak=streak):
+        raise Fenced
 
 
-def _store_list(claimed: Claim, guilds: Iterable[Guild]) -> bool:
+def _store_list(claimed: Claim, guilds: Iterable[Guild]) -> MembershipChange:
     wanted = {guild.id: guild for guild in guilds}
     # Read before the transaction: whoever changes these rows counts the generation up first, and then the release
     # below matches nothing.
@@ -254,8 +260,7 @@ def _store_list(claimed: Claim, guilds: Iterable[Guild]) -> bool:
         fields |= {"joined_count": joined, "left_count": len(gone)}
     with transaction.atomic():
         if not _release(claimed, **fields):
-            return False
-        tell_after_commit(_difference(claimed, before, changed, gone))
+            raise Fenced
         if changed:
             UserGuildMembership.objects.bulk_create(
                 changed,
@@ -265,7 +270,7 @@ def _store_list(claimed: Claim, guilds: Iterable[Guild]) -> bool:
             )
         if gone:
             UserGuildMembership.objects.filter(user_id=claimed.user_id, guild_id__in=gone).delete()
-    return True
+    return _difference(claimed, before, changed, gone)
 
 
 def _difference(
@@ -315,18 +320,31 @@ def _membership(claimed: Claim, guild: Guild, before: UserGuildMembership | None
     )
 
 
-def run(claimed: Claim, client: DiscordClient) -> None:
-    """Ask and store: the job of a background thread."""
+def run(claimed: Claim, client: DiscordClient) -> Outcome | None:
+    """Ask and store: the job of a background thread. Returns what was stored; None if the claim was lost meanwhile."""
     try:
-        answer = ask(claimed, client)
+        return store(claimed, _ask_or_fail(claimed, client), database_now())
     except (Fenced, TokensReplaced):
         # Another attempt's newer tokens don't count the generation up: the claim is still ours, and released.
         _release(claimed)
         metrics.count_lease(Lease.FENCED)
         logger.warning("guild_list_answer_fenced", user_id=claimed.user_id, generation=claimed.generation)
-        return
+        return None
+
+
+def _ask_or_fail(claimed: Claim, client: DiscordClient) -> Outcome:
+    """`ask`, in which a fault of ours counts as Discord's silence: it must not become a hot loop."""
+    try:
+        return ask(claimed, client)
+    except (Fenced, TokensReplaced):
+        raise
     except Exception:
-        # A fault of ours must not become a hot loop: it is written down like Discord's silence, and seen in the log.
         logger.exception("guild_list_refresh_crashed", user_id=claimed.user_id)
-        answer = Failed(Reason.UNAVAILABLE)
-    store(claimed, answer, database_now())
+        return Failed(Reason.UNAVAILABLE)
+
+
+def follow_up(outcome: Outcome | None) -> Callable[[], object] | None:
+    """What remains to do once those who wait for the list have it: the hooks, if there is something to tell them."""
+    if isinstance(outcome, Verified) and outcome.change and settings.GUILDHALL_MEMBERSHIP_HOOKS:
+        return partial(hooks.notify, outcome.change)
+    return None

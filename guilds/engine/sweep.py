@@ -20,6 +20,7 @@ from accounts.limits import GateShut, Priority
 from accounts.tokens import discord_client
 from guilds.engine import freshness, refresh
 from guilds.engine.freshness import Reason
+from guilds.engine.refresh import Outcome, Verified
 from guilds.models import GuildListVerification
 from guilds.services import LAST_READ_GRAIN
 
@@ -46,6 +47,18 @@ class Round:
     @property
     def asked(self) -> int:
         return self.refreshed + self.failed.total()
+
+    def count(self, outcome: Outcome | None) -> None:
+        """Count one list by what came of it."""
+        silent = False
+        if outcome is None:
+            self.skipped += 1
+        elif isinstance(outcome, Verified):
+            self.refreshed += 1
+        else:
+            self.failed[str(outcome.reason)] += 1
+            silent = outcome.reason is Reason.UNAVAILABLE
+        self.silent_in_a_row = self.silent_in_a_row + 1 if silent else 0
 
 
 def due_lists(now: datetime) -> QuerySet[GuildListVerification]:
@@ -109,35 +122,24 @@ def _visit(record: GuildListVerification, done: Round, sleep: Callable[[float], 
             done.skipped += 1
             return
         now = gate.wait_for_place(sleep)
-        outcome = _refresh(record, now)
+        done.count(_refresh(record, now))
     except (GateShut, OperationalError, InterfaceError):
         raise
     except Exception:
         logger.exception("guild_list_sweep_crashed", user_id=record.pk)
-        outcome = "crashed"
-    done.silent_in_a_row = done.silent_in_a_row + 1 if outcome == Reason.UNAVAILABLE else 0
-    if outcome == REFRESHED:
-        done.refreshed += 1
-    elif outcome == SKIPPED:
-        done.skipped += 1
-    else:
-        done.failed[outcome] += 1
+        done.failed["crashed"] += 1
+        done.silent_in_a_row = 0
 
 
-REFRESHED, SKIPPED = "refreshed", "skipped"
-
-
-def _refresh(record: GuildListVerification, now: datetime) -> str:
-    """Claim, ask and store, in this thread; what came of it, in a word."""
+def _refresh(record: GuildListVerification, now: datetime) -> Outcome | None:
+    """Claim, ask and store, in this thread. Returns what was stored; None if nothing was."""
     client = discord_client()
     decision = freshness.decide(record, now, refresh.windows())
     claimed = refresh.claim(record, now, decision, client) if decision.claim else None
     if claimed is None:
-        return SKIPPED
+        return None
     # Whatever the age of the list, nobody is waiting for it.
-    refresh.run(replace(claimed, priority=Priority.DUE), client)
-    row = GuildListVerification.objects.filter(pk=record.pk).values_list("verified_at", "reason").first()
-    if row is None:
-        return SKIPPED
-    verified_at, reason = row
-    return REFRESHED if verified_at and verified_at >= claimed.at else reason or SKIPPED
+    outcome = refresh.run(replace(claimed, priority=Priority.DUE), client)
+    if more := refresh.follow_up(outcome):
+        more()
+    return outcome

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
+from typing import Any
 
 from accounts import background
 from accounts.background import Slots
@@ -20,17 +21,17 @@ POLL_SECONDS = 0.1
 
 wait_slots = Slots(0.75, pool="waits")
 _lock = threading.Lock()
-_ends: "dict[int, Future[None]]" = {}
+_ends: "dict[int, Future[Any]]" = {}
 
 
-def announce(user_id: int, job: "Future[None]") -> None:
+def announce(user_id: int, job: "Future[Any]") -> None:
     """Let this process's readers of `user_id` wait for `job` instead of following the row."""
     with _lock:
         _ends[user_id] = job
     job.add_done_callback(lambda done: _forget(user_id, done))
 
 
-def _forget(user_id: int, done: "Future[None]") -> None:
+def _forget(user_id: int, done: "Future[Any]") -> None:
     with _lock:
         if _ends.get(user_id) is done:
             del _ends[user_id]

@@ -284,8 +284,8 @@ def test_claims_are_counted_as_won_lost_taken_over_and_fenced(monitor: Monitor, 
     let_pass(minutes=1)
     third, _ = claim(ada)
 
-    refresh.store(first, Failed(Reason.UNAVAILABLE), database_now())
     refresh.store(third, Failed(Reason.UNAVAILABLE), database_now())
+    refresh.run(first, discord_client())
 
     assert second is None
     assert monitor.moved("guildhall_refresh_leases_total") == {

@@ -199,7 +199,7 @@ def test_g14_lists_imported_together_come_due_spread_out(transactional_db: None)
         decision = freshness.decide(row, moment, refresh.windows())
         claimed = refresh.claim(row, moment, decision, discord_client())
         assert claimed
-        assert refresh.store(claimed, Verified(()), moment)
+        refresh.store(claimed, Verified(()), moment)
 
     due = GuildListVerification.objects.values_list("refresh_after", flat=True)
     per_minute = Counter((moment - now) // timedelta(minutes=1) for moment in due)

@@ -92,7 +92,7 @@ class Job:
     def __init__(self, world: "World") -> None:
         self.world = world
 
-    def start(self, job: Callable[[], None]) -> Any:
+    def start(self, job: Callable[[], Any], _follow_up: Any) -> Any:
         reader = self.world.running
         assert reader
         assert isinstance(job, partial)

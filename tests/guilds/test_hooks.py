@@ -9,16 +9,18 @@ import pytest
 import structlog
 from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
-from django.db import connection, transaction
+from django.db import DataError, connection
 from pytest_django import Settings
 
+from accounts import background
 from accounts.clock import database_now
 from accounts.discord import DiscordAPIError
 from accounts.models import User
 from accounts.tokens import ReconnectRequired, discord_client
-from guilds import hooks, services
+from guilds import services
 from guilds.engine import freshness, refresh
-from guilds.engine.refresh import Verified
+from guilds.engine.refresh import Fenced, Verified
+from guilds.engine.sweep import sweep
 from guilds.hooks import MembershipChange, PermissionsChange, load_hooks
 from guilds.models import GuildListVerification
 from tests.fixtures import Sandbox, end_jobs, let_pass
@@ -151,17 +153,30 @@ def test_an_answer_that_comes_too_late_is_told_to_nobody(eve: User) -> None:
     assert isinstance(answer, Verified)
     services.relink(eve.pk)
 
-    assert refresh.store(claimed, answer, database_now()) is False
+    with pytest.raises(Fenced):
+        refresh.store(claimed, answer, database_now())
     assert told == []
 
 
-def test_a_change_that_is_rolled_back_is_told_to_nobody(eve: User) -> None:
-    change = MembershipChange(eve.pk, database_now(), joined=(1,), left=(), permissions=())
+def test_no_hook_is_told_of_a_change_that_is_rolled_back(eve: User) -> None:
+    def fail_to_insert(execute: Callable[..., Any], sql: str, *rest: Any) -> Any:
+        if sql.startswith('INSERT INTO "guilds_userguildmembership"'):
+            raise DataError
+        return execute(sql, *rest)
 
-    with transaction.atomic():
-        hooks.tell_after_commit(change)
-        transaction.set_rollback(True)
+    record, now = refresh.read_record(eve.pk)
+    claimed = refresh.claim(record, now, freshness.decide(record, now, refresh.windows()), discord_client())
+    assert claimed
+    reservation = background.reserve()
+    assert reservation
 
+    def run() -> refresh.Outcome | None:
+        with connection.execute_wrapper(fail_to_insert):
+            return refresh.run(claimed, discord_client())
+
+    with pytest.raises(DataError):
+        reservation.start(run, refresh.follow_up).result(10)
+    end_jobs()
     assert told == []
 
 
@@ -188,6 +203,19 @@ def test_a_reader_does_not_wait_for_a_slow_hook(eve: User, settings: Settings) -
     end_jobs()
 
     assert went_on == [True]
+
+
+def test_a_list_refreshed_by_the_sweep_is_told_too(eve: User, sandbox: Sandbox) -> None:
+    read(eve)
+    told.clear()
+    sandbox.person("eve", guilds=[guild(11)])
+    let_pass(minutes=59)
+
+    assert sweep().refreshed == 1
+
+    assert [(change.left, in_atomic) for change, in_atomic in zip(told, in_transaction[1:], strict=True)] == [
+        ((12, 13), False)
+    ]
 
 
 def test_a_slow_hook_holds_no_database_connection(eve: User, settings: Settings) -> None:

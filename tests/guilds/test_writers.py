@@ -21,7 +21,7 @@ from accounts.models import DiscordGate, User
 from accounts.tokens import ReconnectRequired, discord_client
 from guilds import services
 from guilds.engine import freshness, refresh
-from guilds.engine.refresh import Claim, Verified
+from guilds.engine.refresh import Claim, Fenced, Verified
 from guilds.models import GuildListVerification, UserGuildMembership
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
@@ -46,7 +46,12 @@ def claim(user_id: int) -> Claim | None:
 
 
 def store(claimed: Claim | None, guilds: list[Guild]) -> bool:
-    return claimed is not None and refresh.store(claimed, Verified(tuple(guilds)), database_now())
+    if claimed is None:
+        return False
+    with suppress(Fenced):
+        refresh.store(claimed, Verified(tuple(guilds)), database_now())
+        return True
+    return False
 
 
 def write(user_id: int, guilds: list[Guild]) -> bool:
