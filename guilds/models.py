@@ -17,6 +17,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts.discord import Permissions
+from guilds.engine.records import Record
 
 
 def new_tag() -> int:
@@ -30,46 +31,19 @@ MAY_MANAGE = Q(owner=True) | Q(
 )
 
 
-class GuildListVerification(models.Model):
-    """One person's whole list: when Discord last verified it, and what stands in the way of asking again.
+class GuildListVerification(Record):
+    """The record of one person's whole list.
 
-    "In no guild" is an answer too and has a row here, without memberships. There is no state column: whether a list is
-    fresh, stale or expired follows from this row and the time, so that no crash can leave a wrong state behind.
+    "In no guild" is an answer too and has a row here, without memberships.
     """
 
     user = models.OneToOneField(
         settings.AUTH_USER_MODEL, models.CASCADE, primary_key=True, related_name="guild_list_verification"
     )
-    verified_at = models.DateTimeField(
-        null=True,
-        blank=True,
-        db_index=True,
-        help_text=_("The moment before the question that brought the stored list."),
+    # The column got its name before there were other records; renaming it would break the previous release.
+    version = models.BigIntegerField(
+        default=0, db_column="list_version", help_text=_("Counted up whenever the memberships change.")
     )
-    refresh_after = models.DateTimeField(
-        null=True, blank=True, help_text=_("From here on a read asks Discord in the background; fixed with the list.")
-    )
-    not_before = models.DateTimeField(null=True, blank=True, help_text=_("Discord is not asked before this moment."))
-    reason = models.CharField(
-        max_length=24, blank=True, help_text=_("Why the last attempt brought no list; empty if it did.")
-    )
-    failure_streak = models.PositiveIntegerField(default=0, help_text=_("Failed attempts since the last list."))
-    lease_until = models.DateTimeField(null=True, blank=True, help_text=_("Until when somebody's attempt is running."))
-    generation = models.BigIntegerField(
-        default=0,
-        help_text=_(
-            "Counted up by every claim, release, sign-in and disconnect; an answer to an older one is dropped."
-        ),
-    )
-    list_version = models.BigIntegerField(default=0, help_text=_("Counted up whenever the memberships change."))
-    last_read_at = models.DateTimeField(
-        # The sweep looks for the few who read lately among all who ever did.
-        null=True,
-        blank=True,
-        db_index=True,
-        help_text=_("When somebody last read the list, to the hour."),
-    )
-    changed_at = models.DateTimeField(null=True, blank=True, help_text=_("When the memberships last changed."))
     joined_count = models.PositiveIntegerField(default=0, help_text=_("How many servers the last change added."))
     left_count = models.PositiveIntegerField(default=0, help_text=_("How many servers the last change removed."))
     preferences_tag = models.BigIntegerField(default=0, help_text=_("Drawn anew whenever a preference changes."))

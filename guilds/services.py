@@ -85,8 +85,8 @@ class GuildList:
     bot_tag: int | None = None
 
     @property
-    def list_version(self) -> int:
-        return self.snapshot.list_version
+    def version(self) -> int:
+        return self.snapshot.version
 
     @cached_property
     def guilds_json(self) -> bytes:
@@ -231,7 +231,7 @@ def purge_memberships() -> tuple[int, int]:
                 verified_at=None,
                 refresh_after=None,
                 generation=F("generation") + 1,
-                list_version=F("list_version") + 1,
+                version=F("version") + 1,
             ):
                 deleted, _ = UserGuildMembership.objects.filter(user_id=user_id).delete()
                 people, memberships = people + 1, memberships + deleted

@@ -84,7 +84,7 @@ class GuildListVerificationAdmin(ActsOnPeople, AboutPeople):
         (None, {"fields": ("user", "state", "age", "verified_at", "refresh_after", "last_read_at", "elsewhere")}),
         (_("The last attempt"), {"fields": ("why", "failure_streak", "next_attempt", "not_before", "lease_until")}),
         (_("The last change"), {"fields": ("changed_at", "joined_count", "left_count")}),
-        (_("Versions"), {"fields": ("generation", "list_version")}),
+        (_("Versions"), {"fields": ("generation", "version")}),
     )
     readonly_fields = ("state", "why", "age", "next_attempt", "elsewhere")
 
@@ -124,7 +124,7 @@ name_fields(
     failure_streak=_("failures"),
     lease_until=_("lease until"),
     generation=_("generation"),
-    list_version=_("version of the list"),
+    version=_("version of the list"),
     last_read_at=_("last read"),
     changed_at=_("changed"),
     joined_count=_("joined"),

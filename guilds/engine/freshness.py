@@ -22,7 +22,7 @@ from accounts.limits import Priority, Reason
 __all__ = [
     "Decision",
     "Reason",
-    "Record",
+    "RecordState",
     "Tier",
     "Wait",
     "Windows",
@@ -50,8 +50,8 @@ class Wait(Enum):
     BUDGET = "budget"
 
 
-class Record(Protocol):
-    """What the rule reads of a `GuildListVerification`."""
+class RecordState(Protocol):
+    """The columns of a record that the rule reads."""
 
     verified_at: datetime | None
     refresh_after: datetime | None
@@ -102,7 +102,7 @@ class Decision:
         return replace(self, claim=False, reason=Reason.IN_PROGRESS, until=until)
 
 
-def tier(record: Record, now: datetime, windows: Windows) -> Tier:
+def tier(record: RecordState, now: datetime, windows: Windows) -> Tier:
     if record.verified_at is None:
         return Tier.NONE
     age = now - record.verified_at
@@ -113,7 +113,7 @@ def tier(record: Record, now: datetime, windows: Windows) -> Tier:
     return Tier.DUE if record.refresh_after and now >= record.refresh_after else Tier.FRESH
 
 
-def decide(record: Record, now: datetime, windows: Windows, *, wanted_since: datetime | None = None) -> Decision:
+def decide(record: RecordState, now: datetime, windows: Windows, *, wanted_since: datetime | None = None) -> Decision:
     """What a reader at `now` gets of `record`.
 
     `wanted_since` demands a list verified at that moment or later. The rule doesn't know whether a refresh can start:

@@ -131,8 +131,8 @@ def user_with_record(user_id: int, clock: Callable[[], float] = time.monotonic) 
         return None
     (*values, now, bot_tag) = rows[0]
     user = User.from_db(connection.alias, USER_FIELDS, values[: len(USER_FIELDS)])
-    if values[len(USER_FIELDS)] is not None:
-        record = GuildListVerification.from_db(connection.alias, RECORD_FIELDS, values[len(USER_FIELDS) :])
+    record = GuildListVerification.from_db(connection.alias, RECORD_FIELDS, values[len(USER_FIELDS) :])
+    if record.pk is not None:
         record.bot_tag = bot_tag  # type: ignore[attr-defined]  # as `read_record` annotates it
         # Not as `user.guild_list_verification`: what a request does to the row must show there.
         setattr(user, _READ_WITH_USER, (record, now, clock()))
@@ -256,7 +256,7 @@ def _store_list(claimed: Claim, guilds: Iterable[Guild]) -> MembershipChange:
     }
     if changed or gone:
         joined = sum(row.guild_id not in before for row in changed)
-        fields |= {"list_version": F("list_version") + 1, "changed_at": claimed.at}
+        fields |= {"version": F("version") + 1, "changed_at": claimed.at}
         fields |= {"joined_count": joined, "left_count": len(gone)}
     with transaction.atomic():
         if not _release(claimed, **fields):

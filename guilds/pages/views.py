@@ -239,7 +239,7 @@ NEWS_FOR = timedelta(days=1)
 
 def _version(guild_list: GuildList) -> str:
     """Of the servers and of where the bot is; a star is of the page that set it."""
-    return f"{guild_list.list_version}.{guild_list.bot_tag or 0}"
+    return f"{guild_list.version}.{guild_list.bot_tag or 0}"
 
 
 def _etag(guild_list: GuildList) -> str:

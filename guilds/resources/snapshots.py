@@ -1,6 +1,6 @@
 """The guilds of one version of one person's list as JSON, kept in Django's cache so that they are serialised once.
 
-The rows stay the truth. Each read takes `list_version` from the database, and the version is part of the key, so a
+The rows stay the truth. Each read takes `version` from the database, and the version is part of the key, so a
 change shows at the next read, whoever made it, and nothing is ever deleted here.
 """
 
@@ -24,13 +24,13 @@ class Snapshot:
     """
 
     user_id: int
-    list_version: int
+    version: int
     since: datetime | None
 
     @property
     def key(self) -> str:
         moment = f"{self.since.timestamp():.6f}" if self.since else "never"
-        return f"guild-list:{FORMAT}:{self.user_id}:{self.list_version}:{moment}"
+        return f"guild-list:{FORMAT}:{self.user_id}:{self.version}:{moment}"
 
     def read(self) -> bytes:
         """The guilds as a JSON array, from the cache or from the rows."""
@@ -42,4 +42,4 @@ class Snapshot:
 
 
 def snapshot_of(record: GuildListVerification) -> Snapshot:
-    return Snapshot(record.pk, record.list_version, record.changed_at or record.verified_at)
+    return Snapshot(record.pk, record.version, record.changed_at or record.verified_at)

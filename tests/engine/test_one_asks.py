@@ -108,7 +108,7 @@ def test_g4_the_answer_to_a_frozen_process_is_dropped_after_a_takeover(
     eventually(lambda: jobs(frozen) == 0, "the frozen job has ended")
 
     assert ada.stored == ["Newer"]
-    assert (ada.row.generation, ada.row.list_version) == (before.generation, before.list_version)
+    assert (ada.row.generation, ada.row.version) == (before.generation, before.version)
     assert ada.get(fleet[2]).guilds == ["Newer"]
     assert fleet.asked() == 2
 

@@ -152,7 +152,7 @@ def test_who_has_the_answer_gets_304_until_something_changes(browser: Client, pa
 
     same = browser.get(page, headers={"If-None-Match": etag})
     UserGuildMembership.objects.filter(guild_id=guild_id).update(name="another name")
-    GuildListVerification.objects.update(list_version=99)
+    GuildListVerification.objects.update(version=99)
     other = browser.get(page, headers={"If-None-Match": etag})
 
     assert (same.status_code, same.content) == (304, b"")

@@ -70,6 +70,7 @@ def test_the_export_holds_everything_and_no_secret(with_list: WithList, client_o
     assert body["user"][0]["discord_id"] == str(ada.discord_id)
     assert body["discord_account"][0]["scopes"] == stored["scopes"]
     assert body["discord_account"][0]["expires_at"] == stored["expires_at"]
+    assert body["guild_list_verification"][0]["version"] == "1"
     ids = set(UserGuildMembership.objects.filter(user=ada).values_list("guild_id", flat=True))
     assert {int(row["guild_id"]) for row in body["guild_memberships"]} == ids
     assert all(isinstance(row["guild_id"], str) for row in body["guild_memberships"])

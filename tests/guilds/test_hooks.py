@@ -128,7 +128,7 @@ def test_a_new_name_is_no_change_of_memberships(eve: User, sandbox: Sandbox) -> 
     read(eve, services.YOUNGEST_DEMAND)
 
     assert told == []
-    assert GuildListVerification.objects.get(pk=eve.pk).list_version == 2
+    assert GuildListVerification.objects.get(pk=eve.pk).version == 2
 
 
 @pytest.mark.parametrize("mode", ["rate_limited", "outage", "unauthorized"])

@@ -255,7 +255,7 @@ def person(db: None, client_of: Callable[[User], Client]) -> Person:
     now = database_now()
     verified_at = now - timedelta(minutes=10)
     GuildListVerification.objects.create(
-        user=user, verified_at=verified_at, refresh_after=now + timedelta(minutes=30), list_version=1
+        user=user, verified_at=verified_at, refresh_after=now + timedelta(minutes=30), version=1
     )
     seen = {"user": user, "first_seen_at": verified_at, "changed_at": verified_at}
     UserGuildMembership.objects.bulk_create(

@@ -317,10 +317,10 @@ def test_no_failure_changes_a_row(with_list: WithList, sandbox: Sandbox, mode: s
 
     after = row_of(ada)
     assert list(UserGuildMembership.objects.filter(user=ada).values()) == rows
-    assert (after.verified_at, after.refresh_after, after.list_version) == (
+    assert (after.verified_at, after.refresh_after, after.version) == (
         before.verified_at,
         before.refresh_after,
-        before.list_version,
+        before.version,
     )
 
 
@@ -352,7 +352,7 @@ def test_a_change_at_discord_shows_and_counts(with_list: WithList, sandbox: Sand
     assert guild_list.get(999999999999999999)
     assert len(guild_list) == 11
     assert (after.joined_count, after.left_count) == (1, 2)
-    assert after.list_version == before.list_version + 1
+    assert after.version == before.version + 1
 
 
 def test_a_list_that_did_not_change_writes_no_membership(with_list: WithList, sandbox: Sandbox) -> None:
@@ -363,7 +363,7 @@ def test_a_list_that_did_not_change_writes_no_membership(with_list: WithList, sa
     get_guild_list(ada)
 
     assert list(UserGuildMembership.objects.filter(user=ada).values()) == rows
-    assert row_of(ada).list_version == before.list_version
+    assert row_of(ada).version == before.version
 
 
 # one asks for all

@@ -56,7 +56,7 @@ def rename(user: User, name: str) -> None:
     """As a refresh does it: the rows and the version, together."""
     UserGuildMembership.objects.filter(user=user).update(name=name)
     row = GuildListVerification.objects.get(pk=user.pk)
-    row.list_version += 1
+    row.version += 1
     row.save()
 
 
@@ -222,7 +222,7 @@ def test_versions_that_begin_anew_are_another_list(with_list: WithList, client_o
 
     services.get_guild_list(ada)
 
-    assert snapshot(ada).list_version == first.list_version
+    assert snapshot(ada).version == first.version
     assert snapshot(ada).key != first.key
 
 
@@ -233,7 +233,7 @@ def test_a_purge_is_a_new_version(with_list: WithList) -> None:
 
     services.purge_memberships()
 
-    assert snapshot(ada).list_version == before.list_version + 1
+    assert snapshot(ada).version == before.version + 1
 
 
 def test_one_person_never_gets_anothers(with_list: WithList, client_of: ClientOf) -> None:

@@ -25,7 +25,7 @@ def test_a_servers_page_says_what_one_may_do_in_the_readers_language(
     UserGuildMembership.objects.filter(pk=server.pk).update(
         owner=False, permissions=int(Permissions.MANAGE_GUILD | Permissions.MODERATE_MEMBERS), features=features
     )
-    GuildListVerification.objects.update(list_version=F("list_version") + 1)
+    GuildListVerification.objects.update(version=F("version") + 1)
 
     page = browser.get(f"/servers/{server.guild_id}/", headers={"Accept-Language": "de"}).content.decode()
 
