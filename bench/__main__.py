@@ -18,9 +18,10 @@ BENCHES = {
     "hit": "what a fresh list costs, beside an empty view and the usual ways",
     "scale": "10,000 to a million people on PostgreSQL: what grows with them and what doesn't",
     "fleet": "a day of a million people under Discord's limits, simulated, with four ways to cache",
+    "structure": "the site's own code: modules, imports between rooms, longest and most complex function, lines",
 }
 # Those that ask nobody: no sandbox is started for them, and their stage is None.
-WITHOUT_STAGE = frozenset({"ablations", "fleet"})
+WITHOUT_STAGE = frozenset({"ablations", "fleet", "structure"})
 
 
 def main(arguments: list[str]) -> int:
