@@ -6,6 +6,7 @@ moving a clock: the database's clock decides everything.
 
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -40,6 +41,30 @@ def sandbox_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbo
         yield sandbox
 
 
+# Moods in which a request never gets its answer.
+SILENT = ("timeout", "drip")
+
+
+@dataclass(frozen=True)
+class TimedSandbox(Sandbox):
+    """The sandbox, and how long the site waits for it: as a busy machine needs, or hardly at all in a slow mood."""
+
+    settings: Settings
+
+    def mood(self, mode: str = "healthy", **options: Any) -> None:
+        is_slow = mode in SILENT or "latency_ms" in options
+        wait_for_discord(self.settings, give_up=1.0 if mode in SILENT else 6.0, soft_wait=0.3 if is_slow else 6.0)
+        super().mood(mode, **options)
+
+
+def wait_for_discord(settings: Settings, *, give_up: float, soft_wait: float) -> None:
+    """Set, in seconds, when the site gives up a request to Discord, and how long readers of a stale list wait."""
+    settings.DISCORD_REFRESH_WAIT_MS = int(soft_wait * 1000)
+    settings.DISCORD_REQUEST_TIMEOUT_MS = int(give_up * 1000)
+    # Retries included.
+    settings.DISCORD_FETCH_BUDGET_MS = settings.DISCORD_REQUEST_TIMEOUT_MS + 500
+
+
 @pytest.fixture
 def sandbox(sandbox_process: Sandbox, settings: Settings) -> Sandbox:
     """A healthy sandbox as on its first day, and the site's settings leading to it."""
@@ -50,7 +75,7 @@ def sandbox(sandbox_process: Sandbox, settings: Settings) -> Sandbox:
     settings.DISCORD_API_URL = f"{sandbox_process.url}/api/v10"
     settings.DISCORD_AUTHORIZE_URL = f"{sandbox_process.url}/oauth2/authorize"
     settings.DISCORD_CDN_URL = f"{sandbox_process.url}/cdn"
-    return sandbox_process
+    return TimedSandbox(sandbox_process.url, settings)
 
 
 @pytest.fixture
@@ -177,17 +202,9 @@ def permissions_stay() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def hurry(settings: Settings) -> None:
-    """Shorter waits than a site would want; the order they stand in is the same."""
-    settings.DISCORD_REFRESH_WAIT_MS = 300
-    settings.DISCORD_REQUEST_TIMEOUT_MS = 1000
-    settings.DISCORD_FETCH_BUDGET_MS = 1500
+    """Retries follow at once, and a healthy Discord is waited for as long as a busy machine needs."""
+    wait_for_discord(settings, give_up=6.0, soft_wait=6.0)
     settings.DISCORD_API_RETRY_DELAY_MS = 5
-
-
-@pytest.fixture
-def patience(hurry: None, settings: Settings) -> None:
-    """A reader who waits for Discord waits for as long as the machine needs for it."""
-    settings.DISCORD_REFRESH_WAIT_MS = settings.DISCORD_FETCH_BUDGET_MS
 
 
 @pytest.fixture(autouse=True)

@@ -363,7 +363,7 @@ def test_verifying_again_asks_for_those_who_were_chosen(
     ("mode", "words"), [("rate_limited", "Discord limits how often"), ("outage", "Discord doesn't answer")]
 )
 def test_verifying_again_in_vain_names_the_wait(
-    operator: Client, with_list: WithList, sandbox: Sandbox, patience: None, mode: str, words: str
+    operator: Client, with_list: WithList, sandbox: Sandbox, mode: str, words: str
 ) -> None:
     ada = with_list("ada", minutes=10)
     sandbox.mood(mode, **({"retry_after": 45} if mode == "rate_limited" else {}))

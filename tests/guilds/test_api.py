@@ -234,7 +234,6 @@ def test_an_answer_says_whether_discord_was_waited_for_and_why(
     with_list: WithList,
     sign_up: WithList,
     client_of: ClientOf,
-    patience: None,
     age: dict[str, float] | None,
     method: str,
     page: str,
@@ -377,9 +376,7 @@ def test_a_refresh_that_discord_takes_its_time_over_says_what_there_is_meanwhile
 
 
 @pytest.mark.parametrize("kind", ["application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "text/plain"])
-def test_a_refresh_takes_no_notice_of_a_body(
-    with_list: WithList, client_of: ClientOf, patience: None, kind: str
-) -> None:
+def test_a_refresh_takes_no_notice_of_a_body(with_list: WithList, client_of: ClientOf, kind: str) -> None:
     strict = Client(enforce_csrf_checks=True)
     strict.cookies = client_of(with_list("ada", **FRESH)).cookies
     token = get_token(strict.get("/servers/").wsgi_request)

@@ -76,7 +76,7 @@ def assert_documented(response: Any, method: str, path: str) -> None:
 
 
 @pytest.mark.parametrize(("method", "path"), EVERY)
-def test_what_goes_well_is_in_the_document(site: Site, patience: None, method: str, path: str) -> None:
+def test_what_goes_well_is_in_the_document(site: Site, method: str, path: str) -> None:
     response = site.ask(method, path)
 
     assert response.status_code == 200
@@ -113,9 +113,7 @@ def test_what_depends_on_a_condition_is_in_the_document(site: Site, path: str, p
 
 
 @pytest.mark.parametrize(("mood", "status"), [("rate_limited", 429), ("outage", 503), ("unauthorized", 403)])
-def test_what_discord_prevents_is_in_the_document(
-    site: Site, sandbox: Sandbox, patience: None, mood: str, status: int
-) -> None:
+def test_what_discord_prevents_is_in_the_document(site: Site, sandbox: Sandbox, mood: str, status: int) -> None:
     sandbox.mood(mood)
 
     response = site.ask("post", REFRESH)

@@ -99,7 +99,6 @@ def test_what_did_not_change_is_answered_with_304(with_list: WithList, client_of
     assert len(sandbox.requests()) == 1
 
 
-@pytest.mark.usefixtures("patience")
 def test_another_attempt_that_failed_brings_its_own_countdown(
     with_list: WithList, client_of: ClientOf, sandbox: Sandbox
 ) -> None:
@@ -116,7 +115,6 @@ def test_another_attempt_that_failed_brings_its_own_countdown(
     assert due_in(answer)
 
 
-@pytest.mark.usefixtures("patience")
 def test_a_list_that_came_as_it_was_changes_the_age_alone(
     with_list: WithList, client_of: ClientOf, sandbox: Sandbox
 ) -> None:
@@ -133,7 +131,6 @@ def test_a_list_that_came_as_it_was_changes_the_age_alone(
     assert due_in(answer) is None
 
 
-@pytest.mark.usefixtures("patience")
 def test_a_list_that_came_otherwise_is_asked_for(with_list: WithList, client_of: ClientOf, sandbox: Sandbox) -> None:
     client = client_of(with_list("linus", hours=5))
     sandbox.mood("rate_limited", retry_after=45)
@@ -192,7 +189,6 @@ def test_a_poll_costs_four_queries(with_list: WithList, client_of: ClientOf, san
 # what changed
 
 
-@pytest.mark.usefixtures("patience")
 @pytest.mark.parametrize(
     ("joined", "left", "words"),
     [(2, 1, "3 hours ago : 2 new, 1 left"), (1, 0, "3 hours ago : 1 new"), (0, 2, "3 hours ago : 2 left")],
