@@ -1,6 +1,4 @@
-"""Signing in, and what we keep about the person."""
-
-from typing import cast
+"""The sign-in page and the account pages."""
 
 from django.conf import settings
 from django.contrib import messages
@@ -19,11 +17,12 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from accounts import access_tokens as tokens
 from accounts.clock import database_now
 from accounts.forms import AccessTokenForm
-from accounts.models import PersonalAccessToken, Session, User
+from accounts.models import PersonalAccessToken, Session
+from accounts.requests import SignedInRequest
 
 
 def safe_next(request: HttpRequest) -> str:
-    """`next` of the query if it leads to this site; else nothing."""
+    """The query's `next` if it points to this site, else an empty string."""
     url = request.GET.get("next", "")
     allowed = url_has_allowed_host_and_scheme(url, {request.get_host()}, require_https=request.is_secure())
     return url if allowed else ""
@@ -40,8 +39,8 @@ def sign_in(request: HttpRequest) -> HttpResponse:
 @never_cache
 @login_required
 @require_GET
-def account(request: HttpRequest) -> HttpResponse:
-    """Who the person is here, and what is stored, counted. Never asks Discord."""
+def account(request: SignedInRequest) -> HttpResponse:
+    """The account page: the person's profile and what the site stores about them. Never asks Discord."""
     sessions = Session.objects.filter(user_id=request.user.pk, expire_date__gt=timezone.now()).count()
     return render(request, "accounts/account.html", {"sessions": sessions})
 
@@ -49,27 +48,26 @@ def account(request: HttpRequest) -> HttpResponse:
 @never_cache
 @login_required
 @require_http_methods(["GET", "POST"])
-def access_tokens(request: HttpRequest) -> HttpResponse:
-    """The person's access tokens, and a form for a new one; the answer to it is the one page that shows the token.
+def access_tokens(request: SignedInRequest) -> HttpResponse:
+    """The person's access tokens and a form that creates one. Only the response to the form shows the new token.
 
-    No redirect after it: what the next page would show would have to be kept until then, and it is kept nowhere.
+    The form's response is no redirect: to show the token on the next page, the site would have to store it.
     """
-    user = cast(User, request.user)
-    form = AccessTokenForm(user, request.POST if request.method == "POST" else None)
+    form = AccessTokenForm(request.user, request.POST if request.method == "POST" else None)
     token = None
     if form.is_valid():
         try:
-            _row, token = tokens.create(user, form.cleaned_data["name"], form.wanted, form.lifetime)
+            _row, token = tokens.create(request.user, form.cleaned_data["name"], form.wanted, form.lifetime)
         except tokens.NameTaken:
             form.add_error("name", _("You have a token of that name. Choose another, or remove that one first."))
         except tokens.TooManyTokens:
             form.add_error(None, _("You have as many tokens as one person can have. Remove one first."))
         else:
-            form = AccessTokenForm(user)
+            form = AccessTokenForm(request.user)
     context = {
         "form": form,
         "token": token,
-        "tokens": PersonalAccessToken.objects.filter(user=user),
+        "tokens": PersonalAccessToken.objects.filter(user=request.user),
         "now": database_now(),
     }
     return render(request, "accounts/tokens.html", context, status=422 if form.errors else 200)
@@ -78,7 +76,10 @@ def access_tokens(request: HttpRequest) -> HttpResponse:
 @never_cache
 @require_POST
 def sign_out_everywhere(request: HttpRequest) -> HttpResponse:
-    """End every session of the person, this one too. Their tokens stay: revoking one would end all at Discord."""
+    """End all of the person's sessions, including this one.
+
+    Their Discord tokens stay: revoking one would make Discord revoke every token this site has for the person.
+    """
     if not request.user.is_authenticated:
         return redirect_to_login(reverse("account"))
     Session.objects.filter(user_id=request.user.pk).delete()
@@ -90,7 +91,7 @@ def sign_out_everywhere(request: HttpRequest) -> HttpResponse:
 @never_cache
 @require_POST
 def revoke_access_token(request: HttpRequest, pk: int) -> HttpResponse:
-    """From now on the token opens nothing. Somebody else's, or one that is gone, is left as it is."""
+    """Revoke a token of the person. Does nothing if the token belongs to another person or no longer exists."""
     if not request.user.is_authenticated:
         return redirect_to_login(reverse("access-tokens"))
     deleted, _models = PersonalAccessToken.objects.filter(pk=pk, user=request.user).delete()

@@ -7,15 +7,14 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.utils.functional import SimpleLazyObject
 
-from accounts.models import User
+from accounts.requests import SignedInRequest
 from guilds.problems import problem_of, problem_response
 from guilds.services import GuildList, Membership, get_guild_list
 
 
-class GuildListRequest(HttpRequest):
-    """For annotations: a request that passed `GuildListMiddleware`, of somebody signed in."""
+class GuildListRequest(SignedInRequest):
+    """For annotations: a request that passed `GuildListMiddleware`, from a signed-in person."""
 
-    user: User
     guild_list: GuildList
 
 

@@ -1,10 +1,9 @@
-"""The pages about one's servers."""
+"""The pages about a person's servers."""
 
 import json
 import math
 from datetime import datetime, timedelta
 from hashlib import sha256
-from typing import cast
 from urllib.parse import urlencode
 
 from django.contrib import messages
@@ -12,6 +11,7 @@ from django.contrib.auth import logout
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.views import redirect_to_login
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.cache import get_conditional_response
@@ -21,28 +21,36 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.gzip import gzip_page
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 from django_htmx.http import HttpResponseClientRefresh
+from django_htmx.middleware import HtmxDetails
 
 from accounts.discord import DiscordUnavailable, RateLimited
 from accounts.models import User
+from accounts.requests import SignedInRequest
 from guilds import bot, export, services
-from guilds.decorators import guild_list_required
+from guilds.decorators import guild_list_required, guild_required
 from guilds.engine.freshness import Reason
 from guilds.extras import annotations_of
-from guilds.middleware import GuildListRequest
+from guilds.middleware import GuildListRequest, GuildRequest
 from guilds.pages.picker import Show, recently_used, sections
 from guilds.preferences import open_guild, set_favourite
-from guilds.problems import WHY, NotInGuild, came_from, problem_of
+from guilds.problems import WHY, came_from, problem_of
 from guilds.services import GuildList, RefreshTooSoon
 
 
-# Two hundred rows that are all alike. Their names stay private: Django masks the form's token, and pads what it packs.
+class HtmxRequest(GuildListRequest):
+    """A request that also passed django-htmx's middleware."""
+
+    htmx: HtmxDetails
+
+
+# Two hundred similar rows compress well. It is safe despite BREACH: Django masks the CSRF token and pads gzip.
 @gzip_page
 @never_cache
 @require_GET
 @guild_list_required
-def picker(request: HttpRequest) -> HttpResponse:
-    """The servers of the person that match `q` and `show`; as a whole page, or its list alone for htmx."""
-    guild_list = cast(GuildListRequest, request).guild_list
+def picker(request: HtmxRequest) -> HttpResponse:
+    """The person's servers that match `q` and `show`, as a whole page, or as the list alone for htmx."""
+    guild_list = request.guild_list
     query, show = request.GET.get("q", "").strip(), Show.read(request.GET.get("show", ""))
     annotations = annotations_of(guild_list)
     found = sections(guild_list, annotations.with_bot, annotations.preferences, query=query, show=show)
@@ -58,28 +66,27 @@ def picker(request: HttpRequest) -> HttpResponse:
         "has_bot": annotations.with_bot is not None,
         **_freshness(guild_list),
     }
-    only_list = request.htmx and not request.htmx.history_restore_request  # type: ignore[attr-defined]  # django-htmx
+    only_list = request.htmx and not request.htmx.history_restore_request
     return render(request, "guilds/_servers.html" if only_list else "guilds/picker.html", context)
 
 
 @never_cache
 @require_http_methods(["GET", "POST"])
 @guild_list_required
-def favourites(request: HttpRequest) -> HttpResponse:
-    """Star a server or take its star, and show the list again, or the server's page if that was where it happened.
+def favourites(request: HtmxRequest) -> HttpResponse:
+    """Star or unstar a server (POST), then redirect to the page with the button: the picker or the server's page.
 
-    For htmx it is the star alone: a row that moved away under somebody's finger would take the next press elsewhere.
-    GET is where a browser lands that had to sign in, or to wait, between.
+    htmx gets the star alone. If the row moved at once, the person's next click would hit another server. A GET arrives
+    when the person had to sign in or wait in between, and goes to the picker.
     """
     if request.method == "GET":
         return redirect("guilds:picker")
-    guild_list, user = cast(GuildListRequest, request).guild_list, cast(GuildListRequest, request).user
     favourite = "star" in request.POST
-    membership = guild_list.get(request.POST.get("star" if favourite else "unstar", ""))
+    membership = request.guild_list.get(request.POST.get("star" if favourite else "unstar", ""))
     if membership is None:
         raise Http404("not in this server")
-    set_favourite(user.pk, membership.guild_id, favourite=favourite)
-    if request.htmx:  # type: ignore[attr-defined]  # django-htmx
+    set_favourite(request.user.pk, membership.guild_id, favourite=favourite)
+    if request.htmx:
         response = render(request, "guilds/_star.html", {"server": membership, "is_favourite": favourite})
         response["HX-Retarget"] = f'#servers button[value="{membership.guild_id}"]'
         response["HX-Reswap"] = "outerHTML"
@@ -92,42 +99,37 @@ def favourites(request: HttpRequest) -> HttpResponse:
 
 @never_cache
 @require_GET
-@guild_list_required
-def detail(request: HttpRequest, guild_id: int) -> HttpResponse:
-    """One server of the person. Copy this for a page of your own: the door is `guild_list.get`."""
-    guild_list = cast(GuildListRequest, request).guild_list
-    membership = guild_list.get(guild_id)
-    if membership is None:
-        raise NotInGuild
-    opened = open_guild(cast(GuildListRequest, request).user.pk, guild_id)
+@guild_required
+def detail(request: GuildRequest, guild_id: int) -> HttpResponse:
+    """The page of one server. Copy it to start a page of your own; docs/your-pages.md explains the decorator."""
+    opened = open_guild(request.user.pk, guild_id)
     context = {
-        "guild_list": guild_list,
-        "server": membership,
+        "guild_list": request.guild_list,
+        "server": request.guild,
         "is_favourite": opened.is_favourite,
         "has_bot_token": bot.has_token(),
         "bot_seen_at": opened.bot_seen_at,
-        **_freshness(guild_list),
+        **_freshness(request.guild_list),
     }
     return render(request, "guilds/detail.html", context)
 
 
 @never_cache
 @require_GET
-@guild_list_required
-def add_bot(request: HttpRequest, guild_id: int) -> HttpResponse:
-    """Off to Discord, to add the bot to a server that the person may manage."""
-    membership = cast(GuildListRequest, request).guild_list.get(guild_id)
-    if membership is None or not membership.can_manage or not bot.has_token():
-        raise Http404("not theirs to add a bot to")
-    return redirect(bot.add_url(cast(GuildListRequest, request).user.pk, guild_id))
+@guild_required("manage_guild")
+def add_bot(request: GuildRequest, guild_id: int) -> HttpResponse:
+    """Redirect to Discord's page for adding the bot to this server. 404 on a site without a bot."""
+    if not bot.has_token():
+        raise Http404("this site has no bot")
+    return redirect(bot.add_url(request.user.pk, guild_id))
 
 
 @never_cache
 @login_required
 @require_GET
-def bot_added(request: HttpRequest) -> HttpResponse:
-    """Back from Discord's page: ask about that one server at once, and say what is the case."""
-    guild_id = bot.guild_of_state(cast(GuildListRequest, request).user.pk, request.GET.get("state", ""))
+def bot_added(request: SignedInRequest) -> HttpResponse:
+    """Discord redirects here after "Add the bot": check that server now and show the result as a message."""
+    guild_id = bot.guild_of_state(request.user.pk, request.GET.get("state", ""))
     if guild_id is None or not bot.has_token():
         messages.warning(request, _("That was started by somebody else, or too long ago. Nothing has changed here."))
         return redirect("guilds:picker")
@@ -151,7 +153,7 @@ def refresh(request: HttpRequest) -> HttpResponse:
     if not request.user.is_authenticated:
         return redirect_to_login(reverse("guilds:picker"))
     try:
-        services.refresh_guild_list(cast(GuildListRequest, request).user)
+        services.refresh_guild_list(request.user)
     except RefreshTooSoon as error:
         wait = max(math.ceil(error.retry_after), 1)
         messages.info(
@@ -166,7 +168,7 @@ def refresh(request: HttpRequest) -> HttpResponse:
     except (RateLimited, DiscordUnavailable) as error:
         # That one is being asked for, the page says itself, and who has no list yet waits for it there.
         is_asking = error.scope == Reason.IN_PROGRESS
-        if not is_asking and _is_calm(cast(GuildListRequest, request).user) and (problem := problem_of(error)):
+        if not is_asking and _is_calm(request.user) and (problem := problem_of(error)):
             messages.warning(request, str(problem.detail))
     else:
         messages.success(request, _("Checked with Discord just now."))
@@ -187,11 +189,11 @@ def _is_calm(user: User) -> bool:
 @never_cache
 @login_required
 @require_http_methods(["GET", "POST"])
-def delete_my_data(request: HttpRequest) -> HttpResponse:
-    """Ask first (GET), then delete everything of the person and sign them out everywhere (POST)."""
+def delete_my_data(request: SignedInRequest) -> HttpResponse:
+    """Ask for confirmation (GET), then delete all data about the person and end all their sessions (POST)."""
     if request.method == "GET":
         return render(request, "accounts/delete.html")
-    services.forget_user(cast(GuildListRequest, request).user)
+    services.forget_user(request.user)
     logout(request)
     messages.success(request, _("Everything this site stored about you is deleted."))
     return redirect("home")
@@ -199,16 +201,17 @@ def delete_my_data(request: HttpRequest) -> HttpResponse:
 
 @never_cache
 @require_GET
-def freshness(request: HttpRequest) -> HttpResponse:
-    """The lines about the list's age, for a page that follows them; 304 while they are as it shows them.
+def freshness(request: HttpRequest) -> HttpResponseBase:
+    """The lines about the list's age, for a page that polls them; 304 while they have not changed.
 
-    The page names the `version` of what it lists. Once there is another one it is told "due" and gets that list;
-    where no list may be shown any more it is loaded as a whole and says why.
+    The page sends the `version` of the list it shows. If there is a newer version, the response triggers the page's
+    "due" event, and the page fetches that list. If no list may be shown any more, or the person is signed out, the
+    response makes the page reload, and the reloaded page says why.
     """
     if not request.user.is_authenticated:
         return HttpResponseClientRefresh()
     try:
-        guild_list = services.get_guild_list(cast(GuildListRequest, request).user)
+        guild_list = services.get_guild_list(request.user)
     except Exception as error:
         if problem_of(error) is None:
             raise
@@ -218,15 +221,15 @@ def freshness(request: HttpRequest) -> HttpResponse:
     context = _freshness(guild_list)
     response = render(request, "guilds/_followed.html", {"guild_list": guild_list, **context})
     response["ETag"] = etag = _etag(guild_list)
-    return cast(HttpResponse, get_conditional_response(request, etag=etag, response=response))
+    return get_conditional_response(request, etag=etag, response=response) or response
 
 
 @never_cache
 @login_required
 @require_GET
-def export_my_data(request: HttpRequest) -> HttpResponse:
-    """Everything the site stores about the person, as a file; no token is in it."""
-    body = json.dumps(export.everything_about(cast(GuildListRequest, request).user), indent=2, ensure_ascii=False)
+def export_my_data(request: SignedInRequest) -> HttpResponse:
+    """Download everything the site stores about the person, without tokens, as a JSON file."""
+    body = json.dumps(export.everything_about(request.user), indent=2, ensure_ascii=False)
     disposition = 'attachment; filename="guildhall.json"'
     return HttpResponse(body, content_type="application/json", headers={"Content-Disposition": disposition})
 

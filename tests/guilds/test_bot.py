@@ -368,14 +368,23 @@ def test_a_state_lasts_an_hour(monkeypatch: pytest.MonkeyPatch) -> None:
     assert bot.guild_of_state(1, state) is None
 
 
-def test_nobody_adds_a_bot_where_they_may_not(with_list: WithList, client_of: ClientOf, settings: Settings) -> None:
+def test_only_people_who_manage_a_server_can_add_the_bot_to_it(with_list: WithList, client_of: ClientOf) -> None:
     client = client_of(with_list("ada"))
-    managed, not_managed = membership("Django Study Group"), membership("Winter Climbers")
 
-    assert client.get(f"/servers/{not_managed}/add-bot/").status_code == 404
-    assert client.get("/servers/1/add-bot/").status_code == 404
+    member = client.get(f"/servers/{membership('Winter Climbers')}/add-bot/")
+    stranger = client.get("/servers/1/add-bot/")
+
+    assert member.status_code == 403
+    assert "You may not manage this server" in member.content.decode()
+    assert stranger.status_code == 404
+    assert "Not one of your servers" in stranger.content.decode()
+
+
+def test_a_site_without_a_bot_offers_none(with_list: WithList, client_of: ClientOf, settings: Settings) -> None:
+    client = client_of(with_list("ada"))
     settings.DISCORD_BOT_TOKEN = ""
-    assert client.get(f"/servers/{managed}/add-bot/").status_code == 404
+
+    assert client.get(f"/servers/{membership('Django Study Group')}/add-bot/").status_code == 404
 
 
 def test_a_visitor_signs_in_first(client: Client) -> None:

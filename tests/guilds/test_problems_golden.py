@@ -537,6 +537,7 @@ for _method, _page in (("page", "/servers/refresh/"), ("endpoint", "/api/v1/guil
 case("not in this server: page", lambda site: site.get(f"/servers/{ELSEWHERE}/"))
 case("not in this server: page for a program", lambda site: site.get(f"/servers/{ELSEWHERE}/", **JSON))
 case("not in this server: way to add the bot", lambda site: site.get(f"/servers/{ELSEWHERE}/add-bot/"))
+case("may not manage: way to add the bot", lambda site: site.get(f"/servers/{ORDINARY}/add-bot/"))
 case("not in this server: star", lambda site: site.post("/servers/favourites/", {"star": ELSEWHERE}))
 for _who in ("ada", "visitor"):
     for _words, _headers in (("page", {}), ("page for a program", JSON)):
