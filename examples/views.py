@@ -12,9 +12,8 @@ from django.views.generic import TemplateView
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from guilds.decorators import guild_list_required, guild_required
+from guilds.decorators import GuildRequiredMixin, guild_list_required, guild_required
 from guilds.middleware import GuildListRequest, GuildRequest
-from guilds.mixins import GuildRequiredMixin
 from guilds.permissions import GuildAPIRequest, InGuild
 
 from .models import Traffic, WelcomeMessage

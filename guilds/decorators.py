@@ -1,18 +1,21 @@
-"""The doors in front of views: `@guild_list_required` for the list, `@guild_required` for one guild of it.
+"""Access to views: `@guild_list_required` for the list, `@guild_required` for one guild of it.
 
-Async views may stand behind them too.
+Both also work on async views. `GuildRequiredMixin` is `@guild_required` for class-based views.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial, wraps
-from typing import Any, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast, overload
 
 from asgiref.sync import iscoroutinefunction, sync_to_async
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.views import View
+from django.views.generic.base import TemplateResponseMixin
 
 from accounts.discord import Permissions
 from accounts.models import User
@@ -32,22 +35,22 @@ from guilds.problems import (
 )
 from guilds.services import GuildList, get_guild_list
 
-View = TypeVar("View", bound=Callable[..., Any])
-# Answers instead of the view, or lets it be called.
+ViewFunction = TypeVar("ViewFunction", bound=Callable[..., Any])
+# Returns a response to short-circuit the view, else None.
 Step = Callable[[HttpRequest, dict[str, Any]], HttpResponse | None]
 
 
-def guild_list_required(view: View) -> View:
-    """Let the view be sure of `request.guild_list`: it has been read when the view begins.
+def guild_list_required(view: ViewFunction) -> ViewFunction:
+    """Read `request.guild_list` before the view runs.
 
-    An anonymous visitor goes to sign-in and comes back, to the form if they sent one; a program gets 401. A list that
-    can't be had becomes the page that says why (429, 503, reconnect).
+    An anonymous visitor is redirected to sign-in and returns to this address, or to the form they sent; a program gets
+    401. If there is no list to serve, the response is the page that says why (429, 503, or 403 to reconnect).
     """
-    return _behind(_read_list, view)
+    return _run_first(_read_list, view)
 
 
 @overload
-def guild_required(permission: View) -> View: ...
+def guild_required(permission: ViewFunction) -> ViewFunction: ...
 @overload
 def guild_required(
     permission: str | Permissions | None = None,
@@ -55,16 +58,17 @@ def guild_required(
     max_age: timedelta | None = None,
     bot: bool = False,
     guild_id: str = "guild_id",
-) -> Callable[[View], View]: ...
+) -> Callable[[ViewFunction], ViewFunction]: ...
 def guild_required(
     permission: Any = None, *, max_age: timedelta | None = None, bot: bool = False, guild_id: str = "guild_id"
 ) -> Any:
-    """Let the view be sure of `request.guild`, the person's membership in the guild that the URL names as `guild_id`.
+    """Set `request.guild` before the view runs: the person's membership in the guild whose id is in the URL.
 
-    404 for a guild the person isn't in, 403 without `permission` (Discord's name, such as "manage_guild"; `ValueError`
-    for another). `max_age` demands a list verified no longer ago, for what would be dangerous on an old one, and fails
-    closed: 429 or 503 where Discord can't be asked. `bot` demands that the bot is in the guild: 409 where it isn't.
-    Else as `guild_list_required`; `@guild_required` works bare.
+    `guild_id` is the name of that URL argument. The response is 404 if the person isn't in the guild and 403 if they
+    lack `permission`, which is Discord's name, such as "manage_guild"; an unknown name raises `ValueError` here.
+    `max_age` requires a list verified within that time, for actions that would be dangerous with an old list. It fails
+    closed: 429 or 503 if Discord can't confirm the list now. `bot` requires the bot in the guild, else 409. All other
+    visitors are answered as by `guild_list_required`. `@guild_required` works with and without parentheses.
     """
     if callable(permission):
         return guild_required()(cast(Callable[..., Any], permission))
@@ -73,12 +77,12 @@ def guild_required(
         assert_bot()
 
     def step(request: HttpRequest, kwargs: dict[str, Any]) -> HttpResponse | None:
-        if answer := _not_signed_in(request):
-            return answer
+        if response := _not_signed_in(request):
+            return response
         enter(request, kwargs, guild_id, wanted, max_age, bot=bot)
         return None
 
-    return partial(_behind, step)
+    return partial(_run_first, step)
 
 
 def enter(
@@ -90,15 +94,15 @@ def enter(
     *,
     bot: bool = False,
 ) -> None:
-    """Find the guild for somebody signed in, as `request.guild` from now on. Raises what becomes the answer if not.
+    """Set `request.guild` of a signed-in person, or raise the problem to respond with.
 
-    `kwargs` are the URL's, and `guild_id` the name that the guild's id has there.
+    `kwargs` are the arguments of the URL; the one named `guild_id` is the guild's id.
     """
     if guild_id not in kwargs:
         there = ", ".join(kwargs) or "none"
         raise ImproperlyConfigured(
-            f"The door looks for the guild in the URL's argument '{guild_id}', and {request.path} has {there}. "
-            f"Write <int:{guild_id}> in the URL, or name the argument that it is."
+            f"The guild's id is read from the URL argument '{guild_id}', but {request.path} has {there}. "
+            f"Write <int:{guild_id}> in the URL, or pass the argument's name as guild_id."
         )
     entering = cast(GuildRequest, request)
     if max_age is not None:
@@ -106,7 +110,7 @@ def enter(
     guild = entering.guild_list.get(kwargs[guild_id])
     if guild is None:
         raise ProblemRaised(NOT_IN_GUILD)
-    # Set before the rest is asked: the page that says no leads to what the person may do there.
+    # Set before the permission is checked, because the 403 page links to this guild's page.
     entering.guild = guild
     if permission is not None and not guild.may(permission):
         raise ProblemRaised(missing_permission(permission))
@@ -115,7 +119,7 @@ def enter(
 
 
 def _young_list(user: User, max_age: timedelta) -> GuildList:
-    """A list as young as demanded. The person may well have an older one, so a refusal says what was demanded."""
+    """A list no older than `max_age`. A refusal names that age, since the person may well have an older list."""
     try:
         return get_guild_list(user, max_age)
     except Exception as error:
@@ -126,14 +130,14 @@ def _young_list(user: User, max_age: timedelta) -> GuildList:
 
 
 def assert_bot() -> None:
-    """A view for guilds that the bot is in, on a site without a bot, is a mistake that is found at the start."""
+    """Stop the start of a site that has a view with `bot=True` but no bot."""
     if not has_token():
-        raise ImproperlyConfigured("A view demands the bot (bot=True), and without DISCORD_BOT_TOKEN there is none.")
+        raise ImproperlyConfigured("A view requires the bot (bot=True), but DISCORD_BOT_TOKEN is not set.")
 
 
 def _read_list(request: HttpRequest, _kwargs: dict[str, Any]) -> HttpResponse | None:
-    if answer := _not_signed_in(request):
-        return answer
+    if response := _not_signed_in(request):
+        return response
     _ = cast(GuildListRequest, request).guild_list.guilds_json  # reading it is the point
     return None
 
@@ -146,15 +150,48 @@ def _not_signed_in(request: HttpRequest) -> HttpResponse | None:
     return redirect_to_login(way_back(request))
 
 
-def _behind(step: Step, view: View) -> View:
-    """`view`, called only if `step` has no answer of its own."""
+def _run_first(step: Step, view: ViewFunction) -> ViewFunction:
+    """Wrap `view` so that it runs only if `step` returns no response of its own."""
 
     @wraps(view)
-    def behind(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+    def run(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         return step(request, kwargs) or view(request, *args, **kwargs)
 
     @wraps(view)
-    async def behind_async(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+    async def run_async(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         return await sync_to_async(step)(request, kwargs) or await view(request, *args, **kwargs)
 
-    return cast(View, behind_async if iscoroutinefunction(view) else behind)
+    return cast(ViewFunction, run_async if iscoroutinefunction(view) else run)
+
+
+if TYPE_CHECKING:
+
+    class _AnyView(TemplateResponseMixin, View):
+        """Both of Django's classes that declare `request`, so that the mixin's declaration wins in any view."""
+
+else:
+    _AnyView = View
+
+
+class GuildRequiredMixin(_AnyView):
+    """`@guild_required` for class-based views: `self.request.guild` is set before the view's own methods run.
+
+    Put it left of Django's view: `class Settings(GuildRequiredMixin, FormView)`. See `guild_required` for how all other
+    visitors are answered.
+    """
+
+    permission: ClassVar[str | Permissions | None] = None
+    max_age: ClassVar[timedelta | None] = None
+    bot: ClassVar[bool] = False
+    guild_id_kwarg: ClassVar[str] = "guild_id"
+    request: GuildRequest
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        # Makes a wrong attribute fail when the module is imported, not at the first request.
+        guild_required(cls.permission, bot=cls.bot)
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        required = guild_required(self.permission, max_age=self.max_age, bot=self.bot, guild_id=self.guild_id_kwarg)
+        response: HttpResponseBase = required(super().dispatch)(request, *args, **kwargs)
+        return response

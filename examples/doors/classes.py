@@ -3,7 +3,7 @@ from typing import Any
 
 from django.views.generic import TemplateView
 
-from guilds.mixins import GuildRequiredMixin
+from guilds.decorators import GuildRequiredMixin
 
 
 class WelcomeMessage(GuildRequiredMixin, TemplateView):

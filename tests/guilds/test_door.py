@@ -23,9 +23,8 @@ from accounts.models import User
 from config.urls import handler403, handler404, handler500  # noqa: F401 - read by Django of this module
 from config.urls import urlpatterns as site_urls
 from guilds import bot, services
-from guilds.decorators import guild_list_required, guild_required
+from guilds.decorators import GuildRequiredMixin, guild_list_required, guild_required
 from guilds.middleware import GuildListRequest, GuildRequest
-from guilds.mixins import GuildRequiredMixin
 from guilds.permissions import CanManageGuild, GuildAPIRequest, InGuild
 from guilds.resources.memberships import Membership
 from tests.fixtures import Sandbox, let_pass
@@ -221,7 +220,7 @@ def test_what_is_no_id_is_no_guild(visitor: Client, text: str) -> None:
 
 @pytest.mark.parametrize(("door", "there"), [("/without/11/", "server"), ("/api/without/", "none")])
 def test_an_address_without_the_guild_is_a_fault_that_is_named(visitor: Client, door: str, there: str) -> None:
-    with pytest.raises(ImproperlyConfigured, match=f"argument 'guild_id', and {door} has {there}"):
+    with pytest.raises(ImproperlyConfigured, match=f"argument 'guild_id', but {door} has {there}"):
         visitor.get(door)
 
 
@@ -397,7 +396,7 @@ def test_a_bot_that_left_closes_the_door(visitor: Client, door: str) -> None:
 def test_a_site_without_a_bot_has_no_views_that_need_one(settings: Settings) -> None:
     settings.DISCORD_BOT_TOKEN = ""
 
-    with pytest.raises(ImproperlyConfigured, match="without DISCORD_BOT_TOKEN there is none"):
+    with pytest.raises(ImproperlyConfigured, match="DISCORD_BOT_TOKEN is not set"):
         guild_required(bot=True)
     with pytest.raises(ImproperlyConfigured, match="DISCORD_BOT_TOKEN"):
         InGuild.with_bot()
