@@ -20,7 +20,7 @@ from django.views.generic.base import TemplateResponseMixin
 from accounts.discord import Permissions
 from accounts.models import User
 from guilds.bot import has_token
-from guilds.extras import annotations_of
+from guilds.extras import get_extras
 from guilds.middleware import GuildListRequest, GuildRequest
 from guilds.problems import (
     BOT_NOT_IN_GUILD,
@@ -114,7 +114,7 @@ def enter(
     entering.guild = guild
     if permission is not None and not guild.may(permission):
         raise ProblemRaised(missing_permission(permission))
-    if bot and guild.guild_id not in (annotations_of(entering.guild_list).with_bot or ()):
+    if bot and guild.guild_id not in (get_extras(entering.guild_list).with_bot or ()):
         raise ProblemRaised(BOT_NOT_IN_GUILD)
 
 

@@ -29,7 +29,7 @@ from accounts.requests import SignedInRequest
 from guilds import bot, export, services
 from guilds.decorators import guild_list_required, guild_required
 from guilds.engine.freshness import Reason
-from guilds.extras import annotations_of
+from guilds.extras import get_extras
 from guilds.middleware import GuildListRequest, GuildRequest
 from guilds.pages.picker import Show, recently_used, sections
 from guilds.preferences import open_guild, set_favourite
@@ -52,8 +52,8 @@ def picker(request: HtmxRequest) -> HttpResponse:
     """The person's servers that match `q` and `show`, as a whole page, or as the list alone for htmx."""
     guild_list = request.guild_list
     query, show = request.GET.get("q", "").strip(), Show.read(request.GET.get("show", ""))
-    annotations = annotations_of(guild_list)
-    found = sections(guild_list, annotations.with_bot, annotations.preferences, query=query, show=show)
+    extras = get_extras(guild_list)
+    found = sections(guild_list, extras.with_bot, extras.preferences, query=query, show=show)
     is_narrowed = bool(query) or show is not Show.ALL
     context = {
         "guild_list": guild_list,
@@ -62,8 +62,8 @@ def picker(request: HtmxRequest) -> HttpResponse:
         "is_narrowed": is_narrowed,
         "sections": found,
         "found": sum(len(section.servers) for section in found),
-        "recent": [] if is_narrowed else recently_used(guild_list, annotations.preferences),
-        "has_bot": annotations.with_bot is not None,
+        "recent": [] if is_narrowed else recently_used(guild_list, extras.preferences),
+        "has_bot": extras.with_bot is not None,
         **_freshness(guild_list),
     }
     only_list = request.htmx and not request.htmx.history_restore_request

@@ -1,4 +1,4 @@
-"""What stands beside the list is kept in the cache, and no change of it is ever missed for that."""
+"""The extras of a list are cached, and no change of them is ever missed."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +12,7 @@ from accounts.clock import database_now
 from accounts.models import User
 from guilds import bot, services
 from guilds.engine import sealed_cache
-from guilds.extras import Annotations, annotations_of
+from guilds.extras import Extras, get_extras
 from guilds.models import Guild, UserGuildMembership
 from guilds.preferences import open_guild, set_favourite
 from tests.fixtures import Sandbox, let_pass
@@ -27,8 +27,8 @@ class Asked:
         self.id, self.name, self.icon = guild_id, "Anything", None
 
 
-def read(user: User) -> Annotations:
-    return annotations_of(services.get_guild_list(user))
+def read(user: User) -> Extras:
+    return get_extras(services.get_guild_list(user))
 
 
 def ids(user: User) -> list[int]:
