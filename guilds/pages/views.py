@@ -24,7 +24,6 @@ from django_htmx.http import HttpResponseClientRefresh
 from django_htmx.middleware import HtmxDetails
 
 from accounts.discord import DiscordUnavailable, RateLimited
-from accounts.models import User
 from accounts.requests import SignedInRequest
 from guilds import bot, export, services
 from guilds.decorators import guild_list_required, guild_required
@@ -35,6 +34,7 @@ from guilds.pages.picker import Show, recently_used, sections
 from guilds.preferences import open_guild, set_favourite
 from guilds.problems import WHY, came_from, problem_of
 from guilds.services import GuildList, RefreshTooSoon
+from guilds.templatetags.page_messages import NOT_REFRESHED
 
 
 class HtmxRequest(GuildListRequest):
@@ -149,7 +149,7 @@ def bot_added(request: SignedInRequest) -> HttpResponse:
 @never_cache
 @require_POST
 def refresh(request: HttpRequest) -> HttpResponse:
-    """ "Refresh now": ask Discord and show what came of it; a list that is there is never lost to it."""
+    """Ask Discord now ("Refresh now") and redirect back with the outcome as a message. A failure keeps the old list."""
     if not request.user.is_authenticated:
         return redirect_to_login(reverse("guilds:picker"))
     try:
@@ -166,24 +166,12 @@ def refresh(request: HttpRequest) -> HttpResponse:
             % {"wait": wait},
         )
     except (RateLimited, DiscordUnavailable) as error:
-        # That one is being asked for, the page says itself, and who has no list yet waits for it there.
-        is_asking = error.scope == Reason.IN_PROGRESS
-        if not is_asking and _is_calm(request.user) and (problem := problem_of(error)):
-            messages.warning(request, str(problem.detail))
+        # While Discord is still being asked, the page says so, and the outcome is not known yet.
+        if error.scope != Reason.IN_PROGRESS and (problem := problem_of(error)):
+            messages.warning(request, str(problem.detail), extra_tags=NOT_REFRESHED)
     else:
         messages.success(request, _("Checked with Discord just now."))
     return HttpResponseRedirect(came_from(request) or reverse("guilds:picker"))
-
-
-def _is_calm(user: User) -> bool:
-    """Whether the person's page won't say by itself why there is no newer list, and for as long as that is true."""
-    try:
-        guild_list = services.get_guild_list(user)
-    except Exception as error:
-        if problem_of(error) is None:
-            raise
-        return False
-    return not guild_list.is_stale and not guild_list.is_asking
 
 
 @never_cache
@@ -274,6 +262,7 @@ def _freshness(guild_list: GuildList) -> dict[str, object]:
         "next_attempt_seconds": _seconds_until(guild_list.next_attempt_at, read_at),
         "refresh_ready_seconds": _seconds_until(ready_at, read_at),
         "is_asking": guild_list.is_asking,
+        "explains_list": follows,
         "due_seconds": max(_seconds_until(due_at, read_at), 3) if follows else None,
         "if_changed": json.dumps({"If-None-Match": _etag(guild_list)}),
         "news_seconds": _news_age(guild_list, read_at),

@@ -507,6 +507,33 @@ def test_refresh_now_that_fails_says_why_and_loses_nothing(
     assert len(sandbox.requests()) == 1
 
 
+def test_refresh_now_that_fails_without_a_list_gives_the_reason_once(
+    with_list: WithList, client_of: ClientOf, sandbox: Sandbox
+) -> None:
+    client = client_of(with_list("ada", **EXPIRED))
+    sandbox.mood("outage")
+
+    response = client.post("/servers/refresh/", follow=True)
+
+    assert response.status_code == 503
+    assert words_of(response).count("Discord isn't answering") == 1
+    assert 'class="messages"' not in words_of(response)
+    assert 'class="messages"' not in words_of(client.get("/account/"))
+
+
+def test_refresh_now_that_fails_gives_the_reason_on_pages_that_show_no_list(
+    with_list: WithList, client_of: ClientOf, sandbox: Sandbox
+) -> None:
+    client = client_of(with_list("ada", **FRESH))
+    sandbox.mood("outage")
+
+    client.post("/servers/refresh/")
+    response = client.get("/servers/1/")
+
+    assert response.status_code == 404
+    assert words_of(response).count("Discord isn't answering") == 1
+
+
 def test_refresh_now_leads_back_to_the_page_it_was_pressed_on(with_list: WithList, client_of: ClientOf) -> None:
     client = client_of(with_list("ada", **FRESH))
 
