@@ -1,6 +1,6 @@
-"""Where the bot is: what its token sees of Discord, kept as `Guild` rows, and the way it gets into a server.
+"""The bot's servers: reading them from Discord into `Guild` rows, and adding the bot to a server.
 
-Without a bot token nobody asks and the pages say nothing about a bot.
+Without DISCORD_BOT_TOKEN no request is sent and no page mentions a bot.
 """
 
 import time
@@ -25,10 +25,10 @@ from guilds.models import BotPresence, Guild, new_tag
 
 logger = structlog.get_logger(__name__)
 
-# Discord answers this list once a second, and every refusal counts towards its ban.
+# Discord allows one request per second for this list, and each 429 counts towards its ban.
 PAGE_PAUSE = 1.1
-# How long somebody may spend on Discord's consent page.
-STATE_LASTS = 3600
+# How many seconds the person has on Discord's consent page.
+STATE_TTL = 3600
 STATE_SALT = "guilds.bot.add"
 
 
@@ -37,7 +37,7 @@ def has_token() -> bool:
 
 
 def present_in(guild_ids: Iterable[int]) -> frozenset[int] | None:
-    """Those of the guilds the bot is in, as far as is known; None if there is no bot."""
+    """Those of the guilds that have the bot, as last stored; None if the site has no bot."""
     if not has_token():
         return None
     return frozenset(Guild.objects.filter(pk__in=guild_ids, deleted_at=None).values_list("pk", flat=True))
@@ -47,18 +47,18 @@ def present_in(guild_ids: Iterable[int]) -> frozenset[int] | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Synced:
-    """What a complete run found."""
+class SyncResult:
+    """The result of a complete run."""
 
     guilds: int
     joined: int
     left: int
 
 
-def sync(*, sleep: Callable[[float], None] = time.sleep) -> Synced:
-    """Read all of the bot's guilds and store them; those a complete run did not bring are marked as gone.
+def sync(*, sleep: Callable[[float], None] = time.sleep) -> SyncResult:
+    """Read and store all of the bot's guilds. Guilds that a complete run did not see are marked as deleted.
 
-    Raises what the client and the gate raise; then the pages read so far are stored, and nobody is marked.
+    Raises what the client and the gate raise. In that case the pages read so far are stored and no guild is marked.
     """
     started = database_now()
     client = gate.gated(discord_client(), Priority.STALE)
@@ -77,13 +77,13 @@ def sync(*, sleep: Callable[[float], None] = time.sleep) -> Synced:
     gone = Guild.objects.filter(deleted_at=None, verified_at__lt=started)
     with transaction.atomic():
         if left := gone.update(deleted_at=started, verified_at=started):
-            _presence_changed()
+            _renew_tag()
     logger.info("bot_guilds_synced", guilds=guilds, joined=joined, left=left)
-    return Synced(guilds, joined, left)
+    return SyncResult(guilds, joined, left)
 
 
 def check(guild_id: int) -> bool | None:
-    """Whether the bot is in that guild, asked now and stored; None if Discord didn't say in time."""
+    """Ask Discord now whether the bot is in the guild, and store it; None if Discord didn't answer in time."""
     client = discord_client()
     client = replace(client, deadline=client.clock() + client.request_timeout)
     gated = gate.gated(client, Priority.STALE)
@@ -95,7 +95,7 @@ def check(guild_id: int) -> bool | None:
             known = Guild.objects.filter(pk=guild_id, deleted_at=None, verified_at__lte=asked_at)
             with transaction.atomic():
                 if known.update(deleted_at=asked_at, verified_at=asked_at):
-                    _presence_changed()
+                    _renew_tag()
             return False
         store([guild], asked_at)
         return True
@@ -108,7 +108,7 @@ def check(guild_id: int) -> bool | None:
 
 
 def store(page: Iterable[DiscordGuild | PartialGuild], asked_at: datetime) -> int:
-    """Write down guilds the bot was in at `asked_at`, but for what is known from later; how many of them are news."""
+    """Store guilds that had the bot at `asked_at`, without overwriting newer rows. Returns how many are new."""
     found = {guild.id: guild for guild in page}
     with transaction.atomic():
         before = set(Guild.objects.filter(pk__in=found, deleted_at=None).values_list("pk", flat=True))
@@ -124,13 +124,16 @@ def store(page: Iterable[DiscordGuild | PartialGuild], asked_at: datetime) -> in
             row.name, row.icon = found[row.pk].name[:100], found[row.pk].icon or ""
             row.verified_at, row.deleted_at = asked_at, None
         Guild.objects.bulk_update(rows, ["name", "icon", "verified_at", "deleted_at"])
-        if news := {row.pk for row in rows} - before:
-            _presence_changed()
-    return len(news)
+        if new := {row.pk for row in rows} - before:
+            _renew_tag()
+    return len(new)
 
 
-def _presence_changed() -> None:
-    """In the transaction that changed it, and last in it, as everybody's."""
+def _renew_tag() -> None:
+    """Invalidate everyone's cached extras.
+
+    Call it last in the transaction that changes the bot's guilds: all such transactions lock this one row.
+    """
     BotPresence.objects.bulk_create(
         [BotPresence(tag=new_tag())], update_conflicts=True, unique_fields=["id"], update_fields=["tag"]
     )
@@ -140,7 +143,7 @@ def _presence_changed() -> None:
 
 
 def add_url(user_id: int, guild_id: int) -> str:
-    """Discord's page on which the person adds the bot to that guild, and which sends them back to us.
+    """The address of Discord's page for adding the bot to the guild. Discord then redirects to `bot_added`.
 
     https://docs.discord.com/developers/topics/oauth2#bot-authorization-flow
     """
@@ -150,7 +153,7 @@ def add_url(user_id: int, guild_id: int) -> str:
         "permissions": str(settings.DISCORD_BOT_PERMISSIONS),
         "guild_id": str(guild_id),
         "disable_guild_select": "true",
-        # Only with a code, which nobody needs, Discord comes back at all.
+        # Discord redirects back only if a code is requested; we ignore the code.
         "response_type": "code",
         "redirect_uri": settings.SITE_URL + reverse("guilds:bot-added"),
         "state": signing.dumps([user_id, guild_id], salt=STATE_SALT),
@@ -159,12 +162,12 @@ def add_url(user_id: int, guild_id: int) -> str:
 
 
 def guild_of_state(user_id: int, state: str) -> int | None:
-    """The guild for which this person was sent to Discord; None if it wasn't them, or too long ago.
+    """The guild that `add_url` was made for; None if it was made for another person or has expired.
 
-    The `guild_id` beside it in Discord's answer is only a hint, which anybody can write into an address.
+    The `guild_id` that Discord adds to the redirect is only a hint: anyone can write it into an address.
     """
     try:
-        whose, guild_id = signing.loads(state, salt=STATE_SALT, max_age=STATE_LASTS)
+        whose, guild_id = signing.loads(state, salt=STATE_SALT, max_age=STATE_TTL)
     except signing.BadSignature:
         return None
     return int(guild_id) if whose == user_id else None

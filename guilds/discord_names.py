@@ -1,4 +1,4 @@
-"""Discord's names of permissions and features as Discord's own pages have them."""
+"""Permissions and features as they are called in Discord's own user interface."""
 
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
@@ -60,7 +60,7 @@ PERMISSIONS: dict[Permissions, str | Promise] = {
     P.PIN_MESSAGES: _("Pin Messages"),
     P.BYPASS_SLOWMODE: _("Bypass Slowmode"),
 }
-# Those that say something to a person. Discord adds to them as it likes, and most are switches of its own.
+# The features that mean something to people. Discord adds new ones at any time, and most are internal switches.
 FEATURES: dict[str, str | Promise] = {
     "ANIMATED_BANNER": _("Animated banner"),
     "ANIMATED_ICON": _("Animated icon"),

@@ -22,10 +22,10 @@ class GuildAPIRequest(Request):
 
 
 class InGuild(BasePermission):
-    """The person is in the guild that the URL names; `request.guild` is their membership.
+    """Require that the person is in the guild named by the URL, and set `request.guild` to their membership.
 
-    401, 404 (not in it), 403 (may not), 409 (the bot isn't there), 429 or 503 (can't be verified young enough), each as
-    a problem.
+    Responds with a problem otherwise: 401, 404 (not in the guild), 403 (permission missing), 409 (the bot is not in the
+    guild), 429 or 503 (the list can't be verified as recently as required).
     """
 
     permission: ClassVar[str | Permissions | None] = None
@@ -36,7 +36,7 @@ class InGuild(BasePermission):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if cls.permission is not None:
-            # A wrong name is found when the site starts, not when somebody comes.
+            # Makes a wrong name fail when the module is imported, not at the first request.
             cls.permission = Permissions.named(cls.permission)
         if cls.bot:
             assert_bot()
@@ -44,27 +44,28 @@ class InGuild(BasePermission):
     def has_permission(self, request: Request, view: APIView) -> bool:
         if not request.user.is_authenticated:
             return False
-        # DRF counts after the permissions, and this one may ask Discord. Not twice: the view serves this request alone.
+        # DRF throttles after the permissions, but this permission may ask Discord, so throttle now. Then replace the
+        # check so that the request isn't counted twice; DRF makes a view instance for each request.
         view.check_throttles(request)
         view.check_throttles = lambda request: None  # type: ignore[method-assign]
-        # The request below DRF's: there the list is lazy, and DRF's own shows its attributes.
+        # Django's request, which has the lazy list. DRF's request passes on its attributes.
         permission = cast(Permissions | None, self.permission)  # since `__init_subclass__`
         enter(request._request, view.kwargs, self.guild_id_kwarg, permission, self.max_age, bot=self.bot)
         return True
 
     @classmethod
     def within(cls, **age: float) -> type[Self]:
-        """The same, of a list verified no longer ago than `timedelta(**age)`."""
+        """The same permission, with a list verified within `timedelta(**age)`."""
         return cls._with(max_age=timedelta(**age))
 
     @classmethod
     def may(cls, permission: str | Permissions) -> type[Self]:
-        """The same, of people who have Discord's `permission` there."""
+        """The same permission, for people who have Discord's `permission` in the guild."""
         return cls._with(permission=Permissions.named(permission))
 
     @classmethod
     def with_bot(cls) -> type[Self]:
-        """The same, of guilds that the bot is in."""
+        """The same permission, for guilds that have the bot."""
         return cls._with(bot=True)
 
     @classmethod
@@ -73,6 +74,6 @@ class InGuild(BasePermission):
 
 
 class CanManageGuild(InGuild):
-    """The person owns the guild, or may manage it."""
+    """Require that the person owns the guild or may manage it."""
 
     permission = Permissions.MANAGE_GUILD

@@ -1,4 +1,4 @@
-"""What a person's own use says about their servers: which they starred, which they opened last."""
+"""A person's favourites and the servers whose pages they opened last."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -9,13 +9,13 @@ from django.db.models import Subquery
 from accounts.clock import Now
 from guilds.models import Guild, GuildListVerification, GuildPreference, new_tag
 
-# Opening a page again within it writes nothing.
-USED_GRAIN = timedelta(minutes=1)
+# Opening the same page again within this time writes nothing.
+LAST_USED_RESOLUTION = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Preferences:
-    """By guild id: the starred ones, and those that were opened, the latest first."""
+    """Guild ids: the favourites, and the opened ones, most recent first."""
 
     favourites: frozenset[int] = frozenset()
     recent: tuple[int, ...] = ()
@@ -35,18 +35,18 @@ def set_favourite(user_id: int, guild_id: int, *, favourite: bool) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
-    """What belongs to a server's page beside the membership. `bot_seen_at` is None where the bot isn't."""
+class OpenedGuild:
+    """What a server's page shows beside the membership. `bot_seen_at` is None if the bot is not in the server."""
 
     is_favourite: bool
     bot_seen_at: datetime | None
 
 
-def open_guild(user_id: int, guild_id: int) -> Opened:
-    """Remember that the person opened the guild's page now, and say what stands there; one query to read, one
-    transaction to write.
+def open_guild(user_id: int, guild_id: int) -> OpenedGuild:
+    """Store that the person opened the guild's page now, and return what the page shows.
 
-    For somebody whose list was read: their verification is the row that all of it is looked up beside.
+    Takes one query to read and one transaction to write. The person's list must have been read before: the query
+    starts from its record.
     """
     preference = GuildPreference.objects.filter(user_id=user_id, guild_id=guild_id)
     seen = Guild.objects.filter(pk=guild_id, deleted_at=None)
@@ -56,9 +56,9 @@ def open_guild(user_id: int, guild_id: int) -> Opened:
         Subquery(seen.values("verified_at")),
         Now(),
     ).get(pk=user_id)
-    if last_used_at is None or now - last_used_at >= USED_GRAIN:
+    if last_used_at is None or now - last_used_at >= LAST_USED_RESOLUTION:
         _write(user_id, guild_id, last_used_at=now)
-    return Opened(bool(favourite), bot_seen_at)
+    return OpenedGuild(bool(favourite), bot_seen_at)
 
 
 def _write(user_id: int, guild_id: int, **values: bool | datetime) -> None:

@@ -1,4 +1,4 @@
-"""The picker: which servers a person sees, in which order and under which heading."""
+"""The picker: which servers a person sees, in which order, and under which heading."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,11 +8,11 @@ from guilds.preferences import Preferences
 from guilds.search import is_found, words_of
 from guilds.services import Membership
 
-RECENT_SHOWN = 4
+MAX_RECENT = 4
 
 
 class Show(StrEnum):
-    """Which servers are wanted; the words of the address."""
+    """The filter: which servers to show. The values appear in the address."""
 
     ALL = "all"
     MANAGE = "manage"
@@ -27,7 +27,7 @@ class Show(StrEnum):
 
 
 class Group(StrEnum):
-    """The headings, in their order."""
+    """The headings, in the order of the page."""
 
     FAVOURITE = "favourite"
     MANAGED = "managed"
@@ -37,7 +37,7 @@ class Group(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """One row. `has_bot` is None if there is no bot, and then nothing is said about it."""
+    """One row. `has_bot` is None if the site has no bot; the page then does not mention one."""
 
     membership: Membership
     has_bot: bool | None
@@ -70,7 +70,7 @@ def sections(
     query: str = "",
     show: Show = Show.ALL,
 ) -> list[Section]:
-    """The servers that `query` finds, as `show` wants them; by heading, then by name."""
+    """The servers that match `query` and `show`, grouped by heading and sorted by name."""
     words = words_of(query)
     found = [
         Server(
@@ -89,6 +89,6 @@ def sections(
 
 
 def recently_used(memberships: Iterable[Membership], preferences: Preferences) -> list[Membership]:
-    """The servers the person opened last, the latest first."""
+    """The servers the person opened last, most recent first."""
     by_id = {membership.guild_id: membership for membership in memberships}
-    return [by_id[guild_id] for guild_id in preferences.recent if guild_id in by_id][:RECENT_SHOWN]
+    return [by_id[guild_id] for guild_id in preferences.recent if guild_id in by_id][:MAX_RECENT]

@@ -222,19 +222,19 @@ def export_my_data(request: SignedInRequest) -> HttpResponse:
     return HttpResponse(body, content_type="application/json", headers={"Content-Disposition": disposition})
 
 
-# A page asks again so soon while an answer is on its way.
-ASKING_PAUSE = timedelta(seconds=3)
-# That something changed is news for so long.
-NEWS_FOR = timedelta(days=1)
+# How often a page polls while Discord is being asked.
+POLL_INTERVAL = timedelta(seconds=3)
+# How long the page mentions what changed last.
+NEWS_TTL = timedelta(days=1)
 
 
 def _version(guild_list: GuildList) -> str:
-    """Of the servers and of where the bot is; a star is of the page that set it."""
+    """The version of the servers and of where the bot is. Favourites don't count: the page itself changes them."""
     return f"{guild_list.version}.{guild_list.bot_tag or 0}"
 
 
 def _etag(guild_list: GuildList) -> str:
-    """Of what the lines say, ages left out: the page counts those itself."""
+    """The ETag of the lines about the list's age. Ages don't count: the page updates them itself."""
     parts = (
         guild_list.verified_at,
         _version(guild_list),
@@ -247,13 +247,13 @@ def _etag(guild_list: GuildList) -> str:
 
 
 def _freshness(guild_list: GuildList) -> dict[str, object]:
-    """What the page says about the list's age, as moments and seconds; the words are the template's."""
+    """Template variables about the list's age, as moments and seconds."""
     read_at = guild_list.verified_at + guild_list.age
     ready_at = guild_list.verified_at + services.manual_refresh_pause()
     if guild_list.is_stale and guild_list.next_attempt_at:
-        # Asking is forbidden, or going on.
+        # Until then Discord must not be asked, or is being asked.
         ready_at = max(ready_at, guild_list.next_attempt_at)
-    due_at = read_at + ASKING_PAUSE if guild_list.is_asking else guild_list.next_attempt_at or read_at
+    due_at = read_at + POLL_INTERVAL if guild_list.is_asking else guild_list.next_attempt_at or read_at
     follows = guild_list.is_stale or guild_list.is_asking
     return {
         "version": _version(guild_list),
@@ -270,10 +270,10 @@ def _freshness(guild_list: GuildList) -> dict[str, object]:
 
 
 def _news_age(guild_list: GuildList, now: datetime) -> int | None:
-    """How long ago the last change is, while that is news; None for the first list, in which everything is new."""
+    """Seconds since the last change; None if that is older than NEWS_TTL, or if this is the person's first list."""
     counted = guild_list.joined_count or guild_list.left_count
     first = guild_list.joined_count == len(guild_list) and not guild_list.left_count
-    if not counted or first or guild_list.changed_at is None or now - guild_list.changed_at >= NEWS_FOR:
+    if not counted or first or guild_list.changed_at is None or now - guild_list.changed_at >= NEWS_TTL:
         return None
     return int((now - guild_list.changed_at).total_seconds())
 

@@ -1,4 +1,4 @@
-"""Addresses of Discord's pictures, and what to show where there is none."""
+"""Pictures from Discord, and what to show if there is none."""
 
 import re
 
@@ -11,7 +11,7 @@ from guilds.services import Membership
 
 register = template.Library()
 
-# What people see as one letter: a flag, or a character with the marks, tones and joined parts that follow it.
+# One letter as people see it: a flag, or a character with its combining marks, skin tones and joined parts.
 _LETTER = re.compile(
     "[\U0001f1e6-\U0001f1ff]{2}"
     "|.(?:[\u0300-\u036f\u064b-\u0655\u20e3\ufe0e\ufe0f\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f]|\u200d.)*",
@@ -21,15 +21,15 @@ _LETTER = re.compile(
 
 @register.simple_tag
 def icon(server: Membership, size: int) -> str:
-    """The server's icon on `size` CSS pixels, sharp on dense screens too and fetched once it comes into view.
+    """The server's icon at `size` CSS pixels, sharp on dense screens and loaded lazily.
 
-    Always a still picture: the script lets those that can move do so while somebody points at them. Nothing for a
-    server without an icon; the letters stand beside it either way, and so it says nothing itself.
+    It is a still picture; the script plays animated icons while the pointer is over them. Empty for a server without
+    an icon. The `alt` is empty because the server's initials and name are beside it.
     """
     if not server.icon:
         return ""
     url = f"{settings.DISCORD_CDN_URL}/icons/{server.guild_id}/{server.icon}.png?size="
-    # Discord gives powers of two from 16 on.
+    # Discord serves powers of two, from 16.
     width = 1 << max(size - 1, 15).bit_length()
     return format_html(
         '<img src="{}{}" srcset="{}{} 2x" width="{}" height="{}" loading="lazy" alt>',
@@ -39,7 +39,7 @@ def icon(server: Membership, size: int) -> str:
 
 @register.simple_tag
 def avatar_url(user: User, size: int = 64) -> str:
-    """The person's avatar, or the one Discord gives by id; empty for people without a Discord account."""
+    """The person's avatar, or Discord's default for their id; empty for people without a Discord account."""
     if user.discord_id is None:
         return ""
     if user.avatar:
@@ -49,9 +49,9 @@ def avatar_url(user: User, size: int = 64) -> str:
 
 @register.simple_tag
 def picture(src: str, size: int) -> str:
-    """A square image of `size` CSS pixels, fetched once it comes into view; nothing without `src`.
+    """A square image of `size` CSS pixels, loaded lazily; empty without `src`.
 
-    It says nothing, for the name stands beside it. The script takes it away if it can't be had.
+    The `alt` is empty because the name is beside it. The script removes the image if it can't be loaded.
     """
     if not src:
         return ""
@@ -59,15 +59,15 @@ def picture(src: str, size: int) -> str:
 
 
 @register.filter
-def initials(name: str, most: int = 3) -> str:
-    """The first letters of up to three words, as Discord draws a server without an icon."""
-    return "".join(_LETTER.match(word)[0] for word in name.split()[:most])  # type: ignore[index]  # any word matches
+def initials(name: str, limit: int = 3) -> str:
+    """The first letters of up to `limit` words, as Discord shows a server without an icon."""
+    return "".join(_LETTER.match(word)[0] for word in name.split()[:limit])  # type: ignore[index]  # any word matches
 
 
 @register.filter
 def hue(guild_id: int) -> int:
-    """One of twelve colours for a server without an icon, the same every time.
+    """One of twelve colours for a server without an icon, always the same for the same server.
 
-    By the millisecond it was made: the id's lower bits are nearly always zero.
+    It uses the id's timestamp in milliseconds, because the lower bits are nearly always zero.
     """
     return (guild_id >> 22) % 12

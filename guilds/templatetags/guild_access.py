@@ -1,4 +1,4 @@
-"""What templates ask of a person's guilds: `{% if server|may:"manage_guild" %}`."""
+"""Filters about a person's guilds: `{% if server|may:"manage_guild" %}`."""
 
 from django import template
 
@@ -9,11 +9,11 @@ register = template.Library()
 
 @register.filter
 def may(membership: Membership | None, permission: str) -> bool:
-    """Whether the person has Discord's `permission` there; nobody has any where they aren't."""
+    """Whether the person has Discord's `permission` in the guild; False without a membership."""
     return membership is not None and membership.may(permission)
 
 
 @register.filter
 def guild(guild_list: GuildList, guild_id: int | str) -> Membership | None:
-    """The person's membership in that guild; None if they aren't in it."""
+    """The person's membership in the guild; None if they aren't in it."""
     return guild_list.get(guild_id)

@@ -1,4 +1,4 @@
-"""What apps add to a server's page, such as the way to their own page of that server."""
+"""What apps add to a server's page, such as a link to their own page about that server."""
 
 from django import template
 from django.apps import apps
@@ -10,10 +10,10 @@ register = template.Library()
 
 @register.simple_tag(takes_context=True)
 def pages_of_apps(context: Context) -> SafeString:
-    """The template `LABEL/_guild_pages.html` of each app that has one, in the order of `INSTALLED_APPS`.
+    """Render the template `LABEL/_guild_pages.html` of each app that has one, in the order of `INSTALLED_APPS`.
 
-    It finds what the page has: `server`, the person's membership, and `guild_list`. Empty where none has anything to
-    say.
+    The templates see the page's variables, such as `server` (the person's membership) and `guild_list`. Returns an
+    empty string if no template renders anything.
     """
     found = []
     for app in apps.get_app_configs():
@@ -23,4 +23,4 @@ def pages_of_apps(context: Context) -> SafeString:
             continue
         with context.push():
             found.append(part.render(context).strip())
-    return mark_safe("\n".join(filter(None, found)))  # noqa: S308 - templates' own output, escaped by them
+    return mark_safe("\n".join(filter(None, found)))  # noqa: S308 - the templates' own output, escaped by them

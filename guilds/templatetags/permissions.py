@@ -1,4 +1,4 @@
-"""What a person may do in a server, in words."""
+"""A person's permissions and a server's features as people read them."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from guilds.services import Membership
 register = template.Library()
 
 P = Permissions
-# What an everyday member doesn't have; the rest is told as a number.
+# Permissions that ordinary members usually lack. The page names these and only counts the others.
 NOTABLE: tuple[tuple[str | Promise, tuple[Permissions, ...]], ...] = (
     (
         _("The server"),
@@ -46,7 +46,7 @@ NOTABLE: tuple[tuple[str | Promise, tuple[Permissions, ...]], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class PermissionsInWords:
-    """`everything` is true of owners and administrators, who need no single permission; then the rest is empty."""
+    """`everything` is true for owners and administrators, who have every permission; then the rest is empty."""
 
     everything: bool
     groups: tuple[tuple[str | Promise, tuple[str | Promise, ...]], ...]
@@ -69,5 +69,5 @@ def in_words(server: Membership) -> PermissionsInWords:
 
 @register.filter
 def features_in_words(server: Membership) -> list[str | Promise]:
-    """Those of the server's features that say something to a person."""
+    """The server's features that mean something to people."""
     return [FEATURES[feature] for feature in server.features if feature in FEATURES]

@@ -56,7 +56,7 @@ def only_eve(sandbox: Sandbox) -> Sandbox:
 def test_a_sync_stores_where_the_bot_is(sandbox: Sandbox) -> None:
     done = bot.sync(sleep=do_nothing)
 
-    assert done == bot.Synced(guilds=BOT_HAS, joined=BOT_HAS, left=0)
+    assert done == bot.SyncResult(guilds=BOT_HAS, joined=BOT_HAS, left=0)
     assert {"Analytical Engine Club", "1337 Krew", "Lisbon Board Gamers"} <= there()
 
 
@@ -144,11 +144,11 @@ def test_a_server_added_during_a_run_stays(only_eve: Sandbox) -> None:
 
 def test_two_syncs_at_once_agree(only_eve: Sandbox) -> None:
     give_eve(only_eve, "One", "Two")
-    inner: list[bot.Synced] = []
+    inner: list[bot.SyncResult] = []
 
     def meanwhile(_seconds: float) -> None:
         if not inner:
-            inner.append(bot.Synced(0, 0, 0))
+            inner.append(bot.SyncResult(0, 0, 0))
             inner.append(bot.sync(sleep=do_nothing))
 
     outer = bot.sync(sleep=meanwhile)
@@ -364,7 +364,7 @@ def test_a_state_lasts_an_hour(monkeypatch: pytest.MonkeyPatch) -> None:
     state = question(bot.add_url(1, 2))["state"]
 
     assert bot.guild_of_state(1, state) == 2
-    monkeypatch.setattr(bot, "STATE_LASTS", -1)
+    monkeypatch.setattr(bot, "STATE_TTL", -1)
     assert bot.guild_of_state(1, state) is None
 
 
