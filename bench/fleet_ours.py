@@ -1,7 +1,7 @@
 """This site's way, played with its own rule, its own gate and its own settings.
 
 `decide`, `retry_pause`, `refresh_moment` and the methods of `Gate` are the site's, called and not copied. What stands
-here instead of rows, threads and sockets follows `services._read`, `refresh.store`, `gate.gated` and the client's
+here instead of rows, threads and sockets follows `policy.read`, `refresh.store`, `gate.gated` and the client's
 retries step by step. Left out, as a day without crashes and refused tokens doesn't need them: generations, token
 refreshes, and the bounds on threads (as many web processes as it takes). The sweep doesn't run either: every request
 here was caused by a read.
@@ -21,7 +21,8 @@ from bench.fleet_peers import Events
 from bench.fleet_people import NEVER, SECOND, Population
 from bench.fleet_tally import Tally
 from guilds.engine.freshness import Decision, Reason, Wait, decide, refresh_moment, retry_pause, soft_wait_left
-from guilds.engine.refresh import LIMITS, MIN_PAUSE, Failed, windows
+from guilds.engine.refresh import LIMITS, MIN_PAUSE, Failed
+from guilds.resources.guild_list import GUILD_LIST
 
 MIDNIGHT = datetime(2026, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
@@ -71,7 +72,7 @@ class Guildhall:
         self.discord, self.tally, self.events = discord, tally, events
         self.gate: Gate = OPEN
         self._random = random.Random(seed)
-        self._windows = windows()
+        self._windows = GUILD_LIST.windows()
         self._budget = gate.attempt_budget() // MICROSECOND
         self._patience = settings.DISCORD_REQUEST_TIMEOUT_MS * (SECOND // 1000)
         self._send_rate: int = settings.DISCORD_SEND_RATE
@@ -87,7 +88,7 @@ class Guildhall:
             self._verify(row, verified)
         return row
 
-    # services._read: decide, act, and decide again on what came of it.
+    # policy.read: decide, act, and decide again on what came of it.
 
     def read(self, at: int, person: int) -> None:
         row, now = self._rows[person], moment(at)

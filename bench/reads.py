@@ -28,8 +28,8 @@ from accounts.models import DiscordAccount, DiscordGate, DiscordRefusal, User
 from accounts.tokens import discord_client, sealed
 from bench.stage import Stage
 from guilds.engine.freshness import retry_pause
-from guilds.engine.refresh import windows
 from guilds.models import GuildListVerification
+from guilds.resources.guild_list import GUILD_LIST
 from sandbox.remote import LIST
 
 RATES = (30, 120)
@@ -68,7 +68,7 @@ class Day:
 
     @property
     def stale_reads(self) -> int:
-        return sum(age >= windows().fresh.total_seconds() for age in self.ages)
+        return sum(age >= GUILD_LIST.windows().fresh.total_seconds() for age in self.ages)
 
     @property
     def saved_percent(self) -> float:
@@ -95,7 +95,7 @@ class Day:
 
 def healthy_bound(stretch: timedelta) -> int:
     """The most requests in a stretch: one at its start, then one each time a list comes due at the earliest."""
-    return 1 + stretch // (windows().fresh * settings.DISCORD_REFRESH_AT * SMALLEST_JITTER)
+    return 1 + stretch // (GUILD_LIST.windows().fresh * settings.DISCORD_REFRESH_AT * SMALLEST_JITTER)
 
 
 def limited_bound(stretch: timedelta) -> int:
@@ -110,7 +110,12 @@ def limited_bound(stretch: timedelta) -> int:
 def oldest_bound(rate: int) -> timedelta:
     """No list is older: due just before the limit, which ends just after an attempt, and the next read is to come."""
     limited = sum((stretch for stretch, mood in DAY if mood is LIMITED), timedelta(0))
-    return windows().fresh + limited + retry_pause(LONG_STREAK, None, LARGEST_JITTER) + timedelta(hours=1) / rate
+    return (
+        GUILD_LIST.windows().fresh
+        + limited
+        + retry_pause(LONG_STREAK, None, LARGEST_JITTER)
+        + timedelta(hours=1) / rate
+    )
 
 
 class Site:

@@ -30,8 +30,10 @@ from accounts.tokens import discord_client
 from bench.cluster import session_of
 from bench.stage import Stage
 from guilds.engine import freshness, refresh
-from guilds.engine.refresh import Claim, Verified
-from guilds.models import MAY_MANAGE, UserGuildMembership
+from guilds.engine.refresh import Verified
+from guilds.engine.resource import Claim
+from guilds.models import MAY_MANAGE, GuildListVerification, UserGuildMembership
+from guilds.resources.guild_list import GUILD_LIST
 
 SIZES = (10_000, 100_000)
 FULL = (*SIZES, 1_000_000)
@@ -208,10 +210,10 @@ def refresh_list(size: Size, what: str, user_id: int, change: Callable[[list[Gui
     size.statements = max(size.statements, len(inside))
 
 
-def claim(user_id: int) -> Claim:
-    record, now = refresh.read_record(user_id)
+def claim(user_id: int) -> Claim[GuildListVerification]:
+    record, now = GUILD_LIST.read(user_id)
     since = now + timedelta(seconds=1)
-    decision = freshness.decide(record, now, refresh.windows(), wanted_since=since)
+    decision = freshness.decide(record, now, GUILD_LIST.windows(), wanted_since=since)
     claimed = refresh.claim(record, now, decision, discord_client())
     assert claimed
     return claimed

@@ -4,7 +4,7 @@ from django.contrib.auth.backends import ModelBackend
 
 from accounts.backends import DiscordOAuth2
 from accounts.models import User
-from guilds.engine.refresh import user_with_record
+from guilds.resources.guild_list import user_with_record
 
 
 class DiscordBackend(DiscordOAuth2):

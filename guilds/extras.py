@@ -27,7 +27,7 @@ def get_extras(guild_list: GuildList) -> Extras:
     """The extras from the cache, or from the database with one query for each kind."""
     key = (
         f"{guild_list.snapshot.key}:annotations:{FORMAT}:"
-        f"{guild_list.preferences_tag}:{guild_list.bot_tag}:{bot.has_token()}"
+        f"{guild_list.tags.preferences}:{guild_list.tags.bot}:{bot.has_token()}"
     )
     cached = sealed_cache.read(key)
     if cached is not None:

@@ -47,6 +47,8 @@ class GuildListVerification(Record):
     joined_count = models.PositiveIntegerField(default=0, help_text=_("How many servers the last change added."))
     left_count = models.PositiveIntegerField(default=0, help_text=_("How many servers the last change removed."))
     preferences_tag = models.BigIntegerField(default=0, help_text=_("Drawn anew whenever a preference changes."))
+    # The tag of `BotPresence`, which the resource reads beside the record.
+    bot_tag: int | None = None
 
     class Meta:
         verbose_name = _("verification")

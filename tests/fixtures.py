@@ -15,7 +15,7 @@ from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_K
 from django.core.cache import cache
 from django.core.management.commands import flush
 from django.db import connection
-from django.db.models import F
+from django.db.models import DateTimeField, F
 from django.test import Client
 from django.utils import translation
 from pytest_django import Settings
@@ -27,8 +27,10 @@ from accounts.models import DiscordAccount, DiscordGate, DiscordRefusal, Persona
 from accounts.tokens import discord_client, sealed
 from guilds import services
 from guilds.api.throttles import meter
-from guilds.engine import waiting
-from guilds.models import Guild, GuildListVerification, GuildPreference, ServingMinute, UserGuildMembership
+from guilds.engine import policy, waiting
+from guilds.engine.records import Record
+from guilds.models import Guild, GuildPreference, ServingMinute, UserGuildMembership
+from guilds.resources import ALL
 from sandbox.remote import Remote as Sandbox
 from sandbox.remote import running
 
@@ -150,14 +152,14 @@ def token_of() -> Callable[..., str]:
     return token_of
 
 
+RECORD_MOMENTS = tuple(field.name for field in Record._meta.get_fields() if isinstance(field, DateTimeField))
+
+
 def let_pass(**time: float) -> None:
     """Let time pass for everything stored: each moment moves into the past. NULL stays NULL."""
     delta = timedelta(**time)
     for model, names in (
-        (
-            GuildListVerification,
-            ("verified_at", "refresh_after", "not_before", "lease_until", "last_read_at", "changed_at"),
-        ),
+        *((resource.model, RECORD_MOMENTS) for resource in ALL),
         (UserGuildMembership, ("first_seen_at", "changed_at")),
         (Guild, ("first_seen_at", "verified_at", "deleted_at")),
         (GuildPreference, ("last_used_at",)),
@@ -209,7 +211,7 @@ def hurry(settings: Settings) -> None:
 
 @pytest.fixture(autouse=True)
 def nothing_remembered() -> None:
-    services._logged.clear()
+    policy._logged.clear()
     meter.forget()
     cache.clear()
     # A thread keeps the language of the last request it answered.

@@ -15,8 +15,8 @@ from accounts.clock import Now, database_now
 from accounts.models import User
 from guilds.admin.people import ActsOnPeople
 from guilds.engine.freshness import Reason, Tier, tier
-from guilds.engine.refresh import windows
 from guilds.models import GuildListVerification, RefreshLease
+from guilds.resources.guild_list import GUILD_LIST
 
 TIERS: dict[str, Words] = {
     Tier.FRESH: _("fresh"),
@@ -48,7 +48,7 @@ class FreshnessFilter(admin.SimpleListFilter):
         return [(kind.value, TIERS[kind]) for kind in Tier if kind is not Tier.DUE]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        now, bounds = database_now(), windows()
+        now, bounds = database_now(), GUILD_LIST.windows()
         verified = f"{self.path}verified_at"
         match self.value():
             case "fresh":
@@ -99,7 +99,7 @@ class GuildListVerificationAdmin(ActsOnPeople, AboutPeople):
     def state(self, row: Any) -> str:
         if row.reason and Reason(row.reason).is_refusal:
             return gettext("refused")
-        return str(TIERS[tier(row, row.now, windows())])
+        return str(TIERS[tier(row, row.now, GUILD_LIST.windows())])
 
     @admin.display(description=_("reason"))
     def why(self, row: Any) -> str:
@@ -151,7 +151,7 @@ class RefreshLeaseAdmin(AboutPeople):
 
     @admin.display(description=_("since"), ordering="lease_until")
     def since(self, row: Any) -> str:
-        return moment(row.lease_until - windows().lease)
+        return moment(row.lease_until - GUILD_LIST.windows().lease)
 
     @admin.display(description=_("ends in"), ordering="lease_until")
     def ends_in(self, row: Any) -> str:

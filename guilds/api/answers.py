@@ -16,8 +16,8 @@ from rest_framework.utils.encoders import JSONEncoder
 
 from guilds.api.serializers import freshness_json
 from guilds.engine.freshness import Reason, Tier
-from guilds.engine.refresh import windows
 from guilds.problems import Problem, ProblemRaised
+from guilds.resources.guild_list import GUILD_LIST
 from guilds.services import GuildList
 
 Answer = TypeVar("Answer", bound=HttpResponseBase)
@@ -60,7 +60,7 @@ def part(guild_list: GuildList, members: Mapping[str, Any], request: Request) ->
 
 def with_age(response: Answer, age: timedelta, reason: Reason | None, waited_from: Tier | None = None) -> Answer:
     """`response` with its age: `Age` (RFC 9111), and `Cache-Status` (RFC 9211), whose ttl is negative when stale."""
-    ttl = (windows().fresh - age) // timedelta(seconds=1)
+    ttl = (GUILD_LIST.windows().fresh - age) // timedelta(seconds=1)
     how = f"fwd={FORWARDED[waited_from]}" if waited_from else "hit"
     response["Age"] = str(int(age.total_seconds()))
     response["Cache-Status"] = f"guildhall; {how}; ttl={ttl}" + (f"; detail={reason}" if reason else "")

@@ -12,8 +12,8 @@ from rest_framework.request import Request
 
 from accounts import access_tokens
 from accounts.models import PersonalAccessToken, User
-from guilds.engine.refresh import user_with_record
 from guilds.problems import Problem, ProblemRaised
+from guilds.resources.guild_list import user_with_record
 
 INVALID_TOKEN = Problem(
     "invalid-token",

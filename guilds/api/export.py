@@ -16,9 +16,9 @@ from accounts.models import User
 from guilds.api import schema
 from guilds.api.answers import dumps, with_age
 from guilds.api.serializers import stored_freshness_json
-from guilds.engine import refresh
 from guilds.engine.freshness import Reason
 from guilds.models import UserGuildMembership
+from guilds.resources.guild_list import GUILD_LIST
 from guilds.resources.memberships import stored_memberships
 
 FILE_NAME = "guildhall-servers.json"
@@ -32,7 +32,7 @@ class ExportView(APIView):
     @schema.export_memberships
     def get(self, request: Request) -> HttpResponse:
         user = cast(User, request.user)
-        record, now = refresh.read_record(user.pk)
+        record, now = GUILD_LIST.read(user.pk)
         body = dumps({**stored_freshness_json(record, now), "guilds": _guilds(user)})
         response = HttpResponse(body, content_type="application/json")
         response["Content-Disposition"] = f'attachment; filename="{FILE_NAME}"'

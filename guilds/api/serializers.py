@@ -4,9 +4,10 @@ from datetime import datetime
 from typing import Any
 
 from accounts.models import User
-from guilds.engine import freshness, refresh
+from guilds.engine import freshness
 from guilds.engine.freshness import Tier
 from guilds.models import GuildListVerification
+from guilds.resources.guild_list import GUILD_LIST
 from guilds.services import GuildList
 
 
@@ -22,7 +23,7 @@ def freshness_json(guild_list: GuildList) -> dict[str, Any]:
 
 def stored_freshness_json(record: GuildListVerification, now: datetime) -> dict[str, Any]:
     """The same of what is stored, whether or not it may be served: `freshness` is expired or none as well."""
-    decision = freshness.decide(record, now, refresh.windows())
+    decision = freshness.decide(record, now, GUILD_LIST.windows())
     return {
         "verified_at": record.verified_at,
         "freshness": str(Tier.FRESH if decision.tier is Tier.DUE else decision.tier),

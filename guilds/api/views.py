@@ -16,9 +16,9 @@ from guilds import services
 from guilds.api import answers, filters, schema
 from guilds.api.bot import bot_guilds
 from guilds.api.serializers import stored_freshness_json, user_json
-from guilds.engine import refresh
 from guilds.engine.freshness import Reason
 from guilds.problems import NOT_IN_GUILD, ProblemRaised
+from guilds.resources.guild_list import GUILD_LIST
 
 
 class GuildListView(APIView):
@@ -63,7 +63,7 @@ class RefreshView(APIView):
         except DiscordUnavailable as error:
             if error.scope != Reason.IN_PROGRESS:
                 raise
-            stored = {**stored_freshness_json(*refresh.read_record(user.pk)), "reason": Reason.IN_PROGRESS}
+            stored = {**stored_freshness_json(*GUILD_LIST.read(user.pk)), "reason": Reason.IN_PROGRESS}
             headers = {"Location": reverse("api:guilds"), "Retry-After": "1", "Cache-Control": "private, no-cache"}
             return Response({"status": "in_progress", **stored}, status=202, headers=headers)
         return answers.whole_list(guild_list)

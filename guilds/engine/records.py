@@ -1,7 +1,12 @@
 """What the engine stores about each answer of Discord's: when it was verified, and what stands in the way of asking."""
 
+from typing import TYPE_CHECKING, Any, ClassVar
+
 from django.db import models
 from django.utils.translation import gettext_lazy as _
+
+if TYPE_CHECKING:
+    from guilds.engine.resource import Resource
 
 
 class Record(models.Model):
@@ -41,6 +46,9 @@ class Record(models.Model):
         help_text=_("When somebody last read the list, to the hour."),
     )
     changed_at = models.DateTimeField(null=True, blank=True, help_text=_("When the memberships last changed."))
+
+    # The resource sets it when it is made.
+    resource: ClassVar["Resource[Any, Any]"]
 
     class Meta:
         abstract = True

@@ -1,7 +1,7 @@
-"""The sweep: lists that are due are refreshed before their people come back.
+"""The sweep: records that are due are refreshed before their readers come back.
 
 It adds no rule and no way to ask. What is due `freshness.decide` says, whether Discord may be asked the gate, and the
-claim is the one of every reader: any number of sweeps and readers may run at once, and nobody is asked for twice.
+claim is the one of every reader: any number of sweeps and readers may run at once, and nothing is asked for twice.
 """
 
 import time
@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any
 
 import structlog
 from django.db import InterfaceError, OperationalError
@@ -20,9 +21,10 @@ from accounts.limits import GateShut, Priority
 from accounts.tokens import discord_client
 from guilds.engine import freshness, refresh
 from guilds.engine.freshness import Reason
+from guilds.engine.policy import LAST_READ_RESOLUTION
+from guilds.engine.records import Record
 from guilds.engine.refresh import Outcome, Verified
-from guilds.models import GuildListVerification
-from guilds.services import LAST_READ_GRAIN
+from guilds.engine.resource import R, Resource
 
 logger = structlog.get_logger(__name__)
 
@@ -34,7 +36,7 @@ SILENT_IN_A_ROW = 10
 
 @dataclass
 class Round:
-    """What one round did. `ended` is why it stopped before its end (with `left` lists to go), `until` for how long."""
+    """What one round did. `ended` is why it stopped early (with `left` records to go), `until` for how long."""
 
     refreshed: int = 0
     failed: Counter[str] = field(default_factory=Counter)
@@ -49,7 +51,7 @@ class Round:
         return self.refreshed + self.failed.total()
 
     def count(self, outcome: Outcome | None) -> None:
-        """Count one list by what came of it."""
+        """Count one record by what came of it."""
         silent = False
         if outcome is None:
             self.skipped += 1
@@ -61,22 +63,24 @@ class Round:
         self.silent_in_a_row = self.silent_in_a_row + 1 if silent else 0
 
 
-def due_lists(now: datetime) -> QuerySet[GuildListVerification]:
-    """The lists past their `refresh_after` whose people read lately, the most overdue first.
+def due(resource: Resource[R, Any], now: datetime) -> "QuerySet[R, R]":
+    """The records past their `refresh_after` that were read lately, the most overdue first.
 
     Lately is within the last fresh window. As `last_read_at` is kept to the hour, it may be almost an hour older than
     what it stands for, so an hour is added.
     """
-    lately = now - refresh.windows().fresh - LAST_READ_GRAIN
-    due = GuildListVerification.objects.filter(refresh_after__lte=now, last_read_at__gte=lately)
-    return due.order_by("refresh_after", "pk")
+    lately = now - resource.windows().fresh - LAST_READ_RESOLUTION
+    records = resource.model._default_manager.filter(refresh_after__lte=now, last_read_at__gte=lately)
+    return records.order_by("refresh_after", "pk")
 
 
-def sweep(*, limit: int | None = None, sleep: Callable[[float], None] = time.sleep) -> Round:
-    """Refresh what is due, one list after another, at most `limit`; end early where the gate or the brake says so."""
+def sweep(
+    resource: Resource[Any, Any], *, limit: int | None = None, sleep: Callable[[float], None] = time.sleep
+) -> Round:
+    """Refresh what is due, one record after another, at most `limit`; end early where the gate or the brake says so."""
     done = Round()
-    lists = due_lists(database_now())
-    for record in _paged(lists):
+    records = due(resource, database_now())
+    for record in _paged(records):
         done.ended = _enough(done, limit)
         if not done.ended:
             try:
@@ -84,24 +88,24 @@ def sweep(*, limit: int | None = None, sleep: Callable[[float], None] = time.sle
             except GateShut as shut:
                 done.ended, done.until = str(shut.reason), shut.until
         if done.ended:
-            done.left = 1 + _after(lists, record).count()
+            done.left = 1 + _after(records, record).count()
             break
     counts = {"refreshed": done.refreshed, "failed": dict(done.failed), "skipped": done.skipped, "left": done.left}
-    logger.info("guild_lists_swept", **counts, ended=done.ended)
+    logger.info(resource.event("{}s_swept"), **counts, ended=done.ended)
     return done
 
 
-def _paged(lists: QuerySet[GuildListVerification]) -> Iterator[GuildListVerification]:
-    """All of `lists`, read in pages that each begin after the last: an open cursor would not outlive the first call
+def _paged(records: "QuerySet[R, R]") -> Iterator[R]:
+    """All of `records`, read in pages that each begin after the last: an open cursor would not outlive the first call
     to Discord, which hands the connection back."""
-    page = list(lists[:PAGE])
+    page = list(records[:PAGE])
     while page:
         yield from page
-        page = list(_after(lists, page[-1])[:PAGE])
+        page = list(_after(records, page[-1])[:PAGE])
 
 
-def _after(lists: QuerySet[GuildListVerification], record: GuildListVerification) -> QuerySet[GuildListVerification]:
-    return lists.filter(
+def _after(records: "QuerySet[R, R]", record: R) -> "QuerySet[R, R]":
+    return records.filter(
         Q(refresh_after__gt=record.refresh_after) | Q(refresh_after=record.refresh_after, pk__gt=record.pk)
     )
 
@@ -112,13 +116,13 @@ def _enough(done: Round, limit: int | None) -> str:
     return Reason.UNAVAILABLE if done.silent_in_a_row >= SILENT_IN_A_ROW else ""
 
 
-def _visit(record: GuildListVerification, done: Round, sleep: Callable[[float], None]) -> None:
-    """Refresh one list, unless the rule says no or somebody was quicker. Raises `GateShut` before anything is claimed.
+def _visit(record: Record, done: Round, sleep: Callable[[float], None]) -> None:
+    """Refresh one record, unless the rule says no or somebody was quicker. Raises `GateShut` before it claims anything.
 
     The record may be a page old by now; if it isn't as it was read, the claim fails.
     """
     try:
-        if not freshness.decide(record, database_now(), refresh.windows()).claim:
+        if not freshness.decide(record, database_now(), record.resource.windows()).claim:
             done.skipped += 1
             return
         now = gate.wait_for_place(sleep)
@@ -126,19 +130,19 @@ def _visit(record: GuildListVerification, done: Round, sleep: Callable[[float], 
     except (GateShut, OperationalError, InterfaceError):
         raise
     except Exception:
-        logger.exception("guild_list_sweep_crashed", user_id=record.pk)
+        logger.exception(record.resource.event("{}_sweep_crashed"), **record.resource.whose(record))
         done.failed["crashed"] += 1
         done.silent_in_a_row = 0
 
 
-def _refresh(record: GuildListVerification, now: datetime) -> Outcome | None:
+def _refresh(record: Record, now: datetime) -> Outcome | None:
     """Claim, ask and store, in this thread. Returns what was stored; None if nothing was."""
     client = discord_client()
-    decision = freshness.decide(record, now, refresh.windows())
+    decision = freshness.decide(record, now, record.resource.windows())
     claimed = refresh.claim(record, now, decision, client) if decision.claim else None
     if claimed is None:
         return None
-    # Whatever the age of the list, nobody is waiting for it.
+    # Whatever the age of the answer, no reader is waiting for it.
     outcome = refresh.run(replace(claimed, priority=Priority.DUE), client)
     if more := refresh.follow_up(outcome):
         more()

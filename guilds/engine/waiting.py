@@ -1,6 +1,6 @@
 """Waiting for a refresh, whoever runs it, without hammering the database or using up the web server's threads.
 
-In one process one thread per person follows the row, or runs as the job itself; all other readers of that person wait
+In one process one thread per record follows the row, or runs as the job itself; all other readers of that record wait
 on its Future. At most three quarters of the web threads wait at once: the others get their answer at once, so that
 pages which need no list keep their threads while Discord stalls.
 """
@@ -15,37 +15,41 @@ from typing import Any
 from accounts import background
 from accounts.background import Slots
 from accounts.clock import Now
-from guilds.models import GuildListVerification
+from guilds.engine.records import Record
 
 POLL_SECONDS = 0.1
 
 wait_slots = Slots(0.75, pool="waits")
 _lock = threading.Lock()
-_ends: "dict[int, Future[Any]]" = {}
+_ends: "dict[tuple[str, int], Future[Any]]" = {}
 
 
-def announce(user_id: int, job: "Future[Any]") -> None:
-    """Let this process's readers of `user_id` wait for `job` instead of following the row."""
+def announce(record: Record, job: "Future[Any]") -> None:
+    """Let this process's readers of `record` wait for `job` instead of following the row."""
+    key = _key(record)
     with _lock:
-        _ends[user_id] = job
-    job.add_done_callback(lambda done: _forget(user_id, done))
+        _ends[key] = job
+    job.add_done_callback(lambda done: _forget(key, done))
 
 
-def _forget(user_id: int, done: "Future[Any]") -> None:
+def _key(record: Record) -> tuple[str, int]:
+    return record.resource.name, record.pk
+
+
+def _forget(key: tuple[str, int], done: "Future[Any]") -> None:
     with _lock:
-        if _ends.get(user_id) is done:
-            del _ends[user_id]
+        if _ends.get(key) is done:
+            del _ends[key]
 
 
 def wait_for_change(
-    user_id: int,
-    generation: int,
+    record: Record,
     seconds: float,
     *,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> bool:
-    """Wait until the attempt under `generation` has ended, one way or the other, but no longer than `seconds`.
+    """Wait until the attempt under the record's generation has ended, one way or the other, at most `seconds`.
 
     False, at once, if no wait slot is free.
     """
@@ -53,26 +57,26 @@ def wait_for_change(
         return False
     try:
         background.release_connection()
+        key = _key(record)
         own: Future[None] = Future()
         with _lock:
-            running = _ends.setdefault(user_id, own)
+            running = _ends.setdefault(key, own)
         if running is not own:
             wait_for([running], timeout=max(seconds, 0))
             return True
         try:
-            _follow(user_id, generation, clock() + seconds, clock, sleep)
+            _follow(record, clock() + seconds, clock, sleep)
         finally:
-            _forget(user_id, own)
+            _forget(key, own)
             own.set_result(None)
         return True
     finally:
         wait_slots.give_back()
 
 
-def _follow(
-    user_id: int, generation: int, end: float, clock: Callable[[], float], sleep: Callable[[float], None]
-) -> None:
-    running = GuildListVerification.objects.filter(pk=user_id, generation=generation, lease_until__gt=Now())
+def _follow(record: Record, end: float, clock: Callable[[], float], sleep: Callable[[float], None]) -> None:
+    rows = type(record)._default_manager
+    running = rows.filter(pk=record.pk, generation=record.generation, lease_until__gt=Now())
     while running.exists():
         background.release_connection()
         left = end - clock()

@@ -15,9 +15,9 @@ from accounts import gate
 from accounts.limits import INVALID_REQUEST_WINDOW, Gate, Priority
 from accounts.models import DiscordRefusal
 from accounts.templatetags.durations import ago, span
-from guilds.engine import refresh
 from guilds.engine.freshness import Reason, Tier
 from guilds.models import GuildListVerification
+from guilds.resources.guild_list import GUILD_LIST
 
 LATEST = 5
 REFUSED = [reason for reason in Reason if reason.is_refusal]
@@ -168,7 +168,7 @@ def _budget(state: Gate, now: datetime) -> BudgetStatus:
 
 def tiers(now: datetime) -> dict[Tier, Q]:
     """The bounds of `freshness.tier`, for counting without reading each row."""
-    windows = refresh.windows()
+    windows = GUILD_LIST.windows()
     fresh, served = Q(verified_at__gt=now - windows.fresh), Q(verified_at__gt=now - windows.stale)
     due = Q(refresh_after__lte=now)
     return {
@@ -203,7 +203,7 @@ def _oldest_lease(now: datetime) -> Lease | None:
     row = rows.first()
     if row is None or row.lease_until is None:
         return None
-    since = row.lease_until - refresh.windows().lease
+    since = row.lease_until - GUILD_LIST.windows().lease
     return Lease(row.pk, row.user.display_name, row.generation, since, row.lease_until)
 
 

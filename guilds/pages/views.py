@@ -230,7 +230,7 @@ NEWS_TTL = timedelta(days=1)
 
 def _version(guild_list: GuildList) -> str:
     """The version of the servers and of where the bot is. Favourites don't count: the page itself changes them."""
-    return f"{guild_list.version}.{guild_list.bot_tag or 0}"
+    return f"{guild_list.version}.{guild_list.tags.bot or 0}"
 
 
 def _etag(guild_list: GuildList) -> str:

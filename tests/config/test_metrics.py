@@ -34,6 +34,7 @@ from guilds.engine import freshness, refresh
 from guilds.engine.freshness import Tier
 from guilds.engine.refresh import Failed, Reason
 from guilds.models import GuildListVerification
+from guilds.resources.guild_list import GUILD_LIST
 from guilds.services import get_guild_list
 from tests.accounts.test_sign_in import consent, sign_in
 from tests.fixtures import Sandbox, let_pass, threading_join
@@ -274,8 +275,8 @@ def test_a_renewed_token_and_a_dead_one_are_counted(monitor: Monitor, ada: User,
 
 def claim(user: User) -> tuple[Any, Any]:
     """Two claims of one reading of the row, of which only the first can win."""
-    row, now = refresh.read_record(user.pk)
-    decision = freshness.decide(row, now, refresh.windows())
+    row, now = GUILD_LIST.read(user.pk)
+    decision = freshness.decide(row, now, GUILD_LIST.windows())
     return tuple(refresh.claim(row, now, decision, discord_client()) for _ in range(2))  # type: ignore[return-value]
 
 

@@ -11,21 +11,27 @@ from typing import Any
 from accounts import gate, limits, tokens
 from accounts.clock import database_now
 from guilds.engine import freshness, refresh
+from guilds.engine.records import Record
+from guilds.engine.resource import Claim
+
+
+def _key(record: Record) -> tuple[str, int]:
+    return record.resource.name, record.pk
 
 
 def lease() -> None:
     """A process knows of its own attempts, and of nobody else's."""
     decide, claim = freshness.decide, refresh.claim
-    mine: dict[int, int] = {}
+    mine: dict[tuple[str, int], int] = {}
 
-    def claim_for_this_process(*arguments: Any) -> refresh.Claim | None:
+    def claim_for_this_process(*arguments: Any) -> Claim[Any] | None:
         claimed = claim(*arguments)
         if claimed:
-            mine[claimed.user_id] = claimed.generation
+            mine[_key(claimed.record)] = claimed.generation
         return claimed
 
     def without(record: Any, *arguments: Any, **options: Any) -> freshness.Decision:
-        if mine.get(record.pk) != record.generation:
+        if mine.get(_key(record)) != record.generation:
             record.lease_until = None
         return decide(record, *arguments, **options)
 
@@ -36,21 +42,21 @@ def generation() -> None:
     """An answer is stored whoever has the claim by now."""
     refresh._assert_mine = lambda claimed: None
     refresh._release = lambda claimed, **fields: bool(
-        refresh.GuildListVerification.objects.filter(pk=claimed.user_id).update(lease_until=None, **fields)
+        type(claimed.record)._default_manager.filter(pk=claimed.record.pk).update(lease_until=None, **fields)
     )
 
 
 def not_before() -> None:
     """A process obeys the waits that it met itself, and nobody else's."""
     decide, release = freshness.decide, refresh._release
-    mine: dict[int, int] = {}
+    mine: dict[tuple[str, int], int] = {}
 
-    def release_in_this_process(claimed: refresh.Claim, **fields: object) -> bool:
-        mine[claimed.user_id] = claimed.generation + 1
+    def release_in_this_process(claimed: Claim[Any], **fields: object) -> bool:
+        mine[_key(claimed.record)] = claimed.generation + 1
         return release(claimed, **fields)
 
     def without(record: Any, *arguments: Any, **options: Any) -> freshness.Decision:
-        if mine.get(record.pk) != record.generation:
+        if mine.get(_key(record)) != record.generation:
             record.not_before = None
         return decide(record, *arguments, **options)
 

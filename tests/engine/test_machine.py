@@ -33,8 +33,8 @@ from accounts.models import DiscordAccount, DiscordGate, DiscordRefusal, User
 from accounts.tokens import ReconnectRequired
 from guilds import services
 from guilds.engine import freshness, refresh
-from guilds.engine.refresh import windows
 from guilds.models import GuildListVerification, UserGuildMembership
+from guilds.resources.guild_list import GUILD_LIST
 from guilds.services import GuildList, RefreshTooSoon
 from tests.engine import ablations
 from tests.engine.virtual import CLOUDFLARE, SILENCE, Task, World, answer, guild_list, limited
@@ -301,7 +301,7 @@ class Engine(RuleBasedStateMachine):
     def _check_ended(self, task: Task, old: dict[str, Any], new: dict[str, Any]) -> None:
         assert task.claimed
         assert old["generation"] == task.claimed.generation, "a late answer is not stored"
-        now, fresh = self.world.now, windows().fresh
+        now, fresh = self.world.now, GUILD_LIST.windows().fresh
         if new["verified_at"] != old["verified_at"]:
             assert any(task.replies[-1][1] is one for one in LISTS.values())
             assert 0.72 * fresh <= new["refresh_after"] - new["verified_at"] <= 0.88 * fresh

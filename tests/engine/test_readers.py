@@ -23,6 +23,7 @@ from guilds import services
 from guilds.engine import freshness, refresh
 from guilds.engine.refresh import Verified
 from guilds.models import GuildListVerification
+from guilds.resources.guild_list import GUILD_LIST
 from tests.engine.conftest import BRAKE_HARD, STALLED, THREADS, Fleet, Reader, database_url, eventually, jobs
 from tests.fixtures import let_pass
 
@@ -196,7 +197,7 @@ def test_g14_lists_imported_together_come_due_spread_out(transactional_db: None)
     now = database_now()
     for number, row in enumerate(rows):
         moment = now + timedelta(seconds=60 * number / len(rows))
-        decision = freshness.decide(row, moment, refresh.windows())
+        decision = freshness.decide(row, moment, GUILD_LIST.windows())
         claimed = refresh.claim(row, moment, decision, discord_client())
         assert claimed
         refresh.store(claimed, Verified(()), moment)

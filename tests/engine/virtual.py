@@ -20,8 +20,8 @@ from accounts import background, gate, tokens
 from accounts.discord import transport
 from accounts.discord.transport import Reply
 from accounts.tokens import discord_client
-from guilds import services
-from guilds.engine import refresh
+from guilds.engine import policy, refresh
+from guilds.engine.resource import Claim
 
 START = datetime(2026, 3, 14, 15, 9, 26, tzinfo=UTC)
 JSON = {"Content-Type": "application/json", "Via": "1.1 google"}
@@ -57,7 +57,7 @@ class Task:
     what: str
     on_purpose: bool
     run: Callable[[], Any] = field(repr=False)
-    claimed: refresh.Claim | None = None
+    claimed: Claim[Any] | None = None
     request: "Request | None" = None
     wakes: float | None = None
     result: Any = None
@@ -201,8 +201,8 @@ class World:
                 (tokens, "release_connection", lambda: None),
                 (tokens, "call", call),
                 (background, "reserve", lambda: Job(self)),
-                (services.waiting, "announce", lambda *_: None),
-                (services, "discord_client", self.client),
+                (policy.waiting, "announce", lambda *_: None),
+                (policy, "discord_client", self.client),
                 (gate, "gated", gated),
                 (transport, "send", self.send),
                 (refresh.logger, "exception", self.crashed),

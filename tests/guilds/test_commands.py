@@ -22,9 +22,10 @@ from accounts import gate
 from accounts.clock import database_now
 from accounts.models import DiscordGate, DiscordRefusal, User
 from guilds import services
-from guilds.engine.sweep import SILENT_IN_A_ROW, due_lists, sweep
+from guilds.engine.sweep import SILENT_IN_A_ROW, due, sweep
 from guilds.management.commands import refresh_due_lists
 from guilds.models import GuildListVerification
+from guilds.resources.guild_list import GUILD_LIST
 from tests.fixtures import Sandbox, end_jobs, let_pass
 
 DUE: dict[str, float] = {"minutes": 58}
@@ -97,7 +98,7 @@ def crowd(with_list: WithList, sandbox: Sandbox, settings: Settings) -> list[Use
 
 
 def test_the_sweep_refreshes_what_is_due_most_overdue_first(crowd: list[User], sandbox: Sandbox) -> None:
-    done = sweep(sleep=never_sleep)
+    done = sweep(GUILD_LIST, sleep=never_sleep)
 
     assert (done.refreshed, done.failed, done.skipped, done.left, done.ended) == (3, {}, 0, 0, "")
     assert asked(sandbox) == ["ada", "linus", "grace"]
@@ -105,10 +106,10 @@ def test_the_sweep_refreshes_what_is_due_most_overdue_first(crowd: list[User], s
 
 
 def test_a_second_sweep_finds_nothing(crowd: list[User], sandbox: Sandbox) -> None:
-    sweep()
+    sweep(GUILD_LIST)
     sandbox.forget_requests()
 
-    done = sweep()
+    done = sweep(GUILD_LIST)
 
     assert (done.refreshed, done.skipped) == (0, 0)
     assert asked(sandbox) == []
@@ -120,9 +121,9 @@ def test_a_list_is_swept_from_the_moment_it_is_due(with_list: WithList, sandbox:
     read_at(ada, minutes=1)
 
     GuildListVerification.objects.update(refresh_after=now + timedelta(minutes=1))
-    early = sweep()
+    early = sweep(GUILD_LIST)
     GuildListVerification.objects.update(refresh_after=now)
-    late = sweep()
+    late = sweep(GUILD_LIST)
 
     assert (early.refreshed, late.refreshed) == (0, 1)
 
@@ -135,7 +136,7 @@ def test_lists_nobody_read_within_the_fresh_window_are_left_alone(
     # last_read_at is kept to the hour: 119 minutes may stand for a read 59 minutes ago.
     read_at(ada, minutes=minutes)
 
-    assert sweep().refreshed == swept
+    assert sweep(GUILD_LIST).refreshed == swept
     assert len(sandbox.requests()) == swept
 
 
@@ -143,7 +144,7 @@ def test_somebody_who_never_read_is_not_asked_for(with_list: WithList, sandbox: 
     with_list("ada", **DUE)
     GuildListVerification.objects.update(last_read_at=None)
 
-    assert sweep().refreshed == 0
+    assert sweep(GUILD_LIST).refreshed == 0
     assert asked(sandbox) == []
 
 
@@ -154,7 +155,7 @@ def test_a_read_once_an_hour_keeps_a_list_in_the_sweep(with_list: WithList, sand
     end_jobs()
     let_pass(minutes=59)
 
-    assert row_of(ada) in due_lists(database_now())
+    assert row_of(ada) in due(GUILD_LIST, database_now())
 
 
 @pytest.mark.parametrize(
@@ -174,7 +175,7 @@ def test_what_the_rule_forbids_is_skipped(
     fields = {name: now + value if isinstance(value, timedelta) else value for name, value in stands_in_the_way.items()}
     GuildListVerification.objects.filter(user=crowd[0]).update(**fields)
 
-    done = sweep()
+    done = sweep(GUILD_LIST)
 
     assert (done.refreshed, done.skipped) == (2, 1)
     assert asked(sandbox) == ["linus", "grace"]
@@ -183,14 +184,14 @@ def test_what_the_rule_forbids_is_skipped(
 def test_the_limit_is_on_the_people_asked_for(crowd: list[User], sandbox: Sandbox) -> None:
     GuildListVerification.objects.filter(user=crowd[0]).update(reason="missing_scope")
 
-    done = sweep(limit=1)
+    done = sweep(GUILD_LIST, limit=1)
 
     assert (done.refreshed, done.skipped, done.left, done.ended) == (1, 1, 1, "limit")
     assert asked(sandbox) == ["linus"]
 
 
 def test_a_limit_that_is_just_enough_leaves_nothing(crowd: list[User]) -> None:
-    done = sweep(limit=3)
+    done = sweep(GUILD_LIST, limit=3)
 
     assert (done.refreshed, done.left, done.ended) == (3, 0, "")
 
@@ -202,7 +203,7 @@ def test_a_sweep_over_many_pages_meets_everybody_once(
     # All three due at the same moment: then the order is by person.
     GuildListVerification.objects.update(refresh_after=database_now() - timedelta(minutes=1))
 
-    assert sweep().refreshed == 3
+    assert sweep(GUILD_LIST).refreshed == 3
     assert sorted(asked(sandbox)) == ["ada", "grace", "linus"]
 
 
@@ -219,7 +220,7 @@ def test_an_expired_list_is_swept_too_but_gives_way_like_the_others(with_list: W
         slept.append(seconds)
         DiscordGate.objects.update(tat=None)
 
-    assert sweep(sleep=sleep).refreshed == 1
+    assert sweep(GUILD_LIST, sleep=sleep).refreshed == 1
     # A reader without a list would have gone at once.
     assert len(slept) == 1
 
@@ -230,7 +231,7 @@ def test_an_expired_list_is_swept_too_but_gives_way_like_the_others(with_list: W
 def test_one_who_fails_does_not_stop_the_sweep(crowd: list[User], sandbox: Sandbox) -> None:
     sandbox.revoke("ada")
 
-    done = sweep()
+    done = sweep(GUILD_LIST)
 
     assert (done.refreshed, dict(done.failed)) == (2, {"reconnect_required": 1})
     assert row_of(crowd[0]).reason == "reconnect_required"
@@ -240,7 +241,7 @@ def test_tokens_that_do_not_open_do_not_stop_the_sweep(crowd: list[User], sandbo
     with connection.cursor() as cursor:
         cursor.execute("UPDATE accounts_discordaccount SET extra_data = 'broken' WHERE user_id = %s", [crowd[0].pk])
 
-    done = sweep()
+    done = sweep(GUILD_LIST)
 
     assert (done.refreshed, done.failed.total()) == (2, 1)
     assert asked(sandbox) == ["linus", "grace"]
@@ -249,7 +250,7 @@ def test_tokens_that_do_not_open_do_not_stop_the_sweep(crowd: list[User], sandbo
 def test_a_row_the_rule_can_not_read_does_not_stop_the_sweep(crowd: list[User], log: list[Any]) -> None:
     GuildListVerification.objects.filter(user=crowd[0]).update(reason="of another version")
 
-    done = sweep()
+    done = sweep(GUILD_LIST)
 
     assert (done.refreshed, dict(done.failed)) == (2, {"crashed": 1})
     assert [line["user_id"] for line in log if line["event"] == "guild_list_sweep_crashed"] == [crowd[0].pk]
@@ -258,7 +259,7 @@ def test_a_row_the_rule_can_not_read_does_not_stop_the_sweep(crowd: list[User], 
 def test_a_limit_of_one_person_concerns_nobody_else(crowd: list[User], sandbox: Sandbox) -> None:
     sandbox.mood("rate_limited", retry_after=40, people=["ada"])
 
-    done = sweep()
+    done = sweep(GUILD_LIST)
 
     assert (done.refreshed, dict(done.failed)) == (2, {"rate_limited": 1})
     assert row_of(crowd[0]).not_before > database_now() + timedelta(seconds=30)  # type: ignore[operator]
@@ -267,7 +268,7 @@ def test_a_limit_of_one_person_concerns_nobody_else(crowd: list[User], sandbox: 
 def test_a_global_limit_ends_the_round_with_nothing_claimed(crowd: list[User], sandbox: Sandbox) -> None:
     sandbox.mood("global_limit", retry_after=40)
 
-    done = sweep()
+    done = sweep(GUILD_LIST)
 
     assert (dict(done.failed), done.left, done.ended) == ({"global_limit": 1}, 2, "global_limit")
     assert asked(sandbox) == ["ada"]
@@ -285,7 +286,7 @@ def test_behind_a_shut_gate_or_brake_nobody_is_claimed(
         refuse(3)
     before = list(GuildListVerification.objects.values())
 
-    done = sweep(sleep=never_sleep)
+    done = sweep(GUILD_LIST, sleep=never_sleep)
 
     assert (done.refreshed, done.failed, done.left) == (0, {}, 3)
     assert done.ended == ("cloudflare" if why == "gate" else "brake")
@@ -297,7 +298,7 @@ def test_behind_a_shut_gate_or_brake_nobody_is_claimed(
 def test_when_the_gates_time_is_over_the_sweep_sends_the_probe(crowd: list[User], sandbox: Sandbox) -> None:
     shut(seconds=-1)
 
-    assert sweep().refreshed == 3
+    assert sweep(GUILD_LIST).refreshed == 3
     assert DiscordGate.objects.get().streak == 0
 
 
@@ -305,7 +306,7 @@ def test_discords_silence_ends_the_round(crowd: list[User], sandbox: Sandbox, mo
     monkeypatch.setattr("guilds.engine.sweep.SILENT_IN_A_ROW", 2)
     sandbox.mood("outage")
 
-    done = sweep()
+    done = sweep(GUILD_LIST)
 
     assert SILENT_IN_A_ROW > 2
     assert (dict(done.failed), done.left, done.ended) == ({"unavailable": 2}, 1, "unavailable")
@@ -323,7 +324,7 @@ def test_the_sweep_waits_for_its_place_in_the_send_budget(crowd: list[User], san
         slept.append(seconds)
         let_pass(seconds=seconds)
 
-    done = sweep(sleep=sleep)
+    done = sweep(GUILD_LIST, sleep=sleep)
 
     assert done.refreshed == 3
     assert 0.5 < slept[0] <= 0.8  # its place is a tenth of a second before the clock's
@@ -340,7 +341,7 @@ def test_a_round_that_finds_no_place_leaves_it_to_the_readers(crowd: list[User],
         DiscordGate.objects.update(tat=database_now() + timedelta(seconds=30))
 
     sleep(0)
-    done = sweep(sleep=sleep)
+    done = sweep(GUILD_LIST, sleep=sleep)
 
     assert (done.refreshed, done.left, done.ended) == (0, 3, "busy")
     assert gate.MAX_PLACE_WAIT <= sum(slept) < 2 * gate.MAX_PLACE_WAIT
@@ -357,7 +358,7 @@ def test_two_sweeps_at_once_ask_nobody_twice(crowd: list[User], sandbox: Sandbox
 
     def one_sweep() -> None:
         together.wait()
-        rounds.append(sweep())
+        rounds.append(sweep(GUILD_LIST))
         connection.close()
 
     threads = [threading.Thread(target=one_sweep) for _ in range(2)]
@@ -379,7 +380,7 @@ def test_who_was_refreshed_since_the_page_was_read_is_not_asked_for_again(crowd:
         DiscordGate.objects.update(tat=None)
         services.verify_again(crowd[1])
 
-    done = sweep(sleep=meanwhile)
+    done = sweep(GUILD_LIST, sleep=meanwhile)
 
     assert (done.refreshed, done.skipped) == (2, 1)
     assert sorted(asked(sandbox)) == ["ada", "grace", "linus"]
@@ -393,7 +394,7 @@ def test_who_was_forgotten_since_the_page_was_read_is_skipped(crowd: list[User],
         DiscordGate.objects.update(tat=None)
         services.forget_user(User.objects.get(pk=crowd[0].pk))
 
-    done = sweep(sleep=meanwhile)
+    done = sweep(GUILD_LIST, sleep=meanwhile)
 
     assert (done.refreshed, done.skipped, done.failed.total()) == (2, 1, 0)
     assert not GuildListVerification.objects.filter(pk=crowd[0].pk).exists()
@@ -459,10 +460,10 @@ def test_a_round_without_database_is_followed_by_the_next(
 ) -> None:
     rounds = iter([OperationalError("away"), None])
 
-    def sweep_once_away(**arguments: Any) -> Any:
+    def sweep_once_away(*arguments: Any, **options: Any) -> Any:
         if error := next(rounds):
             raise error
-        return sweep(**arguments)
+        return sweep(*arguments, **options)
 
     def sleep(_seconds: float) -> None:
         if asked(sandbox):

@@ -105,12 +105,12 @@ def test_one_look_that_finds_the_bot_gone_shows_on_the_next_read(with_list: With
 def test_a_sync_that_changes_nothing_keeps_what_is_kept(with_list: WithList, sandbox: Sandbox) -> None:
     ada = with_list("ada")
     bot.sync(sleep=lambda _seconds: None)
-    tag = services.get_guild_list(ada).bot_tag
+    tag = services.get_guild_list(ada).tags.bot
 
     bot.sync(sleep=lambda _seconds: None)
 
     assert tag
-    assert services.get_guild_list(ada).bot_tag == tag
+    assert services.get_guild_list(ada).tags.bot == tag
 
 
 def test_a_token_that_is_taken_away_takes_the_bot_away(with_list: WithList, settings: Settings) -> None:

@@ -23,6 +23,7 @@ from guilds.engine.refresh import Fenced, Verified
 from guilds.engine.sweep import sweep
 from guilds.hooks import MembershipChange, PermissionsChange, load_hooks
 from guilds.models import GuildListVerification
+from guilds.resources.guild_list import GUILD_LIST
 from tests.fixtures import Sandbox, end_jobs, let_pass
 
 told: list[MembershipChange] = []
@@ -145,8 +146,8 @@ def test_a_failure_is_no_change(eve: User, sandbox: Sandbox, mode: str) -> None:
 
 
 def test_an_answer_that_comes_too_late_is_told_to_nobody(eve: User) -> None:
-    record, now = refresh.read_record(eve.pk)
-    decision = freshness.decide(record, now, refresh.windows())
+    record, now = GUILD_LIST.read(eve.pk)
+    decision = freshness.decide(record, now, GUILD_LIST.windows())
     claimed = refresh.claim(record, now, decision, discord_client())
     assert claimed
     answer = refresh.ask(claimed, discord_client())
@@ -164,8 +165,8 @@ def test_no_hook_is_told_of_a_change_that_is_rolled_back(eve: User) -> None:
             raise DataError
         return execute(sql, *rest)
 
-    record, now = refresh.read_record(eve.pk)
-    claimed = refresh.claim(record, now, freshness.decide(record, now, refresh.windows()), discord_client())
+    record, now = GUILD_LIST.read(eve.pk)
+    claimed = refresh.claim(record, now, freshness.decide(record, now, GUILD_LIST.windows()), discord_client())
     assert claimed
     reservation = background.reserve()
     assert reservation
@@ -211,7 +212,7 @@ def test_a_list_refreshed_by_the_sweep_is_told_too(eve: User, sandbox: Sandbox) 
     sandbox.person("eve", guilds=[guild(11)])
     let_pass(minutes=59)
 
-    assert sweep().refreshed == 1
+    assert sweep(GUILD_LIST).refreshed == 1
 
     assert [(change.left, in_atomic) for change, in_atomic in zip(told, in_transaction[1:], strict=True)] == [
         ((12, 13), False)

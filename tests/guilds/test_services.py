@@ -23,6 +23,7 @@ from accounts.tokens import ReconnectRequired
 from guilds import services
 from guilds.engine.freshness import Reason
 from guilds.models import GuildListVerification, UserGuildMembership
+from guilds.resources.guild_list import GUILD_LIST
 from guilds.services import RefreshTooSoon, get_guild_list, refresh_guild_list
 from tests.fixtures import Sandbox, let_pass, threading_join
 
@@ -390,7 +391,7 @@ def test_many_readers_of_a_cold_list_cost_one_request(ada: User, sandbox: Sandbo
 
 
 def test_a_lease_that_somebody_else_holds_is_followed(ada: User, sandbox: Sandbox) -> None:
-    _, now = services.refresh.read_record(ada.pk)
+    _, now = GUILD_LIST.read(ada.pk)
     GuildListVerification.objects.filter(pk=ada.pk).update(lease_until=now + timedelta(seconds=0.3), generation=7)
 
     guild_list = get_guild_list(ada)
@@ -627,7 +628,7 @@ def test_forgetting_leaves_nothing_of_the_person(
 
 def test_a_send_budget_that_is_spent_costs_an_old_list_one_attempt(with_list: WithList, sandbox: Sandbox) -> None:
     ada = with_list("ada", **STALE)
-    _, now = services.refresh.read_record(ada.pk)
+    _, now = GUILD_LIST.read(ada.pk)
     DiscordGate.objects.update(tat=now + timedelta(seconds=0.9))
     before = row_of(ada).generation
 
@@ -639,7 +640,7 @@ def test_a_send_budget_that_is_spent_costs_an_old_list_one_attempt(with_list: Wi
 
 
 def test_a_cold_reader_waits_for_a_place_in_the_send_budget(ada: User, sandbox: Sandbox) -> None:
-    _, now = services.refresh.read_record(ada.pk)
+    _, now = GUILD_LIST.read(ada.pk)
     DiscordGate.objects.all().delete()
     DiscordGate.objects.create(pk=1, tat=now + timedelta(seconds=1.3))
 
@@ -649,7 +650,7 @@ def test_a_cold_reader_waits_for_a_place_in_the_send_budget(ada: User, sandbox: 
 
 def test_who_finds_no_room_to_wait_is_told_to_come_back_soon(ada: User, sandbox: Sandbox, settings: Settings) -> None:
     settings.DISCORD_FETCH_BUDGET_MS = 10_000
-    _, now = services.refresh.read_record(ada.pk)
+    _, now = GUILD_LIST.read(ada.pk)
     GuildListVerification.objects.filter(pk=ada.pk).update(lease_until=now + timedelta(seconds=12), generation=7)
 
     with pytest.raises(DiscordUnavailable) as error:

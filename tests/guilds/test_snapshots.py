@@ -18,8 +18,10 @@ from pytest_django import Settings
 
 from accounts.models import User
 from guilds import services
-from guilds.engine import refresh, sealed_cache
+from guilds.engine import sealed_cache
 from guilds.models import GuildListVerification, UserGuildMembership
+from guilds.resources import guild_list
+from guilds.resources.guild_list import GUILD_LIST
 from guilds.resources.memberships import dumps, stored_memberships
 from guilds.resources.snapshots import Snapshot, snapshot_of
 from guilds.services import GuildList, get_guild_list
@@ -105,7 +107,7 @@ def test_without_a_cache_a_hit_takes_one_query_more(
 
 def test_the_verification_read_with_the_person_counts_once(ada: User) -> None:
     get_guild_list(ada)
-    person = refresh.user_with_record(ada.pk)
+    person = guild_list.user_with_record(ada.pk)
     assert person is not None
 
     with queries() as first:
@@ -116,15 +118,26 @@ def test_the_verification_read_with_the_person_counts_once(ada: User) -> None:
     assert (len(first), len(second)) == (0, 1)
 
 
+def test_a_record_that_was_never_verified_is_read_with_the_person_too(ada: User) -> None:
+    GUILD_LIST.read(ada.pk)
+    person = guild_list.user_with_record(ada.pk)
+    assert person
+
+    preloaded = guild_list.pop_preloaded(person)
+
+    assert preloaded
+    assert (preloaded.record.pk, preloaded.record.verified_at) == (ada.pk, None)
+
+
 def test_who_holds_a_person_for_longer_reads_anew(ada: User) -> None:
     get_guild_list(ada)
-    person = refresh.user_with_record(ada.pk, clock=lambda: 100.0)
-    late = refresh.user_with_record(ada.pk, clock=lambda: 100.0)
+    person = guild_list.user_with_record(ada.pk, clock=lambda: 100.0)
+    late = guild_list.user_with_record(ada.pk, clock=lambda: 100.0)
     assert person
     assert late
 
-    assert refresh.taken_from(person, clock=lambda: 101.0) is not None
-    assert refresh.taken_from(late, clock=lambda: 101.01) is None
+    assert guild_list.pop_preloaded(person, clock=lambda: 101.0) is not None
+    assert guild_list.pop_preloaded(late, clock=lambda: 101.01) is None
 
 
 def test_a_person_without_a_verification_is_signed_in_all_the_same(ada: User, client_of: ClientOf) -> None:
@@ -134,7 +147,7 @@ def test_a_person_without_a_verification_is_signed_in_all_the_same(ada: User, cl
         response = client_of(ada).get("/api/v1/me/")
 
     assert response.status_code == 200
-    assert refresh.user_with_record(ada.pk) == ada
+    assert guild_list.user_with_record(ada.pk) == ada
     assert not any("INSERT INTO" in sql and "verification" in sql for sql in asked)
 
 
@@ -147,12 +160,12 @@ def test_a_person_who_was_switched_off_is_signed_out(with_list: WithList, client
 
 def test_the_compiled_query_finds_what_the_database_has(with_list: WithList) -> None:
     ada = with_list("ada", **FRESH)
-    person = refresh.user_with_record(ada.pk)
+    person = guild_list.user_with_record(ada.pk)
     assert person
-    read = refresh.taken_from(person)
+    read = guild_list.pop_preloaded(person)
     assert read
 
-    for ours, theirs in ((person, ada), (read[0], ada.guild_list_verification)):
+    for ours, theirs in ((person, ada), (read.record, ada.guild_list_verification)):
         theirs.refresh_from_db()
         for field in theirs._meta.concrete_fields:
             value = getattr(ours, field.attname)
@@ -165,9 +178,10 @@ def test_bounds_are_half_open_on_the_hot_path_too(
     with_list: WithList, settings: Settings, seconds: int, freshness: str
 ) -> None:
     ada = with_list("ada")
-    person = refresh.user_with_record(ada.pk)
+    person = guild_list.user_with_record(ada.pk)
     assert person
-    record, now, _ = getattr(person, refresh._READ_WITH_USER)
+    preloaded = getattr(person, guild_list.PRELOADED)
+    record, now = preloaded.record, preloaded.now
     record.verified_at = now - timedelta(seconds=seconds)
     record.refresh_after = record.verified_at + timedelta(minutes=48)
     record.not_before, record.reason = now + timedelta(minutes=1), "rate_limited"
@@ -357,7 +371,14 @@ class HangingSnapshot(Snapshot):
 
 def list_with(snapshot: Snapshot) -> GuildList:
     moment = datetime(2026, 3, 14, 15, 9, tzinfo=UTC)
-    return GuildList(snapshot, moment, timedelta(0), "fresh", reason=None, next_attempt_at=None)
+    return GuildList(
+        snapshot=snapshot,
+        verified_at=moment,
+        age=timedelta(0),
+        freshness="fresh",
+        reason=None,
+        next_attempt_at=None,
+    )
 
 
 def test_a_reader_who_waits_for_a_list_holds_up_no_other_reader_of_the_process() -> None:

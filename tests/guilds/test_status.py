@@ -19,10 +19,11 @@ from accounts.limits import Priority
 from accounts.models import DiscordGate, DiscordRefusal, User
 from accounts.tokens import ReconnectRequired
 from guilds import services
-from guilds.engine import freshness, refresh
+from guilds.engine import freshness
 from guilds.engine.freshness import Tier
 from guilds.models import GuildListVerification
 from guilds.operations import status
+from guilds.resources.guild_list import GUILD_LIST
 from tests.fixtures import Sandbox, let_pass, threading_join
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
@@ -176,7 +177,7 @@ def test_the_database_counts_a_list_where_the_rule_puts_it(
         tier for tier, bounds in status.tiers(now).items() if GuildListVerification.objects.filter(bounds).exists()
     ]
 
-    assert counted == [freshness.tier(row, now, refresh.windows())]
+    assert counted == [freshness.tier(row, now, GUILD_LIST.windows())]
     assert set(status.tiers(now)) == set(Tier)
 
 

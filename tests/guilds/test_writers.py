@@ -21,8 +21,10 @@ from accounts.models import DiscordGate, User
 from accounts.tokens import ReconnectRequired, discord_client
 from guilds import services
 from guilds.engine import freshness, refresh
-from guilds.engine.refresh import Claim, Fenced, Verified
+from guilds.engine.refresh import Fenced, Verified
+from guilds.engine.resource import Claim
 from guilds.models import GuildListVerification, UserGuildMembership
+from guilds.resources.guild_list import GUILD_LIST
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
 
@@ -38,14 +40,14 @@ def people(count: int) -> list[int]:
     return [user.pk for user in made]
 
 
-def claim(user_id: int) -> Claim | None:
+def claim(user_id: int) -> Claim[GuildListVerification] | None:
     """The claim on one person's list, however young it is; None if somebody has it."""
-    record, now = refresh.read_record(user_id)
-    decision = freshness.decide(record, now, refresh.windows(), wanted_since=now)
+    record, now = GUILD_LIST.read(user_id)
+    decision = freshness.decide(record, now, GUILD_LIST.windows(), wanted_since=now)
     return refresh.claim(record, now, decision, discord_client()) if decision.claim else None
 
 
-def store(claimed: Claim | None, guilds: list[Guild]) -> bool:
+def store(claimed: Claim[GuildListVerification] | None, guilds: list[Guild]) -> bool:
     if claimed is None:
         return False
     with suppress(Fenced):
@@ -142,14 +144,14 @@ def test_a_refresh_writes_three_times_and_once_if_nothing_changed() -> None:
 
 def test_a_lease_runs_from_the_claim_though_the_process_was_stopped_after_reading() -> None:
     (ada,) = people(1)
-    record, now = refresh.read_record(ada)
+    record, now = GUILD_LIST.read(ada)
     long_ago = now - timedelta(minutes=1)
 
-    assert refresh.claim(record, long_ago, freshness.decide(record, now, refresh.windows()), discord_client())
+    assert refresh.claim(record, long_ago, freshness.decide(record, now, GUILD_LIST.windows()), discord_client())
 
     lease_until = GuildListVerification.objects.get(pk=ada).lease_until
     assert lease_until
-    assert lease_until >= now + refresh.windows().lease
+    assert lease_until >= now + GUILD_LIST.windows().lease
 
 
 def test_whoever_is_forgotten_while_they_read_has_to_sign_in_again() -> None:

@@ -14,6 +14,7 @@ from guilds.engine.sweep import Round, sweep
 from guilds.management.database import errors_in_a_line
 from guilds.operations import serving_minutes
 from guilds.operations.status import GATE_WORDS, at
+from guilds.resources.guild_list import GUILD_LIST
 
 logger = structlog.get_logger(__name__)
 
@@ -49,7 +50,7 @@ class Command(BaseCommand):
         try:
             if once:
                 with errors_in_a_line():
-                    self.stdout.write(line_of(sweep(limit=limit, sleep=self.sleep)))
+                    self.stdout.write(line_of(sweep(GUILD_LIST, limit=limit, sleep=self.sleep)))
             else:
                 self.repeat(limit)
         except KeyboardInterrupt:
@@ -66,7 +67,7 @@ class Command(BaseCommand):
     def _rounds(self, limit: int | None) -> None:
         while True:
             try:
-                sweep(limit=limit, sleep=self.sleep)
+                sweep(GUILD_LIST, limit=limit, sleep=self.sleep)
             except (OperationalError, InterfaceError) as error:
                 # It comes back, and so does the next round.
                 logger.error("guild_list_sweep_without_database", error=str(error))

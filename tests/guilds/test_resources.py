@@ -1,0 +1,156 @@
+"""What holds for every resource of the engine, and what the engine promises each."""
+
+import ast
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.db import OperationalError, connection
+
+from accounts import gate
+from accounts.discord import DiscordClient
+from accounts.models import User
+from accounts.tokens import discord_client
+from guilds.engine import freshness, refresh, waiting
+from guilds.engine.records import Record
+from guilds.engine.refresh import Verified
+from guilds.engine.resource import Claim
+from guilds.models import GuildListVerification
+from guilds.resources import ALL, PERSONAL
+from guilds.resources.guild_list import GUILD_LIST
+from sandbox.remote import LIST
+from tests.fixtures import Sandbox, let_pass
+
+ENGINE = Path(refresh.__file__).parent
+# import-linter can't name modules inside of Django.
+ABOUT_REQUESTS = ("django.http", "django.shortcuts")
+
+
+def imports_of(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names
+
+
+def test_the_engine_knows_no_http_request() -> None:
+    modules = sorted(ENGINE.glob("*.py"))
+
+    assert len(modules) > 5
+    assert [(path.name, name) for path in modules for name in imports_of(path) if name.startswith(ABOUT_REQUESTS)] == []
+
+
+def test_each_record_belongs_to_a_resource() -> None:
+    records = {model for model in apps.get_models() if issubclass(model, Record) and not model._meta.proxy}
+
+    assert {resource.model for resource in ALL} == records
+    assert all(resource.model.resource is resource for resource in ALL)
+    assert {resource.model for resource in PERSONAL} == {model for model in records if hasattr(model, "user_id")}
+
+
+def test_a_record_is_created_by_its_first_reader(ada: User) -> None:
+    record, now = GUILD_LIST.read(ada.pk)
+    again, later = GUILD_LIST.read(ada.pk)
+
+    assert (record.pk, again.pk, GuildListVerification.objects.count()) == (ada.pk, ada.pk, 1)
+    assert record.verified_at is None
+    assert now <= later
+
+
+def test_a_record_says_whose_it_is_in_the_log(ada: User) -> None:
+    record, _now = GUILD_LIST.read(ada.pk)
+
+    assert GUILD_LIST.whose(record) == {"user_id": ada.pk}
+    assert GUILD_LIST.event("serving_stale_{}") == "serving_stale_guild_list"
+
+
+def test_readers_of_one_resource_do_not_wait_for_another(ada: User) -> None:
+    """Two records of different resources may have the same primary key."""
+    record, _now = GUILD_LIST.read(ada.pk)
+    other: Any = SimpleNamespace(resource=SimpleNamespace(name="other"), pk=record.pk)
+    never: Future[None] = Future()
+    waiting.announce(other, never)
+    begun = time.monotonic()
+
+    try:
+        assert waiting.wait_for_change(record, 5)
+    finally:
+        never.set_result(None)
+
+    assert time.monotonic() - begun < 2
+
+
+# storing while the database fails
+
+
+@pytest.fixture
+def claimed(ada: User) -> Claim[GuildListVerification]:
+    record, now = GUILD_LIST.read(ada.pk)
+    decision = freshness.decide(record, now, GUILD_LIST.windows())
+    won = refresh.claim(record, now, decision, discord_client())
+    assert won
+    return won
+
+
+class Outage:
+    """A database that can't insert memberships for its first `failures` attempts, and a clock that sleeping moves."""
+
+    def __init__(self, failures: int) -> None:
+        self.left = failures
+        self.slept: list[float] = []
+
+    def __call__(self, execute: Callable[..., Any], sql: str, *rest: Any) -> Any:
+        if self.left and sql.startswith('INSERT INTO "guilds_userguildmembership"'):
+            self.left -= 1
+            raise OperationalError("a test's outage")
+        return execute(sql, *rest)
+
+    def client(self) -> DiscordClient:
+        started = time.monotonic()
+        return refresh.replace(discord_client(), sleep=self.slept.append, clock=lambda: started + sum(self.slept, 0.0))
+
+
+def run_during(outage: Outage, claimed: Claim[GuildListVerification]) -> refresh.Outcome | None:
+    with connection.execute_wrapper(outage):
+        return refresh.run(claimed, outage.client())
+
+
+def test_an_answer_that_the_database_could_not_store_is_stored_again_and_not_asked_for_again(
+    claimed: Claim[GuildListVerification], sandbox: Sandbox
+) -> None:
+    sandbox.forget_requests()
+    outage = Outage(failures=2)
+
+    outcome = run_during(outage, claimed)
+
+    assert isinstance(outcome, Verified)
+    assert outage.slept == [0.5, 0.5]
+    assert len(sandbox.requests(LIST)) == 1
+    assert claimed.record.user.guild_memberships.count() == 12
+    row = GuildListVerification.objects.get()
+    assert (row.verified_at, row.lease_until, row.version) == (claimed.at, None, 1)
+
+
+def test_storing_again_ends_at_the_deadline(claimed: Claim[GuildListVerification]) -> None:
+    """Afterwards the lease runs out, and the next reader asks again."""
+    outage = Outage(failures=100)
+
+    with pytest.raises(OperationalError):
+        run_during(outage, claimed)
+
+    budget = gate.attempt_budget().total_seconds()
+    assert set(outage.slept) == {refresh.STORE_RETRY_SECONDS}
+    assert budget - 3 * refresh.STORE_RETRY_SECONDS <= sum(outage.slept) < budget
+    row = GuildListVerification.objects.get()
+    assert (row.verified_at, row.generation) == (None, claimed.generation)
+    assert row.lease_until
+    let_pass(seconds=gate.attempt_lease().total_seconds())
+    assert freshness.decide(*GUILD_LIST.read(row.pk), GUILD_LIST.windows()).claim
