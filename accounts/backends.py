@@ -8,16 +8,18 @@ from django.conf import settings
 from social_core.backends.oauth import BaseOAuth2PKCE
 
 from accounts import background, gate
-from accounts.discord import CurrentUser, DiscordClient, DiscordUnavailable, RateLimited, Tokens
-from accounts.limits import GateShut, Priority
+from accounts.discord import CurrentUser, DiscordClient, Tokens
+from accounts.limits import GateShut, Priority, Reason
+from accounts.sign_in import SignInUnavailable
 from accounts.tokens import discord_client
 
 
 class DiscordOAuth2(BaseOAuth2PKCE[Any]):
     """OAuth2 with state, PKCE (S256) and the scopes `identify guilds`.
 
-    Errors of Discord's reach the page as the client's `DiscordAPIError`s, so that a rate limit at sign-in is one there
-    too. social-auth's own token handling (its refresh knows no lease) is not used.
+    Raises the client's `DiscordAPIError`s as they are, so that a rate limit at sign-in is one on the page too, and
+    `SignInUnavailable` if Discord was not asked or took too long. social-auth's own token handling (its refresh knows
+    no lease) is not used.
     """
 
     name = "discord"
@@ -58,7 +60,6 @@ def _within_budget(sign_in: Callable[[DiscordClient], tuple[Tokens, CurrentUser]
     try:
         return background.call(lambda: sign_in(client), timeout=client.budget)
     except TimeoutError:
-        raise DiscordUnavailable(message="Discord did not answer in time", scope="busy", retry_after=2) from None
+        raise SignInUnavailable(Reason.BUSY, retry_after=2) from None
     except GateShut as shut:
-        error = RateLimited if shut.reason.is_limit else DiscordUnavailable
-        raise error(message="nothing may be sent now", scope=str(shut.reason), retry_after=shut.retry_after) from None
+        raise SignInUnavailable(shut.reason, shut.retry_after) from None

@@ -39,6 +39,11 @@ class Reason(StrEnum):
         """Whether Discord said no. A stored list stands in for silence, never for a refusal."""
         return self in (Reason.RECONNECT_REQUIRED, Reason.MISSING_SCOPE)
 
+    @classmethod
+    def of_limit(cls, scope: str | None) -> "Reason":
+        """The reason for a 429 of this scope, as Discord's `X-RateLimit-Scope` or the client names it."""
+        return {"global": cls.GLOBAL_LIMIT, "cloudflare": cls.CLOUDFLARE}.get(scope or "", cls.RATE_LIMITED)
+
 
 class Priority(Enum):
     """How far the send clock may run ahead for a request: people without a list go before those with an old one."""

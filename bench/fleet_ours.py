@@ -21,7 +21,7 @@ from bench.fleet_peers import Events
 from bench.fleet_people import NEVER, SECOND, Population
 from bench.fleet_tally import Tally
 from guilds.engine.freshness import Decision, Reason, Wait, decide, refresh_moment, retry_pause, soft_wait_left
-from guilds.engine.refresh import LIMITS, MIN_PAUSE, Failed
+from guilds.engine.refresh import MIN_PAUSE, Failed
 from guilds.resources.guild_list import GUILD_LIST
 
 MIDNIGHT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -183,7 +183,7 @@ class Guildhall:
             again = at + _microseconds(answer.retry_after + self._random.uniform(0.05, 0.25))
             if again < job.deadline:
                 return self.events.plan(again, self._send, job)
-        reason = LIMITS.get(answer.scope or "", Reason.RATE_LIMITED)
+        reason = Reason.of_limit(answer.scope)
         return self._store(at, job, Failed(reason, answer.retry_after))
 
     def _learn(self, now: datetime, answer: Answer, probe: datetime | None) -> None:

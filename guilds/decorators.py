@@ -28,12 +28,12 @@ from guilds.problems import (
     NOT_SIGNED_IN,
     ProblemRaised,
     missing_permission,
-    problem_of,
+    problem_of_no_answer,
     problem_response,
     wants_json,
     way_back,
 )
-from guilds.services import GuildList, get_guild_list
+from guilds.services import GuildList, NoAnswer, get_guild_list
 
 ViewFunction = TypeVar("ViewFunction", bound=Callable[..., Any])
 # Returns a response to short-circuit the view, else None.
@@ -122,11 +122,10 @@ def _young_list(user: User, max_age: timedelta) -> GuildList:
     """A list no older than `max_age`. A refusal names that age, since the person may well have an older list."""
     try:
         return get_guild_list(user, max_age)
-    except Exception as error:
-        problem = problem_of(error)
-        if problem is None or problem.retry_after is None:
+    except NoAnswer as error:
+        if error.reason.is_refusal:
             raise
-        raise ProblemRaised(replace(problem, max_age=int(max_age.total_seconds()))) from error
+        raise ProblemRaised(replace(problem_of_no_answer(error), max_age=int(max_age.total_seconds()))) from error
 
 
 def assert_bot() -> None:

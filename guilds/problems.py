@@ -15,11 +15,12 @@ from django.utils.functional import Promise
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext_lazy as _
 
-from accounts.discord import DiscordAPIError, DiscordUnavailable, MissingScope, Permissions, RateLimited
+from accounts.discord import DiscordUnavailable, MissingScope, Permissions, RateLimited
+from accounts.limits import Reason
+from accounts.sign_in import SignInUnavailable
 from accounts.tokens import ReconnectRequired
 from guilds.discord_names import PERMISSIONS
-from guilds.engine.freshness import Reason
-from guilds.services import Membership, RefreshTooSoon
+from guilds.services import Membership, NoAnswer, RefreshTooSoon
 
 CSRF_FIELD = "csrfmiddlewaretoken"
 
@@ -142,66 +143,60 @@ def problem_of(error: Exception) -> Problem | None:
             return missing_permission(Permissions.MANAGE_GUILD)
         case BotNotInGuild():
             return BOT_NOT_IN_GUILD
+        case NoAnswer():
+            return problem_of_no_answer(error)
+        case SignInUnavailable():
+            return problem_of_no_answer(NoAnswer("guild_list", error.reason, error.retry_after))
         case ReconnectRequired():
-            return Problem(
-                "reconnect-required",
-                HTTPStatus.FORBIDDEN,
-                _("Sign in with Discord again"),
-                _("Discord doesn't accept this site's access to your account, or there is none yet."),
-                reason=Reason.RECONNECT_REQUIRED,
-            )
+            return problem_of_no_answer(NoAnswer("guild_list", Reason.RECONNECT_REQUIRED))
         case MissingScope():
-            return Problem(
-                "missing-scope",
-                HTTPStatus.FORBIDDEN,
-                _("Discord wasn't allowed to share your servers"),
-                _("Sign in again and leave “Know what servers you’re in” switched on."),
-                reason=Reason.MISSING_SCOPE,
-            )
+            return problem_of_no_answer(NoAnswer("guild_list", Reason.MISSING_SCOPE))
+        case RateLimited():
+            return problem_of_no_answer(NoAnswer("guild_list", Reason.of_limit(error.scope), error.retry_after))
+        case DiscordUnavailable():
+            return problem_of_no_answer(NoAnswer("guild_list", Reason.UNAVAILABLE, error.retry_after))
         case RefreshTooSoon():
             return Problem(
                 "refresh-too-soon",
                 HTTPStatus.TOO_MANY_REQUESTS,
                 _("That was a moment ago"),
                 _("The list was checked with Discord a moment ago."),
-                retry_after=_seconds(error.retry_after),
-            )
-        case RateLimited():
-            reason = _reason(error, Reason.RATE_LIMITED)
-            return Problem(
-                "rate-limited",
-                HTTPStatus.TOO_MANY_REQUESTS,
-                _("Discord asks for a pause"),
-                WHY[reason],
-                retry_after=_seconds(error.retry_after),
-                reason=reason,
-            )
-        case DiscordUnavailable():
-            reason = _reason(error, Reason.UNAVAILABLE)
-            return Problem(
-                "discord-unavailable",
-                HTTPStatus.SERVICE_UNAVAILABLE,
-                _("Discord is out of reach"),
-                WHY[reason],
-                retry_after=_seconds(error.retry_after),
-                reason=reason,
+                retry_after=whole_seconds(error.retry_after),
             )
     return None
 
 
-def _reason(error: DiscordAPIError, otherwise: Reason) -> Reason:
-    by_scope = {"user": Reason.RATE_LIMITED, "shared": Reason.RATE_LIMITED, "global": Reason.GLOBAL_LIMIT}
-    try:
-        return by_scope.get(error.scope or "") or Reason(error.scope or otherwise)
-    except ValueError:
-        return otherwise
+def problem_of_no_answer(error: NoAnswer) -> Problem:
+    reason = error.reason
+    if reason is Reason.RECONNECT_REQUIRED:
+        return Problem(
+            "reconnect-required",
+            HTTPStatus.FORBIDDEN,
+            _("Sign in with Discord again"),
+            _("Discord doesn't accept this site's access to your account, or there is none yet."),
+            reason=reason,
+        )
+    if reason is Reason.MISSING_SCOPE:
+        return Problem(
+            "missing-scope",
+            HTTPStatus.FORBIDDEN,
+            _("Discord wasn't allowed to share your servers"),
+            _("Sign in again and leave “Know what servers you’re in” switched on."),
+            reason=reason,
+        )
+    wait = whole_seconds(error.retry_after)
+    if reason.is_limit:
+        status, title = HTTPStatus.TOO_MANY_REQUESTS, _("Discord asks for a pause")
+        return Problem("rate-limited", status, title, WHY[reason], retry_after=wait, reason=reason)
+    status, title = HTTPStatus.SERVICE_UNAVAILABLE, _("Discord is out of reach")
+    return Problem("discord-unavailable", status, title, WHY[reason], retry_after=wait, reason=reason)
 
 
 # Where nobody named a wait, as at sign-in, for which none is kept: about what the engine waits after a failure.
 UNKNOWN_WAIT = 30.0
 
 
-def _seconds(wait: float | None) -> int:
+def whole_seconds(wait: float | None) -> int:
     return max(math.ceil(UNKNOWN_WAIT if wait is None else wait), 1)
 
 

@@ -19,12 +19,11 @@ from django.utils.functional import cached_property
 
 from accounts import gate
 from accounts.clock import database_now
-from accounts.discord import DiscordAPIError
 from accounts.models import DiscordAccount, Session, User
-from accounts.tokens import ReconnectRequired
 from guilds.engine import policy
 from guilds.engine.freshness import Reason
 from guilds.engine.policy import Reading, Served
+from guilds.engine.refusal import NoAnswer
 from guilds.models import GuildListVerification, UserGuildMembership
 from guilds.resources.guild_list import GUILD_LIST, Tags, pop_preloaded, tags_of
 from guilds.resources.memberships import Membership, loads
@@ -33,6 +32,8 @@ from guilds.resources.snapshots import Snapshot, snapshot_of
 __all__ = [
     "GuildList",
     "Membership",
+    "NoAnswer",
+    "Reason",
     "RefreshTooSoon",
     "forget_user",
     "get_guild_list",
@@ -99,10 +100,9 @@ class GuildList(Served):
 def get_guild_list(user: User, max_age: timedelta | None = None, *, lazy: bool = False) -> GuildList:
     """The person's guilds, from the stored list, or from Discord where that is too old.
 
-    `max_age` demands a list verified no longer ago than that (at least 5 s); it fails closed. Raises `RateLimited` or
-    `DiscordUnavailable`, both with a true `retry_after`, when nothing may be served; `ReconnectRequired` or
-    `MissingScope` when Discord refuses. `lazy` leaves the guilds unread until somebody looks at them, for those who may
-    never have to.
+    `max_age` demands a list verified no longer ago than that (at least 5 s); it fails closed. Raises `NoAnswer` when no
+    list may be served: `reason` says why, and `retry_after` is true. `lazy` leaves the guilds unread until somebody
+    looks at them, for those who may never have to.
     """
     guild_list = _look(user) if max_age is None else None
     if guild_list is None:
@@ -183,8 +183,8 @@ def warm_up(user_id: int) -> None:
     """Ask for the list at sign-in, waiting at most the soft wait; that it fails is the next page's business."""
     try:
         _read(user_id, timedelta(0), timeout=settings.DISCORD_REFRESH_WAIT_MS / 1000)
-    except (DiscordAPIError, ReconnectRequired) as error:
-        logger.info("guild_list_not_warm", user_id=user_id, why=type(error).__name__)
+    except NoAnswer as error:
+        logger.info("guild_list_not_warm", user_id=user_id, why=str(error.reason))
 
 
 def forget_user(user: User) -> None:

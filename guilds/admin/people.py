@@ -11,13 +11,11 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts.admin import AnyModelAdmin, UserAdmin, Words, ask_back, moment
-from accounts.discord import DiscordAPIError
 from accounts.models import User
 from accounts.templatetags.durations import span
-from accounts.tokens import ReconnectRequired
 from guilds import services
-from guilds.engine.freshness import Reason
-from guilds.problems import problem_of
+from guilds.problems import whole_seconds
+from guilds.services import NoAnswer, Reason
 
 # More at once would spend the operator's patience and the send budget; the rest is done by selecting again.
 MOST_AT_ONCE = 20
@@ -68,7 +66,7 @@ class ActsOnPeople(AnyModelAdmin):
         for user in self._chosen(request, queryset):
             try:
                 services.verify_again(user)
-            except (DiscordAPIError, ReconnectRequired) as error:
+            except NoAnswer as error:
                 messages.warning(request, f"{user}: {why_not(error)}")
             else:
                 messages.success(request, gettext("%(person)s: verified.") % {"person": user})
@@ -112,14 +110,12 @@ class ActsOnPeople(AnyModelAdmin):
         return None
 
 
-def why_not(error: Exception) -> str:
+def why_not(error: NoAnswer) -> str:
     """Why a list couldn't be verified, and when it is worth trying again."""
-    problem = problem_of(error)
-    if problem is None or problem.reason is None:
-        return str(error)
-    if problem.retry_after is None:
-        return str(WHY_NOT[problem.reason])
-    return f"{WHY_NOT[problem.reason]} " + gettext("Try again in %(wait)s.") % {"wait": span(problem.retry_after)}
+    if error.retry_after is None:
+        return str(WHY_NOT[error.reason])
+    wait = span(whole_seconds(error.retry_after))
+    return f"{WHY_NOT[error.reason]} " + gettext("Try again in %(wait)s.") % {"wait": wait}
 
 
 admin.site.unregister(User)

@@ -10,15 +10,14 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.access_tokens import Scope
-from accounts.discord import DiscordUnavailable
 from accounts.models import User
 from guilds import services
 from guilds.api import answers, filters, schema
 from guilds.api.bot import bot_guilds
 from guilds.api.serializers import stored_freshness_json, user_json
-from guilds.engine.freshness import Reason
 from guilds.problems import NOT_IN_GUILD, ProblemRaised
 from guilds.resources.guild_list import GUILD_LIST
+from guilds.services import NoAnswer, Reason
 
 
 class GuildListView(APIView):
@@ -60,8 +59,8 @@ class RefreshView(APIView):
         user = cast(User, request.user)
         try:
             guild_list = services.refresh_guild_list(user)
-        except DiscordUnavailable as error:
-            if error.scope != Reason.IN_PROGRESS:
+        except NoAnswer as error:
+            if error.reason is not Reason.IN_PROGRESS:
                 raise
             stored = {**stored_freshness_json(*GUILD_LIST.read(user.pk)), "reason": Reason.IN_PROGRESS}
             headers = {"Location": reverse("api:guilds"), "Retry-After": "1", "Cache-Control": "private, no-cache"}

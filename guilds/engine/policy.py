@@ -14,12 +14,12 @@ from typing import Any, Generic, Self
 import structlog
 
 from accounts import background, gate
-from accounts.discord import DiscordUnavailable, MissingScope, RateLimited
-from accounts.tokens import ReconnectRequired, discord_client
+from accounts.tokens import discord_client
 from guilds.engine import freshness, metrics, refresh, waiting
 from guilds.engine.freshness import Decision, Reason, Tier, Wait
 from guilds.engine.metrics import Outcome
 from guilds.engine.records import Record
+from guilds.engine.refusal import NoAnswer
 from guilds.engine.resource import R, Resource
 
 logger = structlog.get_logger(__name__)
@@ -77,7 +77,7 @@ class Served:
         record, decision, now = reading.record, reading.decision, reading.now
         if not decision.serve or record.verified_at is None:
             metrics.count_read(reading.found, Outcome.REFUSED)
-            raise _refusal(decision, now)
+            raise _refusal(record, decision, now)
         stale = decision.tier is Tier.STALE
         served = cls(
             verified_at=record.verified_at,
@@ -162,18 +162,15 @@ def _start(record: Record, now: datetime, decision: Decision) -> Decision | None
     return decision.under_way(now + record.resource.windows().lease)
 
 
-def _refusal(decision: Decision, now: datetime) -> Exception:
-    if decision.reason is Reason.RECONNECT_REQUIRED:
-        return ReconnectRequired()
-    if decision.reason is Reason.MISSING_SCOPE:
-        return MissingScope(message="the person did not grant the scope that this answer needs")
+def _refusal(record: Record, decision: Decision, now: datetime) -> NoAnswer:
     reason = decision.reason or Reason.BUSY
+    if reason.is_refusal:
+        return NoAnswer(record.resource.name, reason)
     seconds = max((decision.until - now).total_seconds(), 0.0) if decision.until else BUSY_PAUSE.total_seconds()
     if reason is Reason.IN_PROGRESS:
         # The answer may be there long before the attempt must end, and asking us again costs Discord nothing.
         seconds = min(seconds, BUSY_PAUSE.total_seconds())
-    error = RateLimited if reason.is_limit else DiscordUnavailable
-    return error(message="there is no answer that may be served", scope=str(reason), retry_after=seconds)
+    return NoAnswer(record.resource.name, reason, seconds)
 
 
 _logged: dict[tuple[str, int, str], float] = {}

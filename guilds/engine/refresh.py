@@ -36,7 +36,6 @@ from guilds.engine.resource import Change, Claim, R
 
 logger = structlog.get_logger(__name__)
 
-LIMITS = {"global": Reason.GLOBAL_LIMIT, "cloudflare": Reason.CLOUDFLARE}
 # Without it a reader whose place in the send budget is milliseconds away would claim again and again.
 MIN_PAUSE = timedelta(seconds=1)
 # The pause before an answer is stored again that the database failed to store.
@@ -99,7 +98,7 @@ def ask(claimed: Claim[Any], client: DiscordClient) -> Outcome:
     except GateShut as shut:
         return Failed(shut.reason, shut.retry_after, sent=shut.sent)
     except RateLimited as error:
-        return Failed(LIMITS.get(error.scope or "", Reason.RATE_LIMITED), error.retry_after)
+        return Failed(Reason.of_limit(error.scope), error.retry_after)
     except Forbidden as error:
         if error.scope == "cloudflare":
             return Failed(Reason.CLOUDFLARE, error.retry_after)

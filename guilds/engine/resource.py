@@ -20,10 +20,10 @@ from accounts.background import FollowUp
 from accounts.clock import Now
 from accounts.compiled import CompiledQuery
 from accounts.discord import DiscordClient
-from accounts.limits import Priority
-from accounts.tokens import ReconnectRequired
+from accounts.limits import Priority, Reason
 from guilds.engine.freshness import Windows
 from guilds.engine.records import Record
+from guilds.engine.refusal import NoAnswer
 
 R = TypeVar("R", bound=Record)
 V = TypeVar("V")
@@ -90,7 +90,7 @@ class Resource(ABC, Generic[R, V]):
     def read(self, *key: int) -> tuple[R, datetime]:
         """The record and the database's present moment, in one query; the row is created if it is missing.
 
-        Raises `ReconnectRequired` if the person was deleted meanwhile: whoever reads has to sign in again.
+        Raises `NoAnswer` if the person was deleted meanwhile: they have to sign in again.
         """
         rows = self._query.rows(*key)
         if not rows:
@@ -99,7 +99,7 @@ class Resource(ABC, Generic[R, V]):
                 self.model._default_manager.bulk_create([record], ignore_conflicts=True)
             rows = self._query.rows(*key)
         if not rows:
-            raise ReconnectRequired
+            raise NoAnswer(self.name, Reason.RECONNECT_REQUIRED)
         return self.record_of(rows[0])
 
     def columns(self, path: str = "") -> list[Any]:

@@ -23,17 +23,15 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from django_htmx.http import HttpResponseClientRefresh
 from django_htmx.middleware import HtmxDetails
 
-from accounts.discord import DiscordUnavailable, RateLimited
 from accounts.requests import SignedInRequest
 from guilds import bot, export, services
 from guilds.decorators import guild_list_required, guild_required
-from guilds.engine.freshness import Reason
 from guilds.extras import get_extras
 from guilds.middleware import GuildListRequest, GuildRequest
 from guilds.pages.picker import Show, recently_used, sections
 from guilds.preferences import open_guild, set_favourite
-from guilds.problems import WHY, came_from, problem_of
-from guilds.services import GuildList, RefreshTooSoon
+from guilds.problems import WHY, came_from
+from guilds.services import GuildList, NoAnswer, Reason, RefreshTooSoon
 from guilds.templatetags.page_messages import NOT_REFRESHED
 
 
@@ -165,10 +163,12 @@ def refresh(request: HttpRequest) -> HttpResponse:
             )
             % {"wait": wait},
         )
-    except (RateLimited, DiscordUnavailable) as error:
+    except NoAnswer as error:
+        if error.reason.is_refusal:
+            raise
         # While Discord is still being asked, the page says so, and the outcome is not known yet.
-        if error.scope != Reason.IN_PROGRESS and (problem := problem_of(error)):
-            messages.warning(request, str(problem.detail), extra_tags=NOT_REFRESHED)
+        if error.reason is not Reason.IN_PROGRESS:
+            messages.warning(request, str(WHY[error.reason]), extra_tags=NOT_REFRESHED)
     else:
         messages.success(request, _("Checked with Discord just now."))
     return HttpResponseRedirect(came_from(request) or reverse("guilds:picker"))
@@ -200,9 +200,7 @@ def freshness(request: HttpRequest) -> HttpResponseBase:
         return HttpResponseClientRefresh()
     try:
         guild_list = services.get_guild_list(request.user)
-    except Exception as error:
-        if problem_of(error) is None:
-            raise
+    except NoAnswer:
         return HttpResponseClientRefresh()
     if request.GET.get("version") != _version(guild_list):
         return HttpResponse(status=204, headers={"HX-Trigger": "due"})

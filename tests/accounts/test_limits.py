@@ -104,3 +104,12 @@ def test_the_rules_are_imported_without_django(module: str) -> None:
     imported = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert imported.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("scope", "reason"),
+    [("global", "global_limit"), ("cloudflare", "cloudflare"), ("user", "rate_limited"), ("shared", "rate_limited")],
+)
+def test_the_scope_of_a_429_says_who_is_limited(scope: str, reason: str) -> None:
+    assert Reason.of_limit(scope) == reason
+    assert Reason.of_limit(None) == Reason.of_limit("unheard-of") == "rate_limited"

@@ -35,7 +35,7 @@ from guilds.engine.freshness import Tier
 from guilds.engine.refresh import Failed, Reason
 from guilds.models import GuildListVerification
 from guilds.resources.guild_list import GUILD_LIST
-from guilds.services import get_guild_list
+from guilds.services import NoAnswer, get_guild_list
 from tests.accounts.test_sign_in import consent, sign_in
 from tests.fixtures import Sandbox, let_pass, threading_join
 
@@ -235,7 +235,7 @@ def test_the_requests_of_a_sign_in_are_counted_once_each(monitor: Monitor, sandb
 def test_a_request_without_an_answer_is_counted_too(monitor: Monitor, ada: User, sandbox: Sandbox) -> None:
     sandbox.mood("reset")
 
-    with pytest.raises(DiscordAPIError):
+    with pytest.raises(NoAnswer):
         get_guild_list(ada)
 
     assert monitor.moved("guildhall_discord_requests_total") == {f'{{route="{LIST}",scope="",status="none"}}': 1}
@@ -357,7 +357,7 @@ def test_a_background_job_is_seen_while_it_runs(
 
 def test_a_shut_gate_is_seen_with_what_is_left(monitor: Monitor, ada: User, sandbox: Sandbox) -> None:
     sandbox.mood("global_limit", retry_after=40)
-    with pytest.raises(DiscordAPIError):
+    with pytest.raises(NoAnswer):
         get_guild_list(ada)
 
     assert monitor["guildhall_discord_gate_shut"] == 1
@@ -370,7 +370,7 @@ def test_a_shut_gate_is_seen_with_what_is_left(monitor: Monitor, ada: User, sand
 
 def test_invalid_requests_are_those_of_the_sliding_window(monitor: Monitor, ada: User, sandbox: Sandbox) -> None:
     sandbox.mood("forbidden")
-    with pytest.raises(ReconnectRequired):
+    with pytest.raises(NoAnswer):
         get_guild_list(ada)
 
     let_pass(minutes=9)

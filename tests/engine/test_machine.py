@@ -27,15 +27,14 @@ from hypothesis.stateful import (
 )
 
 from accounts import gate, tokens
-from accounts.discord import DiscordAPIError, Tokens
+from accounts.discord import Tokens
 from accounts.limits import INVALID_REQUEST_WINDOW, Gate
 from accounts.models import DiscordAccount, DiscordGate, DiscordRefusal, User
-from accounts.tokens import ReconnectRequired
 from guilds import services
 from guilds.engine import freshness, refresh
 from guilds.models import GuildListVerification, UserGuildMembership
 from guilds.resources.guild_list import GUILD_LIST
-from guilds.services import GuildList, RefreshTooSoon
+from guilds.services import GuildList, NoAnswer, RefreshTooSoon
 from tests.engine import ablations
 from tests.engine.virtual import CLOUDFLARE, SILENCE, Task, World, answer, guild_list, limited
 
@@ -46,7 +45,7 @@ pytestmark = [
 
 PROCESSES, PEOPLE = 3, 2
 BRAKE_SOFT, BRAKE_HARD = 4, 7
-EXPECTED = (DiscordAPIError, ReconnectRequired, RefreshTooSoon)
+EXPECTED = (NoAnswer, RefreshTooSoon)
 LISTS = {
     "a list": guild_list(1, 2),
     "another list": guild_list(2, 3),

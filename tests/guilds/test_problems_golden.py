@@ -62,7 +62,7 @@ from guilds.middleware import GuildRequest
 from guilds.models import GuildListVerification, UserGuildMembership
 from guilds.permissions import CanManageGuild, InGuild
 from guilds.problems import BotNotInGuild, MayNotManage, NotInGuild, Problem, ProblemRaised
-from guilds.services import RefreshTooSoon
+from guilds.services import NoAnswer, RefreshTooSoon
 
 FILE = Path(__file__).with_name("problems_golden.json")
 WRITES = os.environ.get("GOLDEN") == "write"
@@ -101,12 +101,13 @@ RAISED: dict[str, Callable[[], Exception]] = {
     "refresh-too-soon-now": lambda: RefreshTooSoon(0),
     **{
         f"RateLimited-{scope}": lambda scope=scope: RateLimited(scope=scope, retry_after=45)
-        for scope in (None, "user", "shared", "global", "cloudflare", "unheard-of", "rate_limited", "global_limit")
+        for scope in (None, "user", "shared", "global", "cloudflare", "unheard-of")
     },
     **{
-        f"DiscordUnavailable-{scope}": lambda scope=scope: DiscordUnavailable(scope=scope, retry_after=45)
-        for scope in (None, "cloudflare", "unheard-of", "unavailable", "brake", "busy", "in_progress")
+        f"NoAnswer-{reason}": lambda reason=reason: NoAnswer("guild_list", Reason(reason), retry_after=45)
+        for reason in ("rate_limited", "global_limit", "cloudflare", "unavailable", "brake", "busy", "in_progress")
     },
+    "DiscordUnavailable": lambda: DiscordUnavailable(retry_after=45),
     "RateLimited-untold": RateLimited,
     "RateLimited-half-a-second": lambda: RateLimited(scope="user", retry_after=0.5),
     "RateLimited-a-day": lambda: RateLimited(scope="user", retry_after=80_000),
@@ -421,7 +422,7 @@ for _name in ("not-in-guild", "RateLimited-user", "Http404", "PermissionDenied",
     )
 for _name in (
     *("not-in-guild", "may-not-manage", "bot-not-in-guild", "reconnect-required", "missing-scope"),
-    *("refresh-too-soon", "RateLimited-user", "DiscordUnavailable-None", "Http404", "PermissionDenied"),
+    *("refresh-too-soon", "RateLimited-user", "DiscordUnavailable", "Http404", "PermissionDenied"),
     *("BadRequest", "OperationalError", "fault", "problem-of-a-site", "Forbidden"),
 ):
     _page = f"/raises/{_name}/"

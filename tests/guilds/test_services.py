@@ -17,14 +17,13 @@ from django.db.models import F
 from pytest_django import DjangoAssertNumQueries, Settings
 
 from accounts import tokens
-from accounts.discord import DiscordUnavailable, MissingScope, RateLimited, Tokens
+from accounts.discord import Tokens
 from accounts.models import DiscordAccount, DiscordGate, Session, User
-from accounts.tokens import ReconnectRequired
 from guilds import services
 from guilds.engine.freshness import Reason
 from guilds.models import GuildListVerification, UserGuildMembership
 from guilds.resources.guild_list import GUILD_LIST
-from guilds.services import RefreshTooSoon, get_guild_list, refresh_guild_list
+from guilds.services import NoAnswer, RefreshTooSoon, get_guild_list, refresh_guild_list
 from tests.fixtures import Sandbox, let_pass, threading_join
 
 FRESH: dict[str, float] = {"minutes": 10}
@@ -122,7 +121,7 @@ def test_a_refusal_in_the_background_asks_to_reconnect_at_the_next_read(with_lis
     threading_join()
 
     assert len(served) == 12
-    with pytest.raises(ReconnectRequired):
+    with pytest.raises(NoAnswer, match="reconnect_required"):
         get_guild_list(ada)
 
 
@@ -178,7 +177,7 @@ def test_a_stale_list_never_stands_in_for_a_refusal(with_list: WithList, sandbox
     sandbox.mood("unauthorized")
 
     for _ in range(3):
-        with pytest.raises(ReconnectRequired):
+        with pytest.raises(NoAnswer, match="reconnect_required"):
             get_guild_list(ada)
 
     assert len(sandbox.requests()) <= 2
@@ -190,7 +189,7 @@ def test_a_missing_scope_is_not_a_refused_token(with_list: WithList, sandbox: Sa
     body = '{"message": "Missing required OAuth2 scope", "code": 50026}'
     sandbox.mood("raw", status=403, headers={"Content-Type": "application/json", "Via": "1.1 google"}, body=body)
 
-    with pytest.raises(MissingScope):
+    with pytest.raises(NoAnswer, match="missing_scope"):
         get_guild_list(ada)
 
     assert DiscordAccount.objects.get(user=ada).disconnected_at is None
@@ -199,7 +198,7 @@ def test_a_missing_scope_is_not_a_refused_token(with_list: WithList, sandbox: Sa
 def test_a_scope_that_was_never_granted_is_not_asked_for(sign_up: Callable[..., User], sandbox: Sandbox) -> None:
     ada = sign_up("ada", scopes=("identify",))
 
-    with pytest.raises(MissingScope):
+    with pytest.raises(NoAnswer, match="missing_scope"):
         get_guild_list(ada)
 
     assert sandbox.requests() == []
@@ -239,9 +238,9 @@ class TestWithoutAServableList:
     def test_a_rate_limit_is_a_rate_limit_with_a_true_retry_after(self, ada: User, sandbox: Sandbox) -> None:
         sandbox.mood("rate_limited", retry_after=45.5)
 
-        with pytest.raises(RateLimited) as first:
+        with pytest.raises(NoAnswer, match="rate_limited") as first:
             get_guild_list(ada)
-        with pytest.raises(RateLimited) as second:
+        with pytest.raises(NoAnswer, match="rate_limited") as second:
             get_guild_list(ada)
 
         assert first.value.retry_after == pytest.approx(45.5, abs=2)
@@ -254,7 +253,7 @@ class TestWithoutAServableList:
     ) -> None:
         sandbox.mood(mode, **options)
 
-        with pytest.raises(DiscordUnavailable) as error:
+        with pytest.raises(NoAnswer, match="unavailable") as error:
             get_guild_list(ada)
 
         threading_join()
@@ -266,7 +265,7 @@ class TestWithoutAServableList:
     def test_a_refusal_asks_to_reconnect(self, ada: User, sandbox: Sandbox) -> None:
         sandbox.mood("unauthorized")
 
-        with pytest.raises(ReconnectRequired):
+        with pytest.raises(NoAnswer, match="reconnect_required"):
             get_guild_list(ada)
 
 
@@ -274,7 +273,7 @@ def test_a_list_a_day_and_ten_minutes_old_is_not_served(with_list: WithList, san
     ada = with_list("ada", days=1, minutes=10)
     sandbox.mood("outage")
 
-    with pytest.raises(DiscordUnavailable):
+    with pytest.raises(NoAnswer, match="unavailable"):
         get_guild_list(ada)
 
     assert UserGuildMembership.objects.filter(user=ada).count() == 12
@@ -296,7 +295,7 @@ def test_a_short_limit_is_waited_out_within_the_budget(ada: User, sandbox: Sandb
 def test_nobody_is_asked_more_than_four_times_in_one_attempt(ada: User, sandbox: Sandbox) -> None:
     sandbox.mood("no_headers", retry_after=0.01)
 
-    with pytest.raises(RateLimited):
+    with pytest.raises(NoAnswer, match="rate_limited"):
         get_guild_list(ada)
 
     assert len(sandbox.requests()) == 4
@@ -312,7 +311,7 @@ def test_no_failure_changes_a_row(with_list: WithList, sandbox: Sandbox, mode: s
     before = row_of(ada)
     sandbox.mood(mode)
 
-    with contextlib.suppress(ReconnectRequired):
+    with contextlib.suppress(NoAnswer):
         get_guild_list(ada)
     threading_join()
 
@@ -428,14 +427,12 @@ def test_a_demand_for_a_young_list_asks_although_a_fresh_one_is_there(with_list:
     assert len(sandbox.requests()) == 1
 
 
-@pytest.mark.parametrize(("mode", "error"), [("rate_limited", RateLimited), ("outage", DiscordUnavailable)])
-def test_a_demand_for_a_young_list_fails_closed(
-    with_list: WithList, sandbox: Sandbox, mode: str, error: type[Exception]
-) -> None:
+@pytest.mark.parametrize(("mode", "reason"), [("rate_limited", "rate_limited"), ("outage", "unavailable")])
+def test_a_demand_for_a_young_list_fails_closed(with_list: WithList, sandbox: Sandbox, mode: str, reason: str) -> None:
     ada = with_list("ada", **FRESH)
     sandbox.mood(mode)
 
-    with pytest.raises(error):
+    with pytest.raises(NoAnswer, match=reason):
         get_guild_list(ada, max_age=timedelta(minutes=5))
 
     assert len(get_guild_list(ada)) == 12
@@ -492,7 +489,7 @@ def test_a_renewed_token_that_is_refused_too_is_final(with_list: WithList, sandb
     sandbox.mood("dead_refresh")
 
     for _ in range(3):
-        with pytest.raises(ReconnectRequired):
+        with pytest.raises(NoAnswer, match="reconnect_required"):
             get_guild_list(ada)
 
     assert len(sandbox.requests()) <= 2
@@ -534,14 +531,14 @@ def test_a_person_who_removed_the_app_is_asked_to_reconnect(with_list: WithList,
     ada = with_list("ada", **STALE)
     sandbox.call("POST", "revoke", {"person": "ada"})
 
-    with pytest.raises(ReconnectRequired):
+    with pytest.raises(NoAnswer, match="reconnect_required"):
         get_guild_list(ada)
 
 
 def test_a_sign_in_ends_a_refusal(with_list: WithList, sandbox: Sandbox) -> None:
     ada = with_list("ada", **STALE)
     sandbox.mood("unauthorized")
-    with pytest.raises(ReconnectRequired):
+    with pytest.raises(NoAnswer, match="reconnect_required"):
         get_guild_list(ada)
     sandbox.mood("healthy")
 
@@ -589,7 +586,7 @@ def test_a_limit_of_the_whole_site_stops_everybodys_requests(
 def test_a_site_that_discord_limits_tells_cold_readers_how_long(ada: User, sandbox: Sandbox) -> None:
     sandbox.mood("global_limit", retry_after=30)
 
-    with pytest.raises(RateLimited) as error:
+    with pytest.raises(NoAnswer, match="global_limit") as error:
         get_guild_list(ada)
 
     assert error.value.retry_after
@@ -653,7 +650,7 @@ def test_who_finds_no_room_to_wait_is_told_to_come_back_soon(ada: User, sandbox:
     _, now = GUILD_LIST.read(ada.pk)
     GuildListVerification.objects.filter(pk=ada.pk).update(lease_until=now + timedelta(seconds=12), generation=7)
 
-    with pytest.raises(DiscordUnavailable) as error:
+    with pytest.raises(NoAnswer) as error:
         services._read(ada.pk, None, timeout=0)
 
-    assert (error.value.scope, error.value.retry_after) == ("in_progress", 2)
+    assert (error.value.reason, error.value.retry_after) == ("in_progress", 2)

@@ -17,7 +17,6 @@ from accounts import gate
 from accounts.clock import database_now
 from accounts.limits import Priority
 from accounts.models import DiscordGate, DiscordRefusal, User
-from accounts.tokens import ReconnectRequired
 from guilds import services
 from guilds.engine import freshness
 from guilds.engine.freshness import Tier
@@ -142,7 +141,7 @@ def test_each_list_is_counted_once_the_refused_before_all_else(with_list: WithLi
     with_list("grace", hours=5)
     with_list("ada")
     sandbox.revoke("linus")
-    with pytest.raises(ReconnectRequired):
+    with pytest.raises(services.NoAnswer):
         services.get_guild_list(linus)
 
     assert line("Lists") == "1 fresh, 0 due, 1 stale, 0 expired, 0 never verified, 1 refused"

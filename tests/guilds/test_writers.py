@@ -18,7 +18,7 @@ from accounts.clock import database_now
 from accounts.discord import Guild
 from accounts.limits import GateShut, Priority, Reason
 from accounts.models import DiscordGate, User
-from accounts.tokens import ReconnectRequired, discord_client
+from accounts.tokens import discord_client
 from guilds import services
 from guilds.engine import freshness, refresh
 from guilds.engine.refresh import Fenced, Verified
@@ -159,7 +159,7 @@ def test_whoever_is_forgotten_while_they_read_has_to_sign_in_again() -> None:
     user = User.objects.get(pk=ada)
     services.forget_user(user)
 
-    with pytest.raises(ReconnectRequired):
+    with pytest.raises(services.NoAnswer, match="reconnect_required"):
         services.get_guild_list(user)
     assert not GuildListVerification.objects.exists()
 
