@@ -1,5 +1,18 @@
-"""What can go wrong with a sign-in, apart from Discord's own errors."""
+"""What can go wrong with a sign-in. The site's words for it are in `guilds.problems.catalogue`."""
 
+from enum import Enum, auto
+
+from social_core.exceptions import (
+    AuthAssociationError,
+    AuthCanceled,
+    AuthConfigurationError,
+    AuthInputError,
+    AuthPolicyError,
+    AuthSessionError,
+    SocialAuthBaseException,
+)
+
+from accounts.discord import DiscordAPIError, InvalidGrant
 from accounts.limits import Reason
 
 
@@ -10,3 +23,35 @@ class SignInUnavailable(Exception):
         super().__init__(f"sign-in is not possible now ({reason})")
         self.reason = reason
         self.retry_after = retry_after
+
+
+class SignInFailure(Enum):
+    """Why a sign-in failed that has to start again."""
+
+    DENIED = auto()
+    USED_CODE = auto()
+    EXPIRED = auto()
+    IN_USE = auto()
+    INACTIVE = auto()
+    MISCONFIGURED = auto()
+    FAILED = auto()
+
+
+def failure_of(error: Exception) -> SignInFailure | None:
+    """Which failure it is that social-auth or the client raised; None for other errors."""
+    match error:
+        case AuthCanceled():
+            return SignInFailure.DENIED
+        case InvalidGrant():
+            return SignInFailure.USED_CODE
+        case AuthSessionError() | AuthInputError():
+            return SignInFailure.EXPIRED
+        case AuthAssociationError():
+            return SignInFailure.IN_USE
+        case AuthPolicyError():
+            return SignInFailure.INACTIVE
+        case AuthConfigurationError() | DiscordAPIError(route="POST /oauth2/token"):
+            return SignInFailure.MISCONFIGURED
+        case SocialAuthBaseException() | DiscordAPIError():
+            return SignInFailure.FAILED
+    return None

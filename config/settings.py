@@ -154,7 +154,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
-    "accounts.middleware.SignInErrorMiddleware",
+    "guilds.problems.middleware.ProblemMiddleware",
     "guilds.middleware.GuildListMiddleware",
     "config.middleware.MethodNotAllowedMiddleware",
 ]

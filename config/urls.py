@@ -4,7 +4,7 @@ from django.urls import include, path
 from django.views.i18n import set_language
 
 from config import views
-from guilds.api import documents, problem_types
+from guilds.api import documents
 
 urlpatterns = [
     path("", views.home, name="home"),
@@ -14,8 +14,8 @@ urlpatterns = [
     path("api/v1/", include("guilds.api.urls")),
     path("api/schema/", documents.schema, name="api-schema"),
     path("api/docs/", documents.explorer, name="api-docs"),
-    path("problems/", problem_types.index, name="problems"),
-    path("problems/<slug:name>", problem_types.page, name="problem"),
+    path("problems/", documents.problems, name="problems"),
+    path("problems/<slug:name>", documents.problem, name="problem"),
     path("admin/", admin.site.urls),
     path("language/", set_language, name="set-language"),
     # Browsers ask for it by this name on pages that name no other, the admin's and the API's.

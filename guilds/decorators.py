@@ -22,17 +22,10 @@ from accounts.models import User
 from guilds.bot import has_token
 from guilds.extras import get_extras
 from guilds.middleware import GuildListRequest, GuildRequest
-from guilds.problems import (
-    BOT_NOT_IN_GUILD,
-    NOT_IN_GUILD,
-    NOT_SIGNED_IN,
-    ProblemRaised,
-    missing_permission,
-    problem_of_no_answer,
-    problem_response,
-    wants_json,
-    way_back,
-)
+from guilds.problems import BotNotInGuild, MissingPermission, NotInGuild, ProblemRaised
+from guilds.problems.catalogue import NOT_SIGNED_IN
+from guilds.problems.of_errors import problem_of_no_answer
+from guilds.problems.responses import problem_response, wants_json, way_back
 from guilds.services import GuildList, NoAnswer, get_guild_list
 
 ViewFunction = TypeVar("ViewFunction", bound=Callable[..., Any])
@@ -109,13 +102,13 @@ def enter(
         entering.guild_list = _young_list(entering.user, max_age)
     guild = entering.guild_list.get(kwargs[guild_id])
     if guild is None:
-        raise ProblemRaised(NOT_IN_GUILD)
+        raise NotInGuild
     # Set before the permission is checked, because the 403 page links to this guild's page.
     entering.guild = guild
     if permission is not None and not guild.may(permission):
-        raise ProblemRaised(missing_permission(permission))
+        raise MissingPermission(permission)
     if bot and guild.guild_id not in (get_extras(entering.guild_list).with_bot or ()):
-        raise ProblemRaised(BOT_NOT_IN_GUILD)
+        raise BotNotInGuild
 
 
 def _young_list(user: User, max_age: timedelta) -> GuildList:

@@ -1,4 +1,4 @@
-"""`request.guild_list`, and what becomes of a list that can't be had."""
+"""`request.guild_list`."""
 
 from collections.abc import Callable
 from typing import cast
@@ -8,7 +8,6 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.functional import SimpleLazyObject
 
 from accounts.requests import SignedInRequest
-from guilds.problems import problem_of, problem_response
 from guilds.services import GuildList, Membership, get_guild_list
 
 
@@ -36,10 +35,6 @@ class GuildListMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         cast(GuildListRequest, request).guild_list = cast(GuildList, SimpleLazyObject(lambda: _guild_list(request)))
         return self.get_response(request)
-
-    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
-        problem = problem_of(exception)
-        return problem_response(request, problem) if problem else None
 
 
 def _guild_list(request: HttpRequest) -> GuildList:

@@ -14,13 +14,13 @@ from accounts.admin import AnyModelAdmin, UserAdmin, Words, ask_back, moment
 from accounts.models import User
 from accounts.templatetags.durations import span
 from guilds import services
-from guilds.problems import whole_seconds
+from guilds.problems.of_errors import whole_seconds
 from guilds.services import NoAnswer, Reason
 
 # More at once would spend the operator's patience and the send budget; the rest is done by selecting again.
 MOST_AT_ONCE = 20
 
-# What an operator is told; the person themselves reads `guilds.problems`.
+# What an operator is told; the person themselves reads `guilds.problems.catalogue`.
 WHY_NOT: dict[str, Words] = {
     Reason.RATE_LIMITED: _("Discord limits how often it may be asked about this person."),
     Reason.GLOBAL_LIMIT: _("Discord limits the whole site, and the gate is shut."),

@@ -10,13 +10,13 @@ from typing import Any, TypeVar
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.cache import get_conditional_response
-from django.utils.translation import gettext_lazy as _
 from rest_framework.request import Request
 from rest_framework.utils.encoders import JSONEncoder
 
 from guilds.api.serializers import freshness_json
 from guilds.engine.freshness import Reason, Tier
-from guilds.problems import Problem, ProblemRaised
+from guilds.problems import ProblemRaised
+from guilds.problems.catalogue import PRECONDITION_FAILED
 from guilds.resources.guild_list import GUILD_LIST
 from guilds.services import GuildList
 
@@ -30,12 +30,6 @@ FORWARDED = {
     Tier.EXPIRED: "stale",
     Tier.NONE: "miss",
 }
-PRECONDITION_FAILED = Problem(
-    "precondition-failed",
-    HTTPStatus.PRECONDITION_FAILED,
-    _("Not what you expected"),
-    _("What is here now isn't what the request demands by If-Match."),
-)
 
 
 def whole_list(guild_list: GuildList, request: Request | None = None) -> HttpResponseBase:

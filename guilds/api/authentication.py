@@ -1,9 +1,8 @@
 """Who asks: a program with a personal access token, or a page of ours with the site's session."""
 
-from http import HTTPStatus
+from dataclasses import replace
 
 from django.utils.translation import gettext
-from django.utils.translation import gettext_lazy as _
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.authentication import SessionAuthentication as DjangoSessionAuthentication
 from rest_framework.exceptions import PermissionDenied
@@ -13,20 +12,8 @@ from rest_framework.request import Request
 from accounts import access_tokens
 from accounts.models import PersonalAccessToken, User
 from guilds.problems import Problem, ProblemRaised
+from guilds.problems.catalogue import CSRF_FAILED, INSUFFICIENT_SCOPE, INVALID_TOKEN
 from guilds.resources.guild_list import user_with_record
-
-INVALID_TOKEN = Problem(
-    "invalid-token",
-    HTTPStatus.UNAUTHORIZED,
-    _("Invalid token"),
-    _("There is no such access token, or it has expired."),
-)
-CSRF_FAILED = Problem(
-    "csrf-failed",
-    HTTPStatus.FORBIDDEN,
-    _("No proof that the page is ours"),
-    _("A request that changes something, made with the session, carries Django's CSRF token in X-CSRFToken."),
-)
 
 
 class AccessTokenAuthentication(BaseAuthentication):
@@ -48,9 +35,6 @@ class AccessTokenAuthentication(BaseAuthentication):
             raise ProblemRaised(_insufficient(scope))
         return user, row
 
-    def authenticate_header(self, request: Request) -> str:
-        return 'Bearer realm="guildhall"'
-
 
 class SessionAuthentication(DjangoSessionAuthentication):
     """The site's session, with CSRF protection for unsafe methods."""
@@ -67,9 +51,7 @@ class SessionAuthentication(DjangoSessionAuthentication):
 
 
 def _insufficient(scope: str | None) -> Problem:
-    if scope:
-        detail = gettext("This takes a token with the scope %(scope)s.") % {"scope": scope}
-    else:
-        detail = gettext("This takes a session, and no token.")
-    more = {"scope": scope} if scope else {}
-    return Problem("insufficient-scope", HTTPStatus.FORBIDDEN, _("The token may not do this"), detail, more=more)
+    if not scope:
+        return INSUFFICIENT_SCOPE
+    detail = gettext("This takes a token with the scope %(scope)s.") % {"scope": scope}
+    return replace(INSUFFICIENT_SCOPE, detail=detail, more={"scope": scope})

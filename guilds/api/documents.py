@@ -1,16 +1,18 @@
-"""The API's own description: for programs at /api/schema/, for people to try out at /api/docs/."""
+"""The API's own description: for programs at /api/schema/, to try out at /api/docs/, its problems at /problems/."""
 
 import json
 from functools import cache
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import include, path
 from django.utils.translation import override
 from django.views.decorators.cache import cache_control, never_cache
 from django.views.decorators.http import require_safe
 from drf_spectacular.generators import SchemaGenerator
+
+from guilds.problems.catalogue import PROBLEMS
 
 
 class Generator(SchemaGenerator):
@@ -39,3 +41,15 @@ def schema(request: HttpRequest) -> HttpResponse:
 @require_safe
 def explorer(request: HttpRequest) -> HttpResponse:
     return render(request, "api/explorer.html")
+
+
+@require_safe
+def problems(request: HttpRequest) -> HttpResponse:
+    return render(request, "api/problems.html", {"problems": PROBLEMS.values()})
+
+
+@require_safe
+def problem(request: HttpRequest, name: str) -> HttpResponse:
+    if name not in PROBLEMS:
+        raise Http404
+    return render(request, "api/problem.html", {"problem": PROBLEMS[name]})

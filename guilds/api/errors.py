@@ -1,62 +1,65 @@
 """Every error of the API as application/problem+json (RFC 9457)."""
 
-import math
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
 from django.db import InterfaceError, OperationalError
-from django.http import Http404
-from django.utils.functional import Promise
-from django.utils.translation import gettext_lazy as _
+from django.http import Http404, HttpResponse
 from rest_framework import exceptions
-from rest_framework.response import Response
 from rest_framework.settings import api_settings
 from rest_framework.views import set_rollback
 
-from guilds.problems import DATABASE_UNAVAILABLE, NOT_SIGNED_IN, TITLES, Problem, problem_of
+from guilds.problems import Problem
+from guilds.problems.catalogue import (
+    BAD_REQUEST,
+    DATABASE_UNAVAILABLE,
+    FORBIDDEN,
+    INSUFFICIENT_SCOPE,
+    INVALID_TOKEN,
+    METHOD_NOT_ALLOWED,
+    NOT_ACCEPTABLE,
+    NOT_FOUND,
+    NOT_SIGNED_IN,
+    TOO_MANY_REQUESTS,
+    VALIDATION_FAILED,
+)
+from guilds.problems.of_errors import problem_of, whole_seconds
+from guilds.problems.responses import problem_json
 
-# What DRF raises of its own, in the words of the site's error pages where those have them.
-OF_THE_FRAMEWORK: dict[type[exceptions.APIException], tuple[str, str | Promise]] = {
-    exceptions.ParseError: ("bad-request", TITLES["bad-request"]),
-    exceptions.PermissionDenied: ("forbidden", TITLES["forbidden"]),
-    exceptions.NotFound: ("not-found", TITLES["not-found"]),
-    exceptions.MethodNotAllowed: ("method-not-allowed", TITLES["method-not-allowed"]),
-    exceptions.NotAcceptable: ("not-acceptable", _("There is only JSON")),
+# What DRF raises of its own.
+OF_THE_FRAMEWORK: dict[type[exceptions.APIException], Problem] = {
+    exceptions.ParseError: BAD_REQUEST,
+    exceptions.PermissionDenied: FORBIDDEN,
+    exceptions.NotFound: NOT_FOUND,
+    exceptions.MethodNotAllowed: METHOD_NOT_ALLOWED,
+    exceptions.NotAcceptable: NOT_ACCEPTABLE,
 }
-# RFC 6750, section 3: what to say to whom.
+# RFC 6750, section 3: the error of a challenge; a request without a token gets none.
 CHALLENGES = {
-    "not-signed-in": 'Bearer realm="guildhall"',
-    "invalid-token": 'Bearer realm="guildhall", error="invalid_token"',
-    "insufficient-scope": 'Bearer realm="guildhall", error="insufficient_scope"',
+    NOT_SIGNED_IN.name: "",
+    INVALID_TOKEN.name: ', error="invalid_token"',
+    INSUFFICIENT_SCOPE.name: ', error="insufficient_scope"',
 }
 
 
-def exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
+def exception_handler(error: Exception, context: dict[str, Any]) -> HttpResponse | None:
     """DRF's handler: a `Problem` for each failure that has one; None, a 500, for faults of ours."""
     problem = _problem(error)
     if problem is None:
         return None
     set_rollback()
-    response = Response(problem.as_dict(), status=problem.status, content_type="application/problem+json")
-    if problem.retry_after is not None:
-        response["Retry-After"] = str(problem.retry_after)
+    response = problem_json(problem)
     if problem.name in CHALLENGES:
         scope = f', scope="{problem.more["scope"]}"' if "scope" in problem.more else ""
-        response["WWW-Authenticate"] = CHALLENGES[problem.name] + scope
-    response["Cache-Control"] = "no-store"
+        response["WWW-Authenticate"] = f'Bearer realm="guildhall"{CHALLENGES[problem.name]}{scope}'
     return response
 
 
 def too_many_requests(wait: float) -> Problem:
     """This site's own limit, which isn't Discord's."""
-    return Problem(
-        "too-many-requests",
-        HTTPStatus.TOO_MANY_REQUESTS,
-        _("Too many requests"),
-        _("You are asking this site faster than it allows. Discord has nothing to do with it."),
-        retry_after=max(math.ceil(wait), 1),
-    )
+    return replace(TOO_MANY_REQUESTS, retry_after=whole_seconds(wait))
 
 
 def _problem(error: Exception) -> Problem | None:
@@ -82,11 +85,11 @@ def _of_the_framework(error: exceptions.APIException) -> Problem:
     """What DRF or a site's own endpoint raises: a type of ours, or none (RFC 9457, section 4.2.1)."""
     status, errors = HTTPStatus(error.status_code), messages_by_field(error.detail)
     if isinstance(error, exceptions.ValidationError):
-        detail = _("“errors” says what is wrong, and with which field.")
-        return Problem("validation-failed", status, _("That isn't right yet"), detail, more={"errors": errors})
-    blank = ("", status.phrase)
-    name, title = next((words for kind, words in OF_THE_FRAMEWORK.items() if isinstance(error, kind)), blank)
-    return Problem(name, status, title, " ".join(message for messages in errors.values() for message in messages))
+        return replace(VALIDATION_FAILED, status=status, more={"errors": errors})
+    blank = Problem("", status, status.phrase)
+    row = next((row for kind, row in OF_THE_FRAMEWORK.items() if isinstance(error, kind)), blank)
+    detail = " ".join(message for messages in errors.values() for message in messages)
+    return replace(row, status=status, detail=detail)
 
 
 def messages_by_field(detail: Any, *path: str) -> dict[str, list[str]]:

@@ -6,15 +6,15 @@ servers that the person may not manage.
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from http import HTTPStatus
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.http import QueryDict
 from django.utils.translation import gettext as _
 
-from guilds.api.bot import bot_guild_ids
-from guilds.problems import Problem, ProblemRaised
+from guilds import bot
+from guilds.problems import ProblemRaised
+from guilds.problems.catalogue import INVALID_PARAMETER
 from guilds.resources.memberships import Membership
 from guilds.search import is_found, words_of
 
@@ -42,7 +42,7 @@ class Filters:
             if self._wants(membership) and is_found(words, membership.name, membership.guild_id)
         ]
         if self.has_bot is not None:
-            with_bot = bot_guild_ids(membership.guild_id for membership in found)
+            with_bot = bot.present_in(membership.guild_id for membership in found) or frozenset()
             found = [membership for membership in found if (membership.guild_id in with_bot) is self.has_bot]
         key: Callable[[Membership], Any] = _by_name if self.ordering.endswith("name") else _by_id
         found.sort(key=key, reverse=self.ordering.startswith("-"))
@@ -81,15 +81,7 @@ def invalid(name: str, why: str) -> ProblemRaised:
     # A name as long as an address can be is of no help to anybody.
     shown = name if len(name) <= 64 else f"{name[:63]}…"
     detail = _("The parameter %(name)s is wrong.") % {"name": json.dumps(shown, ensure_ascii=False)}
-    return ProblemRaised(
-        Problem(
-            "invalid-parameter",
-            HTTPStatus.BAD_REQUEST,
-            _("Invalid parameter"),
-            f"{detail} {why}",
-            more={"parameter": shown},
-        )
-    )
+    return ProblemRaised(replace(INVALID_PARAMETER, detail=f"{detail} {why}", more={"parameter": shown}))
 
 
 def _boolean(value: str) -> bool:

@@ -8,7 +8,7 @@ from django.utils.cache import patch_vary_headers
 
 from guilds.api.errors import too_many_requests
 from guilds.api.throttles import wait_of_address
-from guilds.problems import problem_response
+from guilds.problems.responses import problem_response
 
 # Also the endpoints that a site adds, and the API's document and page, whose few requests count with the others.
 PREFIX = "/api/"

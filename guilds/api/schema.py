@@ -17,8 +17,8 @@ from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_sche
 from accounts.access_tokens import PREFIX
 from guilds.api.authentication import AccessTokenAuthentication, SessionAuthentication
 from guilds.api.filters import FIELDS, LONGEST_SEARCH, ORDERINGS
-from guilds.api.problem_types import PROBLEM_TYPES
 from guilds.engine.freshness import Reason
+from guilds.problems.catalogue import PROBLEMS, Problem
 
 View = TypeVar("View", bound=Callable[..., Any])
 Json = dict[str, Any]
@@ -213,9 +213,9 @@ class _Whole:
         responses = operation["responses"]
         for status, headers in self.headers.items():
             responses[str(status)]["headers"] = _headers(*headers)
-        by_status = sorted((PROBLEM_TYPES[name] for name in self.problems), key=lambda each: each.status)
-        for problem_status, types in groupby(by_status, key=lambda each: each.status):
-            responses[str(int(problem_status))] = _problems(problem_status, list(types))
+        by_status = sorted((PROBLEMS[name] for name in self.problems), key=lambda each: each.status)
+        for problem_status, problems in groupby(by_status, key=lambda each: each.status):
+            responses[str(int(problem_status))] = _problems(problem_status, list(problems))
         operation["responses"] = dict(sorted(responses.items()))
         return operation
 
@@ -347,9 +347,9 @@ def _headers(*names: str) -> Json:
     }
 
 
-def _problems(status: HTTPStatus, types: list[Any]) -> Json:
+def _problems(status: HTTPStatus, problems: list[Problem]) -> Json:
     headers = ["Cache-Control"]
-    if all(each.waits for each in types):
+    if all(each.waits for each in problems):
         headers.append("Retry-After")
     if status == HTTPStatus.UNAUTHORIZED:
         headers.append("WWW-Authenticate")
@@ -357,9 +357,9 @@ def _problems(status: HTTPStatus, types: list[Any]) -> Json:
         headers.append("WWW-Authenticate?")  # of a token without the scope
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
         headers.append("Allow")
-    only = {"type": "object", "properties": {"type": {"type": "string", "enum": [each.path for each in types]}}}
+    only = {"type": "object", "properties": {"type": {"type": "string", "enum": [each.path for each in problems]}}}
     return {
-        "description": "\n".join(f"- `{each.name}`: {each.meaning}" for each in types),
+        "description": "\n".join(f"- `{each.name}`: {each.meaning}" for each in problems),
         "headers": _headers(*headers),
         "content": {"application/problem+json": {"schema": {"allOf": [_ref("Problem"), only]}}},
     }

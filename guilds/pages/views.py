@@ -30,7 +30,8 @@ from guilds.extras import get_extras
 from guilds.middleware import GuildListRequest, GuildRequest
 from guilds.pages.picker import Show, recently_used, sections
 from guilds.preferences import open_guild, set_favourite
-from guilds.problems import WHY, came_from
+from guilds.problems.catalogue import WHY
+from guilds.problems.responses import came_from
 from guilds.services import GuildList, NoAnswer, Reason, RefreshTooSoon
 from guilds.templatetags.page_messages import NOT_REFRESHED
 

@@ -9,7 +9,6 @@ from pytest_django import Settings
 
 from accounts.clock import database_now
 from accounts.models import User
-from guilds.api import bot, filters
 from guilds.models import Guild, GuildListVerification, UserGuildMembership
 from tests.fixtures import Sandbox, let_pass
 
@@ -50,27 +49,34 @@ def test_filters_narrow_each_other(browser: Client) -> None:
     assert found
 
 
-def test_has_bot_is_what_the_site_knows_of_the_bot(browser: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_has_bot_is_what_the_site_knows_of_the_bot(browser: Client, settings: Settings) -> None:
     assert listed(browser, "has_bot=true") == []
     assert listed(browser, "has_bot=false") == listed(browser)
-    one = listed(browser)[4]
+    one, another = listed(browser)[4:6]
+    now = database_now()
 
-    monkeypatch.setattr(filters, "bot_guild_ids", lambda among: frozenset({int(one["id"]), 1}) & frozenset(among))
+    Guild.objects.create(pk=one["id"], name="Chess", first_seen_at=now, verified_at=now)
+    Guild.objects.create(pk=another["id"], name="Left", first_seen_at=now, verified_at=now, deleted_at=now)
 
     assert listed(browser, "has_bot=true") == [one]
     assert len(listed(browser, "has_bot=false")) == 11
+    settings.DISCORD_BOT_TOKEN = ""
+    assert listed(browser, "has_bot=true") == []
 
 
 @pytest.mark.django_db
-def test_where_the_bot_is_comes_from_its_rows(settings: Settings) -> None:
-    now = database_now()
+def test_where_the_bot_is_comes_from_its_rows(client_of: ClientOf, settings: Settings) -> None:
+    staff = client_of(User.objects.create(username="grace", is_staff=True))
+    now = database_now().replace(microsecond=0)
     Guild.objects.create(pk=2, name="Chess", first_seen_at=now, verified_at=now)
     Guild.objects.create(pk=1, name="Left", first_seen_at=now, verified_at=now, deleted_at=now)
 
-    assert bot.bot_guild_ids([1, 2, 3]) == {2}
-    assert bot.bot_guilds() == [{"id": "2", "name": "Chess", "icon": None, "verified_at": now}]
+    guilds = staff.get("/api/v1/bot/guilds/").json()["guilds"]
     settings.DISCORD_BOT_TOKEN = ""
-    assert (bot.bot_guild_ids([1, 2, 3]), bot.bot_guilds()) == (frozenset(), [])
+    without_bot = staff.get("/api/v1/bot/guilds/").json()["guilds"]
+
+    shown = {"id": "2", "name": "Chess", "icon": None, "verified_at": f"{now:%Y-%m-%dT%H:%M:%SZ}"}
+    assert (guilds, without_bot) == ([shown], [])
 
 
 @pytest.mark.parametrize("search", ["KREW", "krew", "%20krew%20"])

@@ -15,6 +15,7 @@ from accounts.models import User
 from config.urls import handler403, handler404, handler500  # noqa: F401 - read by Django of this module
 from config.urls import urlpatterns as site_urls
 from guilds.middleware import GuildListMiddleware, GuildListRequest
+from guilds.problems.middleware import ProblemMiddleware
 from tests.fixtures import Sandbox
 
 WithList = Callable[..., User]
@@ -103,7 +104,7 @@ def test_a_view_that_forgot_the_door_still_gets_the_page_that_says_why(
 @pytest.mark.urls(__name__)
 def test_a_fault_of_a_view_is_no_problem_of_discords(ada: User, client_of: Callable[[User], Client]) -> None:
     assert (
-        GuildListMiddleware(lambda request: HttpResponse()).process_exception(
+        ProblemMiddleware(lambda request: HttpResponse()).process_exception(
             RequestFactory().get("/"), ValueError("a fault")
         )
         is None
