@@ -10,11 +10,10 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods
 from django.views.generic import TemplateView
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from guilds.decorators import GuildRequiredMixin, guild_list_required, guild_required
 from guilds.middleware import GuildListRequest, GuildRequest
-from guilds.permissions import GuildAPIRequest, InGuild
+from guilds.permissions import GuildAPIRequest, InGuild, ThrottledFirst
 
 from .models import Traffic, WelcomeMessage
 
@@ -58,7 +57,7 @@ def save(request: GuildRequest, guild_id: int) -> HttpResponse:
     return redirect("examples:server", guild_id)
 
 
-class Message(APIView):
+class Message(ThrottledFirst):
     """The message for programs of the server's members."""
 
     permission_classes = (InGuild,)

@@ -1,10 +1,9 @@
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
-from guilds.permissions import CanManageGuild, GuildAPIRequest
+from guilds.permissions import CanManageGuild, GuildAPIRequest, ThrottledFirst
 
 
-class WelcomeMessage(APIView):
+class WelcomeMessage(ThrottledFirst):  # an APIView; or a mixin left of other views
     token_scope = "guilds:read"  # for programs with such a token; without it no token is taken
     # Or InGuild, InGuild.may("kick_members"), CanManageGuild.with_bot(), one after the other in any order.
     permission_classes = [CanManageGuild.within(minutes=5)]

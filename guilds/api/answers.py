@@ -3,11 +3,12 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from copy import copy
 from datetime import timedelta
 from http import HTTPStatus
 from typing import Any, TypeVar
 
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.cache import get_conditional_response
 from rest_framework.request import Request
@@ -68,13 +69,19 @@ def _with_age_of(guild_list: GuildList, response: Answer) -> Answer:
 
 def _conditional(request: Request | None, etag: str) -> HttpResponseBase | None:
     """304 for a reader who has just that; raises a 412 for one who demands something else."""
-    if request:
-        # Lists have no date of change to compare with, and then it counts for nothing (RFC 9110, section 13.1.4).
-        request._request.META.pop("HTTP_IF_UNMODIFIED_SINCE", None)
-    response = get_conditional_response(request._request, etag) if request else None
+    response = get_conditional_response(_without_date(request._request), etag) if request else None
     if response is not None and response.status_code == HTTPStatus.PRECONDITION_FAILED:
         raise ProblemRaised(PRECONDITION_FAILED)
     return response
+
+
+def _without_date(request: HttpRequest) -> HttpRequest:
+    """`request` without If-Unmodified-Since, which a resource without a date ignores (RFC 9110, section 13.1.4)."""
+    if "HTTP_IF_UNMODIFIED_SINCE" not in request.META:
+        return request
+    undated = copy(request)
+    undated.META = {name: value for name, value in request.META.items() if name != "HTTP_IF_UNMODIFIED_SINCE"}
+    return undated
 
 
 def dumps(value: Any) -> bytes:

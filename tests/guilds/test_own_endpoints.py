@@ -25,7 +25,7 @@ from config.urls import handler403, handler404, handler500  # noqa: F401 - read 
 from config.urls import urlpatterns as site_urls
 from guilds.api import documents
 from guilds.models import UserGuildMembership
-from guilds.permissions import CanManageGuild, InGuild
+from guilds.permissions import CanManageGuild, InGuild, ThrottledFirst
 from tests.fixtures import Sandbox, let_pass
 
 WithList = Callable[..., User]
@@ -78,7 +78,7 @@ class OpenView(APIView):
         return Response({})
 
 
-class DangerousView(APIView):
+class DangerousView(ThrottledFirst):
     permission_classes: ClassVar[list[Any]] = [CanManageGuild.within(minutes=5) & InGuild]
 
     @extend_schema(request=None, responses=None)

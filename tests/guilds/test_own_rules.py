@@ -12,7 +12,6 @@ from django.test import Client
 from django.urls import path
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from accounts.models import User
 from config.urls import handler403, handler404, handler500  # noqa: F401 - read by Django of this module
@@ -36,7 +35,6 @@ MEMBER, MODERATOR, MANAGER, ELSEWHERE = 11, 12, 13, 99
 def told(section: str) -> dict[str, Any]:
     """What the Python of that section defines."""
     defined: dict[str, Any] = {
-        "APIView": APIView,
         "GuildRequest": GuildRequest,
         "Moderator": GuildPreference,  # has rows by guild and person, as such a table would
         "__name__": __name__,
