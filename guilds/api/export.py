@@ -14,7 +14,7 @@ from rest_framework.views import APIView
 from accounts.access_tokens import Scope
 from accounts.models import User
 from guilds.api import schema
-from guilds.api.answers import dumps, with_age
+from guilds.api.responses import dumps, with_age
 from guilds.api.serializers import stored_freshness_json
 from guilds.engine.freshness import Reason
 from guilds.models import UserGuildMembership

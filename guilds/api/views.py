@@ -12,7 +12,7 @@ from rest_framework.views import APIView
 from accounts.access_tokens import Scope
 from accounts.models import User
 from guilds import bot, services
-from guilds.api import answers, filters, schema
+from guilds.api import filters, responses, schema
 from guilds.api.serializers import stored_freshness_json, user_json
 from guilds.models import Guild
 from guilds.problems import NotInGuild
@@ -31,8 +31,8 @@ class GuildListView(APIView):
         wanted = filters.parse(query) if query else None
         guild_list = services.get_guild_list(cast(User, request.user), lazy=True)
         if wanted is None:
-            return answers.whole_list(guild_list, request)
-        return answers.part(guild_list, {"guilds": wanted.select(guild_list)}, request)
+            return responses.whole_list(guild_list, request)
+        return responses.part(guild_list, {"guilds": wanted.select(guild_list)}, request)
 
 
 class GuildView(APIView):
@@ -46,7 +46,7 @@ class GuildView(APIView):
         membership = guild_list.get(guild_id)
         if membership is None:
             raise NotInGuild
-        return answers.part(guild_list, {"guild": membership.as_json()}, request)
+        return responses.part(guild_list, {"guild": membership.as_json()}, request)
 
 
 class RefreshView(APIView):
@@ -65,7 +65,7 @@ class RefreshView(APIView):
             stored = {**stored_freshness_json(*GUILD_LIST.read(user.pk)), "reason": Reason.IN_PROGRESS}
             headers = {"Location": reverse("api:guilds"), "Retry-After": "1", "Cache-Control": "private, no-cache"}
             return Response({"status": "in_progress", **stored}, status=202, headers=headers)
-        return answers.whole_list(guild_list)
+        return responses.whole_list(guild_list)
 
 
 class MeView(APIView):

@@ -1,4 +1,4 @@
-"""Answers that show a list: how old it is in the headers, and 304 for a reader who has just that."""
+"""Responses that show a list: how old it is in the headers, and 304 for a reader who has just that."""
 
 import hashlib
 import json
@@ -21,7 +21,7 @@ from guilds.problems.catalogue import PRECONDITION_FAILED
 from guilds.resources.guild_list import GUILD_LIST
 from guilds.services import GuildList
 
-Answer = TypeVar("Answer", bound=HttpResponseBase)
+Response = TypeVar("Response", bound=HttpResponseBase)
 
 # RFC 9211, section 2.2: why Discord was asked. Who finds a list that could be served, and waits, has demanded it.
 FORWARDED = {
@@ -53,7 +53,7 @@ def part(guild_list: GuildList, members: Mapping[str, Any], request: Request) ->
     return _with_age_of(guild_list, response)
 
 
-def with_age(response: Answer, age: timedelta, reason: Reason | None, waited_from: Tier | None = None) -> Answer:
+def with_age(response: Response, age: timedelta, reason: Reason | None, waited_from: Tier | None = None) -> Response:
     """`response` with its age: `Age` (RFC 9111), and `Cache-Status` (RFC 9211), whose ttl is negative when stale."""
     ttl = (GUILD_LIST.windows().fresh - age) // timedelta(seconds=1)
     how = f"fwd={FORWARDED[waited_from]}" if waited_from else "hit"
@@ -63,7 +63,7 @@ def with_age(response: Answer, age: timedelta, reason: Reason | None, waited_fro
     return response
 
 
-def _with_age_of(guild_list: GuildList, response: Answer) -> Answer:
+def _with_age_of(guild_list: GuildList, response: Response) -> Response:
     return with_age(response, guild_list.age, guild_list.reason, guild_list.waited_from)
 
 
