@@ -227,7 +227,7 @@ def jobs_end(request: pytest.FixtureRequest) -> Iterator[None]:
 
 def end_jobs() -> None:
     for future in list(waiting._ends.values()):
-        future.exception(timeout=10)
+        future.exception(timeout=60)
     while not all_slots_free():
         threading_join()
 
@@ -240,4 +240,4 @@ def all_slots_free() -> bool:
 def threading_join() -> None:
     for thread in threading.enumerate():
         if thread.name == "guildhall-job":
-            thread.join(10)
+            thread.join(60)

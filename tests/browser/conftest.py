@@ -43,7 +43,7 @@ QUIET = [
 SignIn = Callable[[Page, str], None]
 
 # A wait of its own for a page that asks Discord; everything here is on this machine.
-expect.set_options(timeout=10_000)
+expect.set_options(timeout=30_000)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -118,7 +118,7 @@ class Site:
 
     def close(self) -> None:
         if self._shell is not None:
-            self._shell.communicate(timeout=20)
+            self._shell.communicate(timeout=60)
 
 
 def free_port() -> int:
@@ -161,7 +161,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     finally:
         site.close()
         process.send_signal(signal.SIGTERM)
-        process.wait(20)
+        process.wait(60)
 
 
 def wait_until_up(url: str, process: "subprocess.Popen[bytes]") -> None:

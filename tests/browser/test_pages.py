@@ -47,7 +47,7 @@ def test_the_list_comes_up_to_date_by_itself(site: Site, page: Page, person: str
 
     site.sandbox.mood("healthy")
 
-    expect(page.get_by_text("Checked with Discord")).to_be_visible(timeout=15_000)
+    expect(page.get_by_text("Checked with Discord")).to_be_visible()
 
 
 def test_who_has_no_list_waits_on_a_page_that_continues_by_itself(site: Site, page: Page, person: str) -> None:
@@ -59,7 +59,7 @@ def test_who_has_no_list_waits_on_a_page_that_continues_by_itself(site: Site, pa
     site.let_pass(59)
     page.reload()
 
-    expect(page.get_by_role("heading", name="Your servers")).to_be_visible(timeout=20_000)
+    expect(page.get_by_role("heading", name="Your servers")).to_be_visible()
 
 
 def test_the_keyboard_finds_a_server(site: Site, page: Page, person: str, sign_in: SignIn) -> None:

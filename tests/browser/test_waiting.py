@@ -117,7 +117,7 @@ def test_who_has_no_list_waits_without_javascript_too(site: Site, browser: Brows
     site.let_pass(59)
     page.reload()
 
-    expect(page.get_by_role("heading", name="Your servers")).to_be_visible(timeout=20_000)
+    expect(page.get_by_role("heading", name="Your servers")).to_be_visible()
     context.close()
 
 

@@ -485,7 +485,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
         yield site
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(20)
+        process.wait(60)
 
 
 def answers(url: str) -> bool:

@@ -253,7 +253,7 @@ def question(location: str) -> dict[str, str]:
 
 def follow_consent(url: str, **choice: str) -> str:
     """The sandbox's consent page, answered; where it sends the browser, without our host."""
-    answer = requests.get(url, params=choice, allow_redirects=False, timeout=5)
+    answer = requests.get(url, params=choice, allow_redirects=False, timeout=30)
     assert answer.status_code == 302, answer.text
     location = urlsplit(answer.headers["Location"])
     return f"{location.path}?{location.query}"

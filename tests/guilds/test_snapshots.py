@@ -390,9 +390,9 @@ def test_a_reader_who_waits_for_a_list_holds_up_no_other_reader_of_the_process()
     with ThreadPoolExecutor(16) as pool:
         # `get` goes through every cached property of the list.
         pool.submit(list_with(hanging).get, 1)
-        assert hanging.asked.wait(10)
+        assert hanging.asked.wait(60)
         reads = [pool.submit(list_with(other).get, 1) for other in others]
-        held_up = wait(reads, timeout=3).not_done
+        held_up = wait(reads, timeout=30).not_done
         hanging.answers.set()
 
     assert not held_up

@@ -63,7 +63,7 @@ class RunningSandbox:
             body, headers["Content-Type"] = json.dumps(data), headers.get("Content-Type", "application/json")
         if form is not None:
             body, headers["Content-Type"] = urlencode(form), "application/x-www-form-urlencoded"
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
             connection.request(method, path, body, headers)
             answer = connection.getresponse()
@@ -118,7 +118,7 @@ class RunningSandbox:
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=10)
+        return self.process.wait(timeout=60)
 
 
 Start = Callable[..., RunningSandbox]
@@ -145,7 +145,7 @@ def _started(*command: str) -> Iterator[Start]:
     for process in processes:
         if process.poll() is None:
             process.terminate()
-        _, errors = process.communicate(timeout=10)
+        _, errors = process.communicate(timeout=60)
         # A traceback in the sandbox is a failure, wherever the client got its answer from.
         assert "Traceback" not in errors, errors
 
@@ -168,7 +168,7 @@ def start_process() -> Callable[..., tuple[str, str, int]]:
 
     def start(*arguments: str) -> tuple[str, str, int]:
         process = _popen("-m", "sandbox", *arguments)
-        out, errors = process.communicate(timeout=10)
+        out, errors = process.communicate(timeout=60)
         return out, errors, process.returncode
 
     return start

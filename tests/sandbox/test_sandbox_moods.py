@@ -12,7 +12,7 @@ from sandbox.moods import MODES, ROUTES, Mood, route_of
 LIST = "/users/@me/guilds"
 
 
-def raw(sandbox, token, path=LIST, *, timeout=5.0):
+def raw(sandbox, token, path=LIST, *, timeout=30.0):
     """A connection on which the list was asked for."""
     connection = socket.create_connection(("127.0.0.1", sandbox.port), timeout=timeout)
     connection.sendall(f"GET /api/v10{path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n".encode())
