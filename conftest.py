@@ -27,6 +27,6 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """One worker more than there are cores, because tests often wait for other processes; none for a single file."""
     paths = [Path(argument.split("::")[0]) for argument in config.args]
-    if config.getoption("deep") or all(path.is_file() for path in paths):
+    if config.getoption("deep", False) or all(path.is_file() for path in paths):
         return 0
     return len(os.sched_getaffinity(0)) + 1 if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1) + 1
