@@ -30,7 +30,7 @@ from bench.chaos_checker import Finding, Gap, Guilds, Mood, Read, Request, Run, 
 from bench.cluster import Cluster, Person, cluster, sign_in
 from bench.sites import Site
 from bench.stage import Stage
-from guilds import services
+from guilds import personal_data, services
 from guilds.models import GuildListVerification
 from sandbox.remote import LIST, Remote
 
@@ -228,7 +228,7 @@ class Chaos:
             self._ask(site, person, "POST", "/servers/delete-my-data/")
         if user := User.objects.filter(pk=person.user_id).first():
             with chaos_history.acting_as("forget"):
-                services.forget_user(user)
+                personal_data.forget_user(user)
         self.join(name)
 
     # Time

@@ -2,7 +2,6 @@
 
 `get_guild_list`      the list, young enough to be served, or why there is none
 `refresh_guild_list`  the same, asked for now
-`forget_user`         nothing of the person is left
 """
 
 import time
@@ -12,19 +11,16 @@ from datetime import timedelta
 
 import structlog
 from django.conf import settings
-from django.contrib.admin.models import LogEntry
-from django.db import transaction
 from django.db.models import F
 from django.utils.functional import cached_property
 
 from accounts import gate
-from accounts.clock import database_now
-from accounts.models import DiscordAccount, Session, User
+from accounts.models import User
 from guilds.engine import policy
 from guilds.engine.freshness import Reason
 from guilds.engine.policy import Reading, Served
 from guilds.engine.refusal import NoAnswer
-from guilds.models import GuildListVerification, UserGuildMembership
+from guilds.models import GuildListVerification
 from guilds.resources.guild_list import GUILD_LIST, Tags, pop_preloaded, tags_of
 from guilds.resources.memberships import Membership, loads
 from guilds.resources.snapshots import Snapshot, snapshot_of
@@ -35,9 +31,7 @@ __all__ = [
     "NoAnswer",
     "Reason",
     "RefreshTooSoon",
-    "forget_user",
     "get_guild_list",
-    "purge_memberships",
     "refresh_guild_list",
     "relink",
     "verify_again",
@@ -187,39 +181,3 @@ def warm_up(user_id: int) -> None:
         logger.info("guild_list_not_warm", user_id=user_id, why=str(error.reason))
 
 
-def forget_user(user: User) -> None:
-    """Delete everything of the person, tokens and sessions included, in one transaction."""
-    with transaction.atomic():
-        # First, so that an answer in flight finds its claim gone and the lock order holds.
-        GuildListVerification.objects.filter(pk=user.pk).update(generation=F("generation") + 1)
-        UserGuildMembership.objects.filter(user_id=user.pk).delete()
-        GuildListVerification.objects.filter(pk=user.pk).delete()
-        DiscordAccount.objects.filter(user_id=user.pk).delete()
-        Session.objects.filter(user_id=user.pk).delete()
-        # What operators did about them stays on record, without their name.
-        entries = LogEntry.objects.filter(content_type__app_label="accounts", content_type__model="user")
-        entries.filter(object_id=str(user.pk)).update(object_repr=f"user {user.pk}")
-        User.objects.filter(pk=user.pk).delete()
-    logger.info("user_forgotten", user_id=user.pk)
-
-
-def purge_memberships() -> tuple[int, int]:
-    """Delete the lists that are past retention; how many people's, and how many memberships.
-
-    One short transaction a person, the verification first, so that a sweep over many never holds up a refresh.
-    """
-    people = memberships = 0
-    before = database_now() - timedelta(days=settings.DISCORD_MEMBERSHIP_RETENTION_DAYS)
-    old = GuildListVerification.objects.filter(verified_at__lt=before, user__guild_memberships__isnull=False)
-    for user_id in old.order_by("pk").values_list("pk", flat=True).distinct():
-        with transaction.atomic():
-            row = GuildListVerification.objects.filter(pk=user_id, verified_at__lt=before)
-            if row.update(
-                verified_at=None,
-                refresh_after=None,
-                generation=F("generation") + 1,
-                version=F("version") + 1,
-            ):
-                deleted, _ = UserGuildMembership.objects.filter(user_id=user_id).delete()
-                people, memberships = people + 1, memberships + deleted
-    return people, memberships

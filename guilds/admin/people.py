@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.admin import AnyModelAdmin, UserAdmin, Words, ask_back, moment
 from accounts.models import User
 from accounts.templatetags.durations import span
-from guilds import services
+from guilds import personal_data, services
 from guilds.problems.of_errors import whole_seconds
 from guilds.services import NoAnswer, Reason
 
@@ -96,7 +96,7 @@ class ActsOnPeople(AnyModelAdmin):
                 words = gettext("%(person)s: that is you. Delete your own data on your account page.")
                 messages.error(request, words % {"person": user})
                 continue
-            services.forget_user(user)
+            personal_data.forget_user(user)
             # By number: the log outlives the person, and shall not keep their name.
             LogEntry.objects.create(
                 user=cast(User, request.user),

@@ -5,7 +5,7 @@ that broke off would be a 200.
 """
 
 from datetime import timedelta
-from typing import Any, cast
+from typing import cast
 
 from django.http import HttpResponse
 from rest_framework.request import Request
@@ -17,9 +17,8 @@ from guilds.api import schema
 from guilds.api.responses import dumps, with_age
 from guilds.api.serializers import stored_freshness_json
 from guilds.engine.freshness import Reason
-from guilds.models import UserGuildMembership
+from guilds.personal_data import stored_guilds
 from guilds.resources.guild_list import GUILD_LIST
-from guilds.resources.memberships import stored_memberships
 
 FILE_NAME = "guildhall-servers.json"
 
@@ -33,7 +32,7 @@ class ExportView(APIView):
     def get(self, request: Request) -> HttpResponse:
         user = cast(User, request.user)
         record, now = GUILD_LIST.read(user.pk)
-        body = dumps({**stored_freshness_json(record, now), "guilds": _guilds(user)})
+        body = dumps({**stored_freshness_json(record, now), "guilds": stored_guilds(user)})
         response = HttpResponse(body, content_type="application/json")
         response["Content-Disposition"] = f'attachment; filename="{FILE_NAME}"'
         response["Cache-Control"] = "private, no-cache"
@@ -41,14 +40,3 @@ class ExportView(APIView):
             return response
         reason = Reason(record.reason) if record.reason else None
         return with_age(response, max(now - record.verified_at, timedelta(0)), reason)
-
-
-def _guilds(user: User) -> list[dict[str, Any]]:
-    moments = UserGuildMembership.objects.filter(user=user).values_list("guild_id", "first_seen_at", "changed_at")
-    seen = {guild_id: {"first_seen_at": first, "changed_at": last} for guild_id, first, last in moments}
-    return [
-        {**membership.as_json(), **seen[membership.guild_id]}
-        for membership in stored_memberships(user.pk)
-        # One that came between the two queries is in the next export.
-        if membership.guild_id in seen
-    ]

@@ -24,7 +24,7 @@ from django_htmx.http import HttpResponseClientRefresh
 from django_htmx.middleware import HtmxDetails
 
 from accounts.requests import SignedInRequest
-from guilds import bot, export, services
+from guilds import bot, personal_data, services
 from guilds.decorators import guild_list_required, guild_required
 from guilds.extras import get_extras
 from guilds.middleware import GuildListRequest, GuildRequest
@@ -182,7 +182,7 @@ def delete_my_data(request: SignedInRequest) -> HttpResponse:
     """Ask for confirmation (GET), then delete all data about the person and end all their sessions (POST)."""
     if request.method == "GET":
         return render(request, "accounts/delete.html")
-    services.forget_user(request.user)
+    personal_data.forget_user(request.user)
     logout(request)
     messages.success(request, _("Everything this site stored about you is deleted."))
     return redirect("home")
@@ -216,7 +216,7 @@ def freshness(request: HttpRequest) -> HttpResponseBase:
 @require_GET
 def export_my_data(request: SignedInRequest) -> HttpResponse:
     """Download everything the site stores about the person, without tokens, as a JSON file."""
-    body = json.dumps(export.everything_about(request.user), indent=2, ensure_ascii=False)
+    body = json.dumps(personal_data.everything_about(request.user), indent=2, ensure_ascii=False)
     disposition = 'attachment; filename="guildhall.json"'
     return HttpResponse(body, content_type="application/json", headers={"Content-Disposition": disposition})
 

@@ -13,7 +13,7 @@ from accounts import access_tokens
 from accounts.access_tokens import NameTaken, Scope, TooManyTokens
 from accounts.clock import database_now
 from accounts.models import PersonalAccessToken, User
-from guilds import services
+from guilds import personal_data
 from tests.fixtures import Sandbox, let_pass
 
 WithList = Callable[..., User]
@@ -283,7 +283,7 @@ def test_the_last_use_is_known_to_the_hour(ada: User, client: Client) -> None:
 def test_whoever_is_forgotten_leaves_no_token(ada: User, client: Client) -> None:
     _row, token = access_tokens.create(ada, "backup", [Scope.ME_READ], MONTH)
 
-    services.forget_user(ada)
+    personal_data.forget_user(ada)
 
     assert not PersonalAccessToken.objects.exists()
     assert client.get("/api/v1/me/", headers=bearer(token)).status_code == 401

@@ -30,7 +30,7 @@ from accounts import gate, tokens
 from accounts.discord import Tokens
 from accounts.limits import INVALID_REQUEST_WINDOW, Gate
 from accounts.models import DiscordAccount, DiscordGate, DiscordRefusal, User
-from guilds import services
+from guilds import personal_data, services
 from guilds.engine import freshness, refresh
 from guilds.models import GuildListVerification, UserGuildMembership
 from guilds.resources.guild_list import GUILD_LIST
@@ -188,7 +188,7 @@ class Engine(RuleBasedStateMachine):
     @rule(person=st.integers(0, PEOPLE - 1))
     def forget(self, person: int) -> None:
         """At once, as the transaction is; somebody new comes in their place, and their readers are still there."""
-        services.forget_user(User.objects.get(pk=self.people[person]))
+        personal_data.forget_user(User.objects.get(pk=self.people[person]))
         assert self.people[person] not in self._look().lists
         self.people[person] = self._sign_up()
         self.before = self._look()

@@ -13,7 +13,7 @@ from accounts.clock import database_now
 from accounts.discord import Tokens
 from accounts.models import DiscordAccount
 from bench.sites import Site, start_all
-from guilds import services
+from guilds import personal_data, services
 from guilds.models import GuildListVerification, UserGuildMembership
 from tests.engine.conftest import BUDGET, LEASE, PROCESSES, STALLED, Fleet, Reader, eventually, jobs
 from tests.fixtures import Sandbox, let_pass
@@ -150,7 +150,7 @@ def test_g4_an_answer_about_somebody_forgotten_is_dropped(fleet: Fleet, join: Ca
     ada = join(hours=2)
     frozen = frozen_with_an_old_answer(fleet, ada)
 
-    services.forget_user(ada.user)
+    personal_data.forget_user(ada.user)
     frozen.thaw()
     eventually(lambda: jobs(frozen) == 0, "the frozen job has ended")
 

@@ -21,7 +21,7 @@ from pytest_django import Settings
 from accounts import gate
 from accounts.clock import database_now
 from accounts.models import DiscordGate, DiscordRefusal, User
-from guilds import services
+from guilds import personal_data, services
 from guilds.engine.sweep import SILENT_IN_A_ROW, due, sweep
 from guilds.management.commands import refresh_due_lists
 from guilds.models import GuildListVerification
@@ -392,7 +392,7 @@ def test_who_was_forgotten_since_the_page_was_read_is_skipped(crowd: list[User],
 
     def meanwhile(_seconds: float) -> None:
         DiscordGate.objects.update(tat=None)
-        services.forget_user(User.objects.get(pk=crowd[0].pk))
+        personal_data.forget_user(User.objects.get(pk=crowd[0].pk))
 
     done = sweep(GUILD_LIST, sleep=meanwhile)
 

@@ -13,7 +13,7 @@ from django.test import Client
 from social_django.models import UserSocialAuth
 
 from accounts.models import DiscordAccount, Session, User
-from guilds import export
+from guilds import personal_data
 from guilds.models import UserGuildMembership
 from tests.fixtures import Sandbox, let_pass
 
@@ -40,7 +40,7 @@ def about_a_person() -> set[type[Model]]:
 
 
 def test_every_kind_of_row_about_a_person_is_exported() -> None:
-    assert set(export.KINDS) == about_a_person() - NEVER_WRITTEN
+    assert set(personal_data.KINDS) == about_a_person() - NEVER_WRITTEN
 
 
 def test_the_export_holds_everything_and_no_secret(with_list: WithList, client_of: ClientOf, sandbox: Sandbox) -> None:

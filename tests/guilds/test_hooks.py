@@ -16,7 +16,7 @@ from accounts import background
 from accounts.clock import database_now
 from accounts.models import User
 from accounts.tokens import discord_client
-from guilds import services
+from guilds import personal_data, services
 from guilds.engine import freshness, refresh
 from guilds.engine.refresh import Fenced, Verified
 from guilds.engine.sweep import sweep
@@ -254,7 +254,7 @@ def test_who_joins_their_first_server_after_an_empty_list_joins(sandbox: Sandbox
 def test_a_list_that_was_purged_is_a_first_one_when_it_comes_back(eve: User) -> None:
     read(eve)
     let_pass(days=40)
-    services.purge_memberships()
+    personal_data.purge_memberships()
 
     read(eve)
 
@@ -265,7 +265,7 @@ def test_deleting_ones_data_is_told_to_nobody(eve: User) -> None:
     read(eve)
     told.clear()
 
-    services.forget_user(eve)
+    personal_data.forget_user(eve)
 
     assert told == []
 

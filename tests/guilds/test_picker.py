@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
 from accounts.models import User
-from guilds import bot, services
+from guilds import bot, personal_data
 from guilds.models import Guild, GuildPreference, UserGuildMembership
 from tests.fixtures import Sandbox, let_pass
 
@@ -260,7 +260,7 @@ def test_forgetting_a_person_forgets_their_favourites(with_list: WithList, clien
         mine = UserGuildMembership.objects.filter(user=user)[0].guild_id
         client_of(user).post("/servers/favourites/", {"star": mine})
 
-    services.forget_user(ada)
+    personal_data.forget_user(ada)
 
     assert [row.user_id for row in GuildPreference.objects.all()] == [linus.pk]
 

@@ -19,7 +19,7 @@ from pytest_django import DjangoAssertNumQueries, Settings
 from accounts import tokens
 from accounts.discord import Tokens
 from accounts.models import DiscordAccount, DiscordGate, Session, User
-from guilds import services
+from guilds import personal_data, services
 from guilds.engine.freshness import Reason
 from guilds.models import GuildListVerification, UserGuildMembership
 from guilds.resources.guild_list import GUILD_LIST
@@ -615,7 +615,7 @@ def test_forgetting_leaves_nothing_of_the_person(
     ada, linus = with_list("ada"), with_list("linus")
     client_of(ada)
 
-    services.forget_user(ada)
+    personal_data.forget_user(ada)
 
     assert not User.objects.filter(pk=ada.pk).exists()
     for model in (GuildListVerification, UserGuildMembership, DiscordAccount, Session):

@@ -17,7 +17,7 @@ from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
 from accounts.models import User
-from guilds import services
+from guilds import personal_data, services
 from guilds.engine import sealed_cache
 from guilds.models import GuildListVerification, UserGuildMembership
 from guilds.resources import guild_list
@@ -245,7 +245,7 @@ def test_a_purge_is_a_new_version(with_list: WithList) -> None:
     before = snapshot(ada)
     let_pass(days=31)
 
-    services.purge_memberships()
+    personal_data.purge_memberships()
 
     assert snapshot(ada).version == before.version + 1
 

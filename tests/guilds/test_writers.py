@@ -19,7 +19,7 @@ from accounts.discord import Guild
 from accounts.limits import GateShut, Priority, Reason
 from accounts.models import DiscordGate, User
 from accounts.tokens import discord_client
-from guilds import services
+from guilds import personal_data, services
 from guilds.engine import freshness, refresh
 from guilds.engine.refresh import Fenced, Verified
 from guilds.engine.resource import Claim
@@ -87,8 +87,8 @@ def test_hundreds_of_lists_that_share_guilds_are_written_at_once_beside_purge_an
     jobs: list[Callable[[], object]] = [partial(write, user_id, some()) for user_id in staying * 10]
     # Their answers are on the way while they leave.
     jobs += [partial(store, claim(user_id), some()) for user_id in leaving]
-    jobs += [partial(services.forget_user, user) for user in User.objects.filter(pk__in=leaving)]
-    jobs += [services.purge_memberships] * 5
+    jobs += [partial(personal_data.forget_user, user) for user in User.objects.filter(pk__in=leaving)]
+    jobs += [personal_data.purge_memberships] * 5
     chance.shuffle(jobs)
     at_once(jobs)
 
@@ -157,7 +157,7 @@ def test_a_lease_runs_from_the_claim_though_the_process_was_stopped_after_readin
 def test_whoever_is_forgotten_while_they_read_has_to_sign_in_again() -> None:
     (ada,) = people(1)
     user = User.objects.get(pk=ada)
-    services.forget_user(user)
+    personal_data.forget_user(user)
 
     with pytest.raises(services.NoAnswer, match="reconnect_required"):
         services.get_guild_list(user)

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from guilds import services
+from guilds import personal_data
 from guilds.operations import serving_minutes
 
 
@@ -15,6 +15,6 @@ class Command(BaseCommand):
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        people, memberships = services.purge_memberships()
+        people, memberships = personal_data.purge_memberships()
         minutes = serving_minutes.purge()
         self.stdout.write(f"Deleted {memberships} memberships of {people} people, and {minutes} rows of numbers.")
