@@ -5,11 +5,9 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
-from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
-from django.contrib.humanize.templatetags.humanize import intcomma
 from django.core.paginator import Paginator
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -23,10 +21,10 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from social_django.models import Association, Nonce, UserSocialAuth
 
-from accounts import gate
+from accounts import brake, gate
 from accounts.clock import Now, database_now
 from accounts.fields import Sealed
-from accounts.limits import INVALID_REQUEST_WINDOW, Priority
+from accounts.limits import Gate
 from accounts.models import DiscordAccount, DiscordGate, DiscordRefusal, PersonalAccessToken, User
 from accounts.people import find_people
 from accounts.templatetags.durations import span
@@ -376,8 +374,8 @@ class DiscordGateAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("send clock"), ordering="tat")
     def send_clock(self, row: Any) -> str:
-        ahead = row.tat - row.now if row.tat else timedelta(0)
-        if ahead <= timedelta(0):
+        ahead = Gate(tat=row.tat).ahead(row.now)
+        if not ahead:
             return gettext("free")
         return gettext("%(seconds)s s ahead") % {"seconds": formats.number_format(ahead.total_seconds(), 1)}
 
@@ -423,34 +421,12 @@ class DiscordRefusalAdmin(ReadOnlyAdmin):
     ordering = ("-at",)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        return super().changelist_view(request, {"note": brake_in_words(), **(extra_context or {})})
+        now = database_now()
+        words = brake.in_words(brake.read(now), now)
+        return super().changelist_view(request, {"note": words, **(extra_context or {})})
 
 
 name_fields(DiscordRefusal, plural=_("Discord refusals"), at=_("at"), status=_("status"), reason=_("scope"))
-
-
-def brake_in_words() -> str:
-    """How near the refusals of the sliding window are to the brake, which decides by the same count."""
-    now = database_now()
-    count = DiscordRefusal.objects.filter(at__gt=now - INVALID_REQUEST_WINDOW).count()
-    if hard := gate.braked_until(Priority.COLD, now):
-        state = gettext("The brake is on for another %(wait)s: nobody asks Discord.") % {"wait": in_words(hard - now)}
-    elif soft := gate.braked_until(Priority.DUE, now):
-        state = gettext("The brake is on for another %(wait)s: only people without a list ask Discord.") % {
-            "wait": in_words(soft - now)
-        }
-    else:
-        state = gettext("The brake is off.")
-    window = gettext(
-        "%(count)s in the last %(minutes)d minutes; from %(soft)s only people without a list ask Discord, from "
-        "%(hard)s nobody."
-    ) % {
-        "count": intcomma(count),
-        "minutes": INVALID_REQUEST_WINDOW.total_seconds() // 60,
-        "soft": intcomma(settings.DISCORD_BRAKE_SOFT),
-        "hard": intcomma(settings.DISCORD_BRAKE_HARD),
-    }
-    return f"{window} {state}"
 
 
 def in_words(wait: timedelta) -> str:

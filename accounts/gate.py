@@ -16,6 +16,7 @@ from functools import partial
 
 import structlog
 from django.conf import settings
+from django.db.models import QuerySet
 
 from accounts import metrics
 from accounts.background import release_connection
@@ -91,10 +92,15 @@ def open_gate(by: str) -> Gate | None:
     return found
 
 
+def invalid_requests(now: datetime) -> QuerySet[DiscordRefusal]:
+    """The answers in the sliding window that count towards Discord's ban."""
+    return DiscordRefusal.objects.filter(at__gt=now - INVALID_REQUEST_WINDOW)
+
+
 def braked_until(priority: Priority, now: datetime) -> datetime | None:
     """When `priority` may ask again, if too many invalid requests are in the sliding window; else None."""
     limit = settings.DISCORD_BRAKE_HARD if priority is Priority.COLD else settings.DISCORD_BRAKE_SOFT
-    window = DiscordRefusal.objects.filter(at__gt=now - INVALID_REQUEST_WINDOW)
+    window = invalid_requests(now)
     pressing: datetime | None = window.order_by("-at").values_list("at", flat=True)[limit - 1 : limit].first()
     return pressing + INVALID_REQUEST_WINDOW if pressing else None
 

@@ -83,6 +83,10 @@ class Gate:
     def shut_until(self, now: datetime) -> datetime | None:
         return self.until if self.streak and self.until and self.until > now else None
 
+    def ahead(self, now: datetime) -> timedelta:
+        """How far the send clock runs ahead of `now`: the backlog of the send budget."""
+        return max(self.tat - now, timedelta(0)) if self.tat else timedelta(0)
+
     def admit(self, priority: Priority, now: datetime, *, rate: int, lease: timedelta) -> "Gate":
         """The gate after one send at `now`, which is the probe if the gate's time is over. Raises `GateShut`."""
         if shut := self.shut_until(now):

@@ -23,8 +23,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from accounts import gate
-from accounts.limits import INVALID_REQUEST_WINDOW, Gate
-from accounts.models import DiscordRefusal
+from accounts.limits import Gate
 from guilds.models import GuildListVerification
 from guilds.operations import status
 
@@ -96,8 +95,6 @@ class DatabaseCollector(Collector):
 def _gate(state: Gate, now: datetime) -> Iterator[Metric]:
     shut = state.shut_until(now)
     opens_in = (shut - now).total_seconds() if shut else 0.0
-    backlog = max((state.tat - now).total_seconds(), 0.0) if state.tat else 0.0
-    invalid = DiscordRefusal.objects.filter(at__gt=now - INVALID_REQUEST_WINDOW).count()
 
     yield GaugeMetricFamily(
         "guildhall_discord_gate_shut", "Whether nobody may ask Discord (global limit, Cloudflare).", value=bool(shut)
@@ -108,10 +105,12 @@ def _gate(state: Gate, now: datetime) -> Iterator[Metric]:
     yield GaugeMetricFamily(
         "guildhall_discord_invalid_requests",
         "Answers of the last ten minutes that count towards Discord's ban.",
-        value=invalid,
+        value=gate.invalid_requests(now).count(),
     )
     yield GaugeMetricFamily(
-        "guildhall_discord_send_backlog_seconds", "How far the send clock runs ahead of time.", value=backlog
+        "guildhall_discord_send_backlog_seconds",
+        "How far the send clock runs ahead of time.",
+        value=state.ahead(now).total_seconds(),
     )
 
 

@@ -16,6 +16,7 @@ from accounts.models import User
 from guilds.admin.people import ActsOnPeople
 from guilds.engine.freshness import Reason, Tier, tier
 from guilds.models import GuildListVerification, RefreshLease
+from guilds.operations.status import tiers
 from guilds.resources.guild_list import GUILD_LIST
 
 TIERS: dict[str, Words] = {
@@ -48,20 +49,10 @@ class FreshnessFilter(admin.SimpleListFilter):
         return [(kind.value, TIERS[kind]) for kind in Tier if kind is not Tier.DUE]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        now, bounds = database_now(), GUILD_LIST.windows()
-        verified = f"{self.path}verified_at"
-        match self.value():
-            case "fresh":
-                return queryset.filter(**{f"{verified}__gt": now - bounds.fresh})
-            case "stale":
-                return queryset.filter(
-                    **{f"{verified}__lte": now - bounds.fresh, f"{verified}__gt": now - bounds.stale}
-                )
-            case "expired":
-                return queryset.filter(**{f"{verified}__lte": now - bounds.stale})
-            case "none":
-                return queryset.filter(**{f"{verified}__isnull": True})
-        return queryset
+        bounds = {str(kind): where for kind, where in tiers(database_now(), self.path).items()}
+        bounds[Tier.FRESH] |= bounds.pop(Tier.DUE)
+        where = bounds.get(self.value() or "")
+        return queryset.filter(where) if where else queryset
 
 
 class ReasonFilter(admin.SimpleListFilter):

@@ -11,8 +11,8 @@ from typing import Any
 from django.conf import settings
 from django.db.models import Count, F, Min, Q
 
-from accounts import gate
-from accounts.limits import INVALID_REQUEST_WINDOW, Gate, Priority
+from accounts import brake, gate
+from accounts.limits import Gate, Priority
 from accounts.models import DiscordRefusal
 from accounts.templatetags.durations import ago, span
 from guilds.engine.freshness import Reason, Tier
@@ -33,18 +33,6 @@ class GateStatus:
     reason: str | None
     until: datetime | None
     streak: int
-
-
-@dataclass(frozen=True, slots=True)
-class BrakeStatus:
-    """`off`, `soft` (only people without a list may ask) or `hard` (nobody); `until` if nothing more is refused."""
-
-    state: str
-    until: datetime | None
-    invalid_requests: int
-    soft_limit: int
-    hard_limit: int
-    window_seconds: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +99,7 @@ class Refusal:
 class Status:
     now: datetime
     gate: GateStatus
-    brake: BrakeStatus
+    brake: brake.BrakeStatus
     budget: BudgetStatus
     leases: LeaseStatus
     lists: ListStatus
@@ -130,7 +118,7 @@ def read() -> Status:
     return Status(
         now=now,
         gate=_gate(state, now),
-        brake=_brake(now),
+        brake=brake.read(now),
         budget=_budget(state, now),
         leases=LeaseStatus(live, overdue, _oldest_lease(now) if live else None),
         lists=lists,
@@ -148,35 +136,30 @@ def _gate(state: Gate, now: datetime) -> GateStatus:
     return GateStatus("shut" if state.shut_until(now) else "probing", state.reason, state.until, state.streak)
 
 
-def _brake(now: datetime) -> BrakeStatus:
-    hard, soft = (gate.braked_until(priority, now) for priority in (Priority.COLD, Priority.DUE))
-    return BrakeStatus(
-        state="hard" if hard else "soft" if soft else "off",
-        until=hard or soft,
-        invalid_requests=DiscordRefusal.objects.filter(at__gt=now - INVALID_REQUEST_WINDOW).count(),
-        soft_limit=settings.DISCORD_BRAKE_SOFT,
-        hard_limit=settings.DISCORD_BRAKE_HARD,
-        window_seconds=int(INVALID_REQUEST_WINDOW.total_seconds()),
-    )
-
-
 def _budget(state: Gate, now: datetime) -> BudgetStatus:
-    ahead = max((state.tat - now).total_seconds(), 0.0) if state.tat else 0.0
+    ahead = state.ahead(now).total_seconds()
     rate = settings.DISCORD_SEND_RATE
     return BudgetStatus(rate, math.ceil(round(ahead * rate, 3)), round(ahead, 3))
 
 
-def tiers(now: datetime) -> dict[Tier, Q]:
-    """The bounds of `freshness.tier`, for counting without reading each row."""
+def tiers(now: datetime, path: str = "") -> dict[Tier, Q]:
+    """The bounds of `freshness.tier`, for filtering and counting in SQL.
+
+    `path` is the lookup prefix from the rows that are queried to the record, such as "user__guild_list_verification__".
+    """
     windows = GUILD_LIST.windows()
-    fresh, served = Q(verified_at__gt=now - windows.fresh), Q(verified_at__gt=now - windows.stale)
-    due = Q(refresh_after__lte=now)
+
+    def where(column: str, value: datetime | None) -> Q:
+        return Q(**{f"{path}{column}": value})
+
+    fresh, not_fresh = where("verified_at__gt", now - windows.fresh), where("verified_at__lte", now - windows.fresh)
+    served, expired = where("verified_at__gt", now - windows.stale), where("verified_at__lte", now - windows.stale)
     return {
-        Tier.FRESH: fresh & (Q(refresh_after=None) | ~due),
-        Tier.DUE: fresh & due,
-        Tier.STALE: served & ~fresh,
-        Tier.EXPIRED: Q(verified_at__lte=now - windows.stale),
-        Tier.NONE: Q(verified_at=None),
+        Tier.FRESH: fresh & (where("refresh_after", None) | where("refresh_after__gt", now)),
+        Tier.DUE: fresh & where("refresh_after__lte", now),
+        Tier.STALE: served & not_fresh,
+        Tier.EXPIRED: expired,
+        Tier.NONE: where("verified_at", None),
     }
 
 
@@ -250,8 +233,7 @@ def ago_in_words(moment: datetime, now: datetime) -> str:
 
 def verdict(status: Status) -> tuple[str, str]:
     """The one thing an operator must know, as a name for programs and as words that say what to do."""
-    shut, brake = status.gate, status.brake
-    now = status.now
+    shut, now = status.gate, status.now
     if shut.state == "shut" and shut.until:
         until = in_words(shut.until, now)
         if shut.reason == "cloudflare":
@@ -260,14 +242,11 @@ def verdict(status: Status) -> tuple[str, str]:
                 "if it comes back, find out what else sends requests from this address."
             )
         return "gate_shut", f"Discord limits the whole site until {until}: {LIMITED} Nothing to do."
-    if brake.state != "off" and brake.until:
-        until = in_words(brake.until, now)
-        whom = "nobody asks Discord" if brake.state == "hard" else "only people without a list ask Discord"
-        without = "; people without a list get 503" if brake.state == "hard" else ""
-        return f"brake_{brake.state}", (
-            f"Discord refused {brake.invalid_requests:,} requests within {brake.window_seconds // 60} minutes: "
-            f"{whom} until {until}, so that it doesn't ban this address. Stale lists are served{without}. "
-            "Find out why: below are the latest refusals, in the log the routes."
+    if status.brake.until:
+        without = "; people without a list get 503" if status.brake.state == "hard" else ""
+        return f"brake_{status.brake.state}", (
+            f"{brake.state_in_words(status.brake, now)} It keeps Discord from banning this address. Stale lists are "
+            f"served{without}. Find out why: below are the latest refusals, in the log the routes."
         )
     if shut.state == "probing":
         return "probing", "The limit of the whole site is over; the next request tests it. Nothing to do."
@@ -295,7 +274,7 @@ def as_text(status: Status) -> str:
         verdict(status)[1],
         "",
         f"Gate         {_gate_words(status)}",
-        f"Brake        {_brake_words(status)}",
+        f"Brake        {brake.in_words(status.brake, now)} Discord bans at 10,000.",
         f"Send budget  {status.budget.rate} requests a second; {_number(status.budget.backlog, 'request', 'requests')} "
         "ahead",
         f"Refreshes    {_lease_words(status)}",
@@ -326,17 +305,6 @@ def _gate_words(status: Status) -> str:
             f"shut until {in_words(shut.until, status.now)}: {words}. If you know that it is over: manage.py open_gate"
         )
     return f"its time is over, the next request is the probe. It was shut: {words}"
-
-
-def _brake_words(status: Status) -> str:
-    brake = status.brake
-    what = {"off": "off", "soft": "on: only people without a list ask", "hard": "on: nobody asks"}[brake.state]
-    until = f" until {in_words(brake.until, status.now)}" if brake.until else ""
-    return (
-        f"{what}{until}; {_number(brake.invalid_requests, 'invalid request', 'invalid requests')} in the last "
-        f"{brake.window_seconds // 60} minutes (limits {brake.soft_limit:,} and {brake.hard_limit:,}; "
-        "Discord bans at 10,000)"
-    )
 
 
 def _lease_words(status: Status) -> str:

@@ -11,6 +11,7 @@ import pytest
 import structlog
 from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection
+from django.test import Client
 from pytest_django import DjangoAssertNumQueries, Settings
 
 from accounts import gate
@@ -99,15 +100,28 @@ def test_after_the_gates_time_the_next_request_is_the_probe(with_list: WithList,
 
 
 @pytest.mark.parametrize(
-    ("count", "state", "words"), [(2, "soft", "only people without a list ask Discord"), (4, "hard", "nobody asks")]
+    ("count", "state", "words"),
+    [(2, "soft", "only people without a list ask Discord."), (4, "hard", "nobody asks Discord.")],
 )
 def test_the_brake_says_who_may_still_ask(settings: Settings, count: int, state: str, words: str) -> None:
     settings.DISCORD_BRAKE_SOFT, settings.DISCORD_BRAKE_HARD = 2, 4
     refuse(count)
 
-    assert verdict().startswith(f"Discord refused {count} requests within 10 minutes: {words}")
+    assert verdict().startswith(f"The brake is on for another 10 minutes: {words}")
+    assert line("Brake").startswith(f"{count} in the last 10 minutes; ")
+    assert f"The brake is on for another 10 minutes: {words}" in line("Brake")
     assert program()["brake"]["state"] == state
     assert line("Refusals").startswith("401 user at ")
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_the_admin_says_the_same_of_the_brake(settings: Settings, admin_client: Client, count: int) -> None:
+    settings.DISCORD_BRAKE_SOFT, settings.DISCORD_BRAKE_HARD = 2, 4
+    refuse(count)
+
+    page = admin_client.get("/admin/accounts/discordrefusal/")
+
+    assert line("Brake") == f"{page.context['note']} Discord bans at 10,000."
 
 
 def test_discords_silence_is_told_until_somebody_gets_a_list(with_list: WithList, sandbox: Sandbox) -> None:
