@@ -179,5 +179,3 @@ def warm_up(user_id: int) -> None:
         _read(user_id, timedelta(0), timeout=settings.DISCORD_REFRESH_WAIT_MS / 1000)
     except NoAnswer as error:
         logger.info("guild_list_not_warm", user_id=user_id, why=str(error.reason))
-
-

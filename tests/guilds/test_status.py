@@ -108,7 +108,7 @@ def test_the_brake_says_who_may_still_ask(settings: Settings, count: int, state:
     refuse(count)
 
     assert verdict().startswith(f"The brake is on for another 10 minutes: {words}")
-    assert line("Brake").startswith(f"{count} in the last 10 minutes; ")
+    assert line("Brake").startswith(f"Invalid requests: {count} in the last 10 minutes; ")
     assert f"The brake is on for another 10 minutes: {words}" in line("Brake")
     assert program()["brake"]["state"] == state
     assert line("Refusals").startswith("401 user at ")
@@ -121,7 +121,7 @@ def test_the_admin_says_the_same_of_the_brake(settings: Settings, admin_client: 
 
     page = admin_client.get("/admin/accounts/discordrefusal/")
 
-    assert line("Brake") == f"{page.context['note']} Discord bans at 10,000."
+    assert line("Brake") == f"Invalid requests: {page.context['note']} Discord bans at 10,000."
 
 
 def test_discords_silence_is_told_until_somebody_gets_a_list(with_list: WithList, sandbox: Sandbox) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from guilds.management.database import errors_in_a_line
-from guilds.operations import status
+from guilds.operations import report, status
 
 
 class Command(BaseCommand):
@@ -19,8 +19,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, json: bool, **options: Any) -> None:
         with errors_in_a_line():
             found = status.read()
-        self.stdout.write(as_json(found) if json else status.as_text(found))
+        self.stdout.write(as_json(found) if json else report.as_text(found))
 
 
 def as_json(found: status.Status) -> str:
-    return json.dumps(status.as_dict(found), indent=2)
+    return json.dumps(report.as_dict(found), indent=2)

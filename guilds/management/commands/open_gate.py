@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand
 
 from accounts import gate
 from guilds.management.database import errors_in_a_line
-from guilds.operations.status import GATE_WORDS, at
+from guilds.operations.report import GATE_WORDS, at
 
 
 class Command(BaseCommand):

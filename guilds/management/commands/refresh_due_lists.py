@@ -13,7 +13,7 @@ from accounts import background
 from guilds.engine.sweep import Round, sweep
 from guilds.management.database import errors_in_a_line
 from guilds.operations import serving_minutes
-from guilds.operations.status import GATE_WORDS, at
+from guilds.operations.report import GATE_WORDS, at
 from guilds.resources.guild_list import GUILD_LIST
 
 logger = structlog.get_logger(__name__)

@@ -11,7 +11,7 @@ from guilds import bot
 from guilds.management.commands.refresh_due_lists import ENDINGS
 from guilds.management.database import errors_in_a_line
 from guilds.operations import serving_minutes
-from guilds.operations.status import at
+from guilds.operations.report import at
 
 
 class Command(BaseCommand):
