@@ -119,17 +119,6 @@ class ReadOnlyAdmin(OperatorAdmin):
         return False
 
 
-def name_fields(model: type[Model], *, plural: Words | None = None, **names: Words) -> None:
-    """What operators call the fields of `model`, and several of its rows.
-
-    Said here and not in the model, as there each name would be a migration.
-    """
-    for field, name in names.items():
-        model._meta.get_field(field).verbose_name = name  # type: ignore[union-attr]  # there are no others among them
-    if plural:
-        model._meta.verbose_name_plural = plural
-
-
 def list_url(model: type[Model], **query: str | int) -> str:
     """Where the rows of `model` that `query` finds are listed."""
     return f"{reverse(f'admin:{model._meta.app_label}_{model._meta.model_name}_changelist')}?{urlencode(query)}"
@@ -230,15 +219,6 @@ class UserAdmin(FoundByPerson, OperatorAdmin, AnyUserAdmin):
         return user.display_name
 
 
-name_fields(
-    User,
-    discord_id=_("id at Discord"),
-    discord_username=_("username at Discord"),
-    global_name=_("display name"),
-    avatar=_("picture"),
-)
-
-
 class SetFilter(admin.SimpleListFilter):
     """By whether a moment is set, in words of its own."""
 
@@ -290,19 +270,6 @@ class DiscordAccountAdmin(AboutPeople):
         return ", ".join(account.extra_data.get("scopes") or ())
 
 
-name_fields(
-    DiscordAccount,
-    plural=_("Discord accounts"),
-    user=_("person"),
-    uid=_("id at Discord"),
-    disconnected_at=_("disconnected"),
-    token_version=_("token version"),
-    renewal_until=_("tokens being renewed until"),
-    created=_("created"),
-    modified=_("changed"),
-)
-
-
 @admin.register(PersonalAccessToken)
 class PersonalAccessTokenAdmin(AboutPeople):
     """People's keys to the API. An operator may take one away; the key itself nobody can show."""
@@ -331,16 +298,6 @@ class PersonalAccessTokenAdmin(AboutPeople):
     def state(self, token: Any) -> str:
         return gettext("valid") if token.expires_at > token.now else gettext("expired")
 
-
-name_fields(
-    PersonalAccessToken,
-    plural=_("personal access tokens"),
-    user=_("person"),
-    name=_("name"),
-    created_at=_("created"),
-    expires_at=_("expires"),
-    last_used_at=_("last used"),
-)
 
 # What shuts the gate.
 LIMITS: dict[str, Words] = {"global_limit": _("global limit"), "cloudflare": _("Cloudflare")}
@@ -410,9 +367,6 @@ class DiscordGateAdmin(ReadOnlyAdmin):
         return None
 
 
-name_fields(DiscordGate, until=_("until"), streak=_("times in a row"), version=_("version"))
-
-
 @admin.register(DiscordRefusal)
 class DiscordRefusalAdmin(ReadOnlyAdmin):
     list_display = ("at", "status", "reason")
@@ -424,9 +378,6 @@ class DiscordRefusalAdmin(ReadOnlyAdmin):
         now = database_now()
         words = brake.in_words(brake.read(now), now)
         return super().changelist_view(request, {"note": words, **(extra_context or {})})
-
-
-name_fields(DiscordRefusal, plural=_("Discord refusals"), at=_("at"), status=_("status"), reason=_("scope"))
 
 
 def in_words(wait: timedelta) -> str:

@@ -38,20 +38,32 @@ class GuildListVerification(Record):
     """
 
     user = models.OneToOneField(
-        settings.AUTH_USER_MODEL, models.CASCADE, primary_key=True, related_name="guild_list_verification"
+        settings.AUTH_USER_MODEL,
+        models.CASCADE,
+        primary_key=True,
+        related_name="guild_list_verification",
+        verbose_name=_("person"),
     )
     # The column got its name before there were other records; renaming it would break the previous release.
     version = models.BigIntegerField(
-        default=0, db_column="list_version", help_text=_("Counted up whenever the memberships change.")
+        _("version of the list"),
+        default=0,
+        db_column="list_version",
+        help_text=_("Counted up whenever the memberships change."),
     )
-    joined_count = models.PositiveIntegerField(default=0, help_text=_("How many servers the last change added."))
-    left_count = models.PositiveIntegerField(default=0, help_text=_("How many servers the last change removed."))
+    joined_count = models.PositiveIntegerField(
+        _("joined"), default=0, help_text=_("How many servers the last change added.")
+    )
+    left_count = models.PositiveIntegerField(
+        _("left"), default=0, help_text=_("How many servers the last change removed.")
+    )
     preferences_tag = models.BigIntegerField(default=0, help_text=_("Drawn anew whenever a preference changes."))
     # The tag of `BotPresence`, which the resource reads beside the record.
     bot_tag: int | None = None
 
     class Meta:
         verbose_name = _("verification")
+        verbose_name_plural = _("verifications")
 
     def __str__(self) -> str:
         return gettext("list of %(person)s") % {"person": self.user}
@@ -72,23 +84,30 @@ class RefreshLease(GuildListVerification):
 class UserGuildMembership(models.Model):
     """One person in one guild, as Discord last verified it; ordered by the guild's id, as Discord does."""
 
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="guild_memberships")
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.CASCADE, related_name="guild_memberships", verbose_name=_("person")
+    )
     guild_id = models.BigIntegerField(db_index=True, help_text=_("The guild's id at Discord."))
-    name = models.CharField(max_length=100, help_text=_("The guild's name."))
-    icon = models.CharField(max_length=64, blank=True, help_text=_("Hash of the guild's icon; empty if it has none."))
+    name = models.CharField(_("name"), max_length=100, help_text=_("The guild's name."))
+    icon = models.CharField(
+        _("icon"), max_length=64, blank=True, help_text=_("Hash of the guild's icon; empty if it has none.")
+    )
     banner = models.CharField(
-        max_length=64, blank=True, help_text=_("Hash of the guild's banner; empty if it has none.")
+        _("banner"), max_length=64, blank=True, help_text=_("Hash of the guild's banner; empty if it has none.")
     )
-    owner = models.BooleanField(default=False, help_text=_("Whether the person owns the guild."))
+    owner = models.BooleanField(_("owner"), default=False, help_text=_("Whether the person owns the guild."))
     permissions = models.BigIntegerField(
-        default=0, help_text=_("The person's permissions in the whole guild, as Discord's bits.")
+        _("permissions"), default=0, help_text=_("The person's permissions in the whole guild, as Discord's bits.")
     )
-    features = models.JSONField(default=list, blank=True, help_text=_("The guild's features; an open set of names."))
-    first_seen_at = models.DateTimeField(help_text=_("When a list first held this membership."))
-    changed_at = models.DateTimeField(help_text=_("When a list last changed this row."))
+    features = models.JSONField(
+        _("features"), default=list, blank=True, help_text=_("The guild's features; an open set of names.")
+    )
+    first_seen_at = models.DateTimeField(_("first seen"), help_text=_("When a list first held this membership."))
+    changed_at = models.DateTimeField(_("changed"), help_text=_("When a list last changed this row."))
 
     class Meta:
         verbose_name = _("membership")
+        verbose_name_plural = _("memberships")
         ordering: ClassVar[list[str]] = ["guild_id"]
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.UniqueConstraint(fields=["user", "guild_id"], name="one_membership_per_user_and_guild")
@@ -114,13 +133,19 @@ class Guild(models.Model):
     any number of syncs and single looks may run at once.
     """
 
-    id = models.BigIntegerField(primary_key=True, help_text=_("The guild's id at Discord."))
-    name = models.CharField(max_length=100, help_text=_("The guild's name."))
-    icon = models.CharField(max_length=64, blank=True, help_text=_("Hash of the guild's icon; empty if it has none."))
-    first_seen_at = models.DateTimeField(help_text=_("When the bot was first seen there."))
-    verified_at = models.DateTimeField(help_text=_("When Discord last said whether the bot is there."))
+    id = models.BigIntegerField(_("id at Discord"), primary_key=True, help_text=_("The guild's id at Discord."))
+    name = models.CharField(_("name"), max_length=100, help_text=_("The guild's name."))
+    icon = models.CharField(
+        _("icon"), max_length=64, blank=True, help_text=_("Hash of the guild's icon; empty if it has none.")
+    )
+    first_seen_at = models.DateTimeField(_("first seen"), help_text=_("When the bot was first seen there."))
+    verified_at = models.DateTimeField(_("verified"), help_text=_("When Discord last said whether the bot is there."))
     deleted_at = models.DateTimeField(
-        null=True, blank=True, db_index=True, help_text=_("When the bot was found gone; empty while it is there.")
+        _("gone since"),
+        null=True,
+        blank=True,
+        db_index=True,
+        help_text=_("When the bot was found gone; empty while it is there."),
     )
 
     class Meta:

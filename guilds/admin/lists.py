@@ -10,7 +10,7 @@ from django.utils.timesince import timesince
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from accounts.admin import ELSEWHERE, LIMITS, AboutPeople, Words, in_words, moment, name_fields, rows_link
+from accounts.admin import ELSEWHERE, LIMITS, AboutPeople, Words, in_words, moment, rows_link
 from accounts.clock import Now, database_now
 from accounts.models import User
 from guilds.admin.people import ActsOnPeople
@@ -103,24 +103,6 @@ class GuildListVerificationAdmin(ActsOnPeople, AboutPeople):
     @admin.display(description=_("next attempt"), ordering="not_before")
     def next_attempt(self, row: Any) -> str:
         return moment(row.not_before) if row.not_before and row.not_before > row.now else gettext("when read")
-
-
-name_fields(
-    GuildListVerification,
-    plural=_("verifications"),
-    user=_("person"),
-    verified_at=_("verified"),
-    refresh_after=_("due"),
-    not_before=_("not before"),
-    failure_streak=_("failures"),
-    lease_until=_("lease until"),
-    generation=_("generation"),
-    version=_("version of the list"),
-    last_read_at=_("last read"),
-    changed_at=_("changed"),
-    joined_count=_("joined"),
-    left_count=_("left"),
-)
 
 
 @admin.register(RefreshLease)

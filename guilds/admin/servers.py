@@ -17,7 +17,6 @@ from accounts.admin import (
     SetFilter,
     Words,
     moment,
-    name_fields,
     rows_link,
 )
 from accounts.people import find_people, snowflake
@@ -83,21 +82,6 @@ class UserGuildMembershipAdmin(AboutPeople):
         return moment(row.last_verified_at)
 
 
-name_fields(
-    UserGuildMembership,
-    plural=_("memberships"),
-    user=_("person"),
-    name=_("name"),
-    icon=_("icon"),
-    banner=_("banner"),
-    owner=_("owner"),
-    permissions=_("permissions"),
-    features=_("features"),
-    first_seen_at=_("first seen"),
-    changed_at=_("changed"),
-)
-
-
 class ServersPage(BoundedPage):
     """Counts the people of the servers on the page: not of all of them, and not one by one."""
 
@@ -150,15 +134,5 @@ class GuildAdmin(ReadOnlyAdmin):
             return "0"
         return rows_link(UserGuildMembership, intcomma(row.usage.managers), guild_id=row.pk, manages="yes")
 
-
-name_fields(
-    Guild,
-    id=_("id at Discord"),
-    name=_("name"),
-    icon=_("icon"),
-    first_seen_at=_("first seen"),
-    verified_at=_("verified"),
-    deleted_at=_("gone since"),
-)
 
 ELSEWHERE[UserGuildMembership] = lambda user_id: rows_link(UserGuildMembership, _("servers"), user_id=user_id)

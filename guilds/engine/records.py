@@ -17,21 +17,32 @@ class Record(models.Model):
     """
 
     verified_at = models.DateTimeField(
+        _("verified"),
         null=True,
         blank=True,
         db_index=True,
         help_text=_("The moment before the question that brought the stored list."),
     )
     refresh_after = models.DateTimeField(
-        null=True, blank=True, help_text=_("From here on a read asks Discord in the background; fixed with the list.")
+        _("due"),
+        null=True,
+        blank=True,
+        help_text=_("From here on a read asks Discord in the background; fixed with the list."),
     )
-    not_before = models.DateTimeField(null=True, blank=True, help_text=_("Discord is not asked before this moment."))
+    not_before = models.DateTimeField(
+        _("not before"), null=True, blank=True, help_text=_("Discord is not asked before this moment.")
+    )
     reason = models.CharField(
         max_length=24, blank=True, help_text=_("Why the last attempt brought no list; empty if it did.")
     )
-    failure_streak = models.PositiveIntegerField(default=0, help_text=_("Failed attempts since the last list."))
-    lease_until = models.DateTimeField(null=True, blank=True, help_text=_("Until when somebody's attempt is running."))
+    failure_streak = models.PositiveIntegerField(
+        _("failures"), default=0, help_text=_("Failed attempts since the last list.")
+    )
+    lease_until = models.DateTimeField(
+        _("lease until"), null=True, blank=True, help_text=_("Until when somebody's attempt is running.")
+    )
     generation = models.BigIntegerField(
+        _("generation"),
         default=0,
         help_text=_(
             "Counted up by every claim, release, sign-in and disconnect; an answer to an older one is dropped."
@@ -39,13 +50,16 @@ class Record(models.Model):
     )
     version = models.BigIntegerField(default=0, help_text="Counted up whenever the answer changes.")
     last_read_at = models.DateTimeField(
+        _("last read"),
         # The sweep looks for the few who read lately among all who ever did.
         null=True,
         blank=True,
         db_index=True,
         help_text=_("When somebody last read the list, to the hour."),
     )
-    changed_at = models.DateTimeField(null=True, blank=True, help_text=_("When the memberships last changed."))
+    changed_at = models.DateTimeField(
+        _("changed"), null=True, blank=True, help_text=_("When the memberships last changed.")
+    )
 
     # The resource sets it when it is made.
     resource: ClassVar["Resource[Any, Any]"]
