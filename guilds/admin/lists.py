@@ -10,10 +10,11 @@ from django.utils.timesince import timesince
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from accounts.admin import ELSEWHERE, LIMITS, AboutPeople, Words, in_words, moment, rows_link
+from accounts.admin.discord import LIMITS
+from accounts.admin.kit import PersonRowsAdmin, Words, moment, wait_in_words
 from accounts.clock import Now, database_now
 from accounts.models import User
-from guilds.admin.people import ActsOnPeople
+from guilds.admin.people import PersonActionsMixin
 from guilds.engine.freshness import Reason, Tier, tier
 from guilds.models import GuildListVerification, RefreshLease
 from guilds.operations.status import tiers
@@ -68,16 +69,17 @@ class ReasonFilter(admin.SimpleListFilter):
 
 
 @admin.register(GuildListVerification)
-class GuildListVerificationAdmin(ActsOnPeople, AboutPeople):
-    list_display = ("user", "state", "why", "next_attempt", "age", "elsewhere", "failure_streak", "last_read_at")
+class GuildListVerificationAdmin(PersonActionsMixin, PersonRowsAdmin):
+    related_link = _("list")
+    list_display = ("user", "state", "why", "next_attempt", "age", "related_links", "failure_streak", "last_read_at")
     list_filter = (FreshnessFilter, ReasonFilter)
     fieldsets = (
-        (None, {"fields": ("user", "state", "age", "verified_at", "refresh_after", "last_read_at", "elsewhere")}),
+        (None, {"fields": ("user", "state", "age", "verified_at", "refresh_after", "last_read_at", "related_links")}),
         (_("The last attempt"), {"fields": ("why", "failure_streak", "next_attempt", "not_before", "lease_until")}),
         (_("The last change"), {"fields": ("changed_at", "joined_count", "left_count")}),
         (_("Versions"), {"fields": ("generation", "version")}),
     )
-    readonly_fields = ("state", "why", "age", "next_attempt", "elsewhere")
+    readonly_fields = ("state", "why", "age", "next_attempt", "related_links")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         rows: QuerySet[Any] = super().get_queryset(request).select_related("user").annotate(now=Now())
@@ -106,11 +108,11 @@ class GuildListVerificationAdmin(ActsOnPeople, AboutPeople):
 
 
 @admin.register(RefreshLease)
-class RefreshLeaseAdmin(AboutPeople):
+class RefreshLeaseAdmin(PersonRowsAdmin):
     """Who is being asked for right now, and whose attempt was never ended."""
 
-    list_display = ("user", "overdue", "ends_in", "since", "elsewhere")
-    fields = readonly_fields = ("user", "generation", "since", "lease_until", "ends_in", "overdue", "elsewhere")
+    list_display = ("user", "overdue", "ends_in", "since", "related_links")
+    fields = readonly_fields = ("user", "generation", "since", "lease_until", "ends_in", "overdue", "related_links")
     ordering = ("lease_until",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
@@ -129,11 +131,8 @@ class RefreshLeaseAdmin(AboutPeople):
     @admin.display(description=_("ends in"), ordering="lease_until")
     def ends_in(self, row: Any) -> str:
         left = row.lease_until - row.now
-        return in_words(left) if left > timedelta(0) else gettext("%(time)s ago") % {"time": in_words(-left)}
+        return wait_in_words(left) if left > timedelta(0) else gettext("%(time)s ago") % {"time": wait_in_words(-left)}
 
     @admin.display(description=_("overdue"), boolean=True)
     def overdue(self, row: Any) -> bool:
         return bool(row.lease_until <= row.now)
-
-
-ELSEWHERE[GuildListVerification] = lambda user_id: rows_link(GuildListVerification, _("list"), user_id=user_id)

@@ -16,7 +16,7 @@ from django.urls import URLPattern, path
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from accounts.admin import ReadOnlyAdmin, Words
+from accounts.admin.kit import ReadOnlyAdmin, Words
 from accounts.clock import database_now
 from guilds.admin.charts import Chart, Series
 from guilds.models import ServingMinute

@@ -10,7 +10,8 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from accounts.admin import AnyModelAdmin, UserAdmin, Words, ask_back, moment
+from accounts.admin.kit import AnyModelAdmin, Words, confirm_page, moment
+from accounts.admin.people import UserAdmin
 from accounts.models import User
 from accounts.templatetags.durations import span
 from guilds import personal_data, services
@@ -18,7 +19,7 @@ from guilds.problems.of_errors import whole_seconds
 from guilds.services import NoAnswer, Reason
 
 # More at once would spend the operator's patience and the send budget; the rest is done by selecting again.
-MOST_AT_ONCE = 20
+MAX_AT_ONCE = 20
 
 # What an operator is told; the person themselves reads `guilds.problems.catalogue`.
 WHY_NOT: dict[str, Words] = {
@@ -38,7 +39,7 @@ WHY_NOT: dict[str, Words] = {
 }
 
 
-class ActsOnPeople(AnyModelAdmin):
+class PersonActionsMixin(AnyModelAdmin):
     """The actions on people, for whatever admin lists them in some form; `people` says who was chosen."""
 
     actions = ("verify_again", "forget")
@@ -55,10 +56,10 @@ class ActsOnPeople(AnyModelAdmin):
 
     def _chosen(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[User]:
         """Nobody, and a message, if they are too many."""
-        chosen = list(self.people(queryset).order_by("pk")[: MOST_AT_ONCE + 1])
-        if len(chosen) <= MOST_AT_ONCE:
+        chosen = list(self.people(queryset).order_by("pk")[: MAX_AT_ONCE + 1])
+        if len(chosen) <= MAX_AT_ONCE:
             return chosen
-        messages.error(request, gettext("Select at most %(n)d people at once.") % {"n": MOST_AT_ONCE})
+        messages.error(request, gettext("Select at most %(n)d people at once.") % {"n": MAX_AT_ONCE})
         return []
 
     @admin.action(description=_("Verify again with Discord"), permissions=["verify"])
@@ -77,7 +78,7 @@ class ActsOnPeople(AnyModelAdmin):
         if not chosen:
             return None
         if "confirmed" not in request.POST:
-            return ask_back(
+            return confirm_page(
                 self,
                 request,
                 queryset,
@@ -118,14 +119,11 @@ def why_not(error: NoAnswer) -> str:
     return f"{WHY_NOT[error.reason]} " + gettext("Try again in %(wait)s.") % {"wait": wait}
 
 
-admin.site.unregister(User)
-
-
 @admin.register(User)
-class PersonAdmin(ActsOnPeople, UserAdmin):
+class PersonAdmin(PersonActionsMixin, UserAdmin):
     """`UserAdmin`, with what `accounts` doesn't know of: a person's list."""
 
-    list_display = (*("shown_name", "elsewhere", "checked", "discord_id", "last_login", "is_active", "is_staff"),)
+    list_display = (*("shown_name", "related_links", "checked", "discord_id", "last_login", "is_active", "is_staff"),)
     list_select_related = ("guild_list_verification",)
 
     def people(self, queryset: QuerySet[Any]) -> QuerySet[User]:

@@ -9,10 +9,9 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
-from accounts.admin import (
-    ELSEWHERE,
-    AboutPeople,
+from accounts.admin.kit import (
     BoundedPage,
+    PersonRowsAdmin,
     ReadOnlyAdmin,
     SetFilter,
     Words,
@@ -45,17 +44,18 @@ class ManagesFilter(admin.SimpleListFilter):
 
 
 @admin.register(UserGuildMembership)
-class UserGuildMembershipAdmin(AboutPeople):
-    list_display = ("name", "user", "manages", "owner", "elsewhere", "server_id", "verified_at")
+class UserGuildMembershipAdmin(PersonRowsAdmin):
+    related_link = _("servers")
+    list_display = ("name", "user", "manages", "owner", "related_links", "server_id", "verified_at")
     list_filter = (MembershipFreshnessFilter, "owner", ManagesFilter)
     list_select_related = ("user__guild_list_verification",)
     ordering = ("-id",)
     search_help_text = _("The beginning of a server's or a person's name, or an id at Discord of either")
     fields = (
         *("user", "name", "server_id", "owner", "manages", "permissions", "features", "icon", "banner"),
-        *("verified_at", "first_seen_at", "changed_at", "elsewhere"),
+        *("verified_at", "first_seen_at", "changed_at", "related_links"),
     )
-    readonly_fields = ("server_id", "manages", "verified_at", "elsewhere")
+    readonly_fields = ("server_id", "manages", "verified_at", "related_links")
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
@@ -133,6 +133,3 @@ class GuildAdmin(ReadOnlyAdmin):
         if not row.usage:
             return "0"
         return rows_link(UserGuildMembership, intcomma(row.usage.managers), guild_id=row.pk, manages="yes")
-
-
-ELSEWHERE[UserGuildMembership] = lambda user_id: rows_link(UserGuildMembership, _("servers"), user_id=user_id)

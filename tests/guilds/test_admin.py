@@ -19,7 +19,7 @@ from pytest_django import Settings
 
 from accounts import access_tokens, gate
 from accounts.access_tokens import Scope
-from accounts.admin import BoundedPaginator
+from accounts.admin.kit import BoundedPaginator
 from accounts.clock import database_now
 from accounts.models import DiscordAccount, DiscordGate, DiscordRefusal, PersonalAccessToken, User
 from guilds import services
@@ -582,7 +582,7 @@ def test_no_list_counts_all_its_rows(operator: Client, rows: User, changelist: s
 def test_a_list_that_ends_at_the_bound_says_so(
     operator: Client, rows: User, monkeypatch: pytest.MonkeyPatch, query: str
 ) -> None:
-    monkeypatch.setattr(BoundedPaginator, "MOST", 11)
+    monkeypatch.setattr(BoundedPaginator, "MAX_COUNT", 11)
 
     page = operator.get(f"{MEMBERSHIPS}{query}")
 
@@ -594,7 +594,7 @@ def test_a_list_that_ends_at_the_bound_says_so(
 def test_a_list_that_fits_says_how_many_there_are(
     operator: Client, rows: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(BoundedPaginator, "MOST", 12)
+    monkeypatch.setattr(BoundedPaginator, "MAX_COUNT", 12)
 
     page = operator.get(MEMBERSHIPS)
 
@@ -608,7 +608,7 @@ def test_nobody_selects_all_of_a_list_that_ends_at_the_bound(
 ) -> None:
     crowd(120)
     before = words_of(operator.get(VERIFICATIONS))
-    monkeypatch.setattr(BoundedPaginator, "MOST", 110)
+    monkeypatch.setattr(BoundedPaginator, "MAX_COUNT", 110)
 
     after = words_of(operator.get(VERIFICATIONS))
 
