@@ -19,7 +19,7 @@ from accounts.admin.kit import (
     rows_link,
 )
 from accounts.people import find_people, snowflake
-from guilds.admin.lists import FreshnessFilter
+from guilds.admin.records import FreshnessFilter
 from guilds.models import MAY_MANAGE, Guild, UserGuildMembership
 from guilds.operations.server_usage import usage_of
 

@@ -7,22 +7,24 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.contrib import admin
 from django.contrib.admin.models import LogEntry
 from django.contrib.admin.utils import flatten_fieldsets, label_for_field
 from django.contrib.auth.models import Permission
 from django.db import connection
 from django.db.models import F
-from django.test import Client
+from django.test import Client, RequestFactory
 from django.test.utils import CaptureQueriesContext
 from django.utils.functional import Promise
 from pytest_django import Settings
 
 from accounts import access_tokens, gate
 from accounts.access_tokens import Scope
-from accounts.admin.kit import BoundedPaginator
+from accounts.admin.kit import BoundedPaginator, ReadOnlyAdmin
 from accounts.clock import database_now
 from accounts.models import DiscordAccount, DiscordGate, DiscordRefusal, PersonalAccessToken, User
 from guilds import services
+from guilds.admin.records import RecordAdmin
 from guilds.models import Guild, GuildListVerification, RefreshLease, UserGuildMembership
 from tests.fixtures import Sandbox, end_jobs, let_pass
 
@@ -305,6 +307,29 @@ def test_the_filter_draws_the_line_where_the_site_does(
     counts = [len(found_on(operator.get(VERIFICATIONS, {"freshness": kind}))) for kind in ("fresh", "stale")]
 
     assert counts == [fresh, 1 - fresh]
+
+
+def test_a_table_of_records_needs_nothing_else_for_its_columns(operator: Client, rows: User) -> None:
+    """Not even a person: the mixin works from the columns that every record has."""
+
+    class PlainAdmin(RecordAdmin, ReadOnlyAdmin):
+        list_display = ("state", "age", "why", "next_attempt")
+
+    def page(**query: str) -> Any:
+        request = RequestFactory().get("/", query)
+        request.user = User.objects.get(username="root")
+        return PlainAdmin(GuildListVerification, admin.site).changelist_view(request)
+
+    stale, fresh = page(freshness="stale"), page(freshness="fresh")
+
+    assert re.findall(r'class="field-(\w+)[^>]*>(?:<a [^>]*>)?([^<]+)', words_of(stale.render())) == [
+        ("state", "stale"),
+        ("age", "5\N{NO-BREAK SPACE}hours"),
+        ("why", "–"),
+        ("next_attempt", "when read"),
+    ]
+    assert list(fresh.context_data["cl"].result_list) == []
+    assert [str(each.title) for each in stale.context_data["cl"].filter_specs] == ["freshness", "reason"]
 
 
 def test_a_refused_person_stands_out(
