@@ -71,7 +71,7 @@ class ServingMinuteAdmin(ReadOnlyAdmin):
             "charts": charts(now),
             "usage": usage,
             "counted_seconds": int((now - usage.at).total_seconds()) if usage.at else None,
-            "kept_days": serving_minutes.KEPT.days,
+            "kept_days": serving_minutes.RETENTION.days,
             "flush_seconds": settings.SERVING_FLUSH_SECONDS,
             **(extra_context or {}),
         }
@@ -81,7 +81,7 @@ class ServingMinuteAdmin(ReadOnlyAdmin):
         """All that is kept, a line a minute in which anything was counted; ISO times in UTC."""
         self._let_pass(request)
         now = database_now()
-        rows = _sums(now - serving_minutes.KEPT, now, serving_minutes.COUNTS)
+        rows = _sums(now - serving_minutes.RETENTION, now, serving_minutes.COUNTS)
         lines = ([minute.isoformat(), *counts] for minute, *counts in rows.iterator(chunk_size=2000))
         return _csv("numbers.csv", ["minute", *serving_minutes.COUNTS], lines)
 

@@ -18,9 +18,9 @@ from guilds.models import MAY_MANAGE, UserGuildMembership
 
 SHOWN = 25
 RENEWED_AFTER = timedelta(minutes=10)
-KEPT = timedelta(days=7)
+RETENTION = timedelta(days=7)
 # Who opens the page waits so long for a count; of a small site it is there at once.
-PATIENCE = 1.0
+MAX_WAIT = 1.0
 KEY = "guild-usage:1"
 COUNTING_KEY = f"{KEY}:counting"
 
@@ -64,7 +64,7 @@ def ranking() -> Ranking:
     # Without a cache two may count at once; that costs time only.
     if cache.add(COUNTING_KEY, 1, RENEWED_AFTER.total_seconds()):
         try:
-            return background.call(_count, timeout=PATIENCE)
+            return background.call(_count, timeout=MAX_WAIT)
         except TimeoutError:
             pass
     return replace(found, is_counting=True)
@@ -74,7 +74,7 @@ def _count() -> Ranking:
     try:
         at = database_now()
         counted = Ranking(at, tuple(Usage(*row) for row in _fullest_first()[:SHOWN]))
-        cache.set(KEY, [at.isoformat(), [astuple(usage) for usage in counted.servers]], KEPT.total_seconds())
+        cache.set(KEY, [at.isoformat(), [astuple(usage) for usage in counted.servers]], RETENTION.total_seconds())
     finally:
         cache.delete(COUNTING_KEY)
     return counted

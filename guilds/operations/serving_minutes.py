@@ -25,7 +25,7 @@ from guilds.models import ServingMinute
 
 logger = structlog.get_logger(__name__)
 
-KEPT = timedelta(days=30)
+RETENTION = timedelta(days=30)
 
 COUNTS = [field.name for field in ServingMinute._meta.concrete_fields if field.name not in ("id", "minute")]
 SERVED = {
@@ -123,6 +123,6 @@ def _repeat(ledger: Ledger) -> None:
 
 
 def purge() -> int:
-    """Delete what is older than `KEPT`; how many rows."""
-    deleted, _ = ServingMinute.objects.filter(minute__lt=database_now() - KEPT).delete()
+    """Delete what is older than `RETENTION`; how many rows."""
+    deleted, _ = ServingMinute.objects.filter(minute__lt=database_now() - RETENTION).delete()
     return deleted

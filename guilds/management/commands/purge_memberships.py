@@ -11,7 +11,7 @@ from guilds.operations import serving_minutes
 class Command(BaseCommand):
     help = (
         "Deletes lists last verified more than DISCORD_MEMBERSHIP_RETENTION_DAYS ago, and the numbers of what was "
-        f"served that are older than {serving_minutes.KEPT.days} days. Run it once a day."
+        f"served that are older than {serving_minutes.RETENTION.days} days. Run it once a day."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
