@@ -54,12 +54,7 @@ def logging_config(*, log_format: str, level: str) -> None:
         structlog.stdlib.ExtraAdder(),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    if log_format == "json":
-        last: list[Any] = [structlog.processors.format_exc_info, redact, structlog.processors.JSONRenderer(default=str)]
-    else:
-        # Plain tracebacks: the rich ones print local variables, and a local variable may be a token.
-        plain = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
-        last = [structlog.processors.format_exc_info, redact, plain]
+    processors = [structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_last_processors(log_format)]
     logging.config.dictConfig(
         {
             "version": 1,
@@ -68,7 +63,7 @@ def logging_config(*, log_format: str, level: str) -> None:
                 "lines": {
                     "()": structlog.stdlib.ProcessorFormatter,
                     "foreign_pre_chain": shared,
-                    "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
+                    "processors": processors,
                 }
             },
             "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "lines"}},
@@ -88,6 +83,15 @@ def logging_config(*, log_format: str, level: str) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+
+
+def _last_processors(log_format: str) -> list[Any]:
+    """Hide secrets and render the line: as JSON for `json`, else readable at a terminal."""
+    if log_format == "json":
+        return [structlog.processors.format_exc_info, redact, structlog.processors.JSONRenderer(default=str)]
+    # Plain tracebacks: the rich ones print local variables, and a local variable may be a token.
+    plain = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+    return [structlog.processors.format_exc_info, redact, plain]
 
 
 class RequestLogMiddleware:

@@ -16,6 +16,12 @@ from guilds.problems.catalogue import CSRF_FAILED, INSUFFICIENT_SCOPE, INVALID_T
 from guilds.resources.guild_list import user_with_record
 
 
+class PersonRequest(Request):
+    """For annotations: a request that passed the permission classes, so its user is never anonymous."""
+
+    user: User
+
+
 class AccessTokenAuthentication(BaseAuthentication):
     """`Authorization: Bearer gdh_…`, for views that name the scope they take in `token_scope`.
 

@@ -5,15 +5,13 @@ that broke off would be a 200.
 """
 
 from datetime import timedelta
-from typing import cast
 
 from django.http import HttpResponse
-from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from accounts.access_tokens import Scope
-from accounts.models import User
 from guilds.api import schema
+from guilds.api.authentication import PersonRequest
 from guilds.api.responses import dumps, with_age
 from guilds.api.serializers import stored_freshness_json
 from guilds.engine.freshness import Reason
@@ -29,8 +27,8 @@ class ExportView(APIView):
     token_scope = Scope.GUILDS_READ
 
     @schema.export_memberships
-    def get(self, request: Request) -> HttpResponse:
-        user = cast(User, request.user)
+    def get(self, request: PersonRequest) -> HttpResponse:
+        user = request.user
         record, now = GUILD_LIST.read(user.pk)
         body = dumps({**stored_freshness_json(record, now), "guilds": stored_guilds(user)})
         response = HttpResponse(body, content_type="application/json")

@@ -1,18 +1,17 @@
 """The JSON endpoints. Every answer that shows the list says how old it is, in its body and its headers."""
 
-from typing import Any, cast
+from typing import Any
 
 from django.http.response import HttpResponseBase
 from django.urls import reverse
 from rest_framework.permissions import IsAdminUser
-from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.access_tokens import Scope
-from accounts.models import User
 from guilds import bot, services
 from guilds.api import filters, responses, schema
+from guilds.api.authentication import PersonRequest
 from guilds.api.serializers import stored_freshness_json, user_json
 from guilds.models import Guild
 from guilds.problems import NotInGuild
@@ -26,10 +25,10 @@ class GuildListView(APIView):
     token_scope = Scope.GUILDS_READ
 
     @schema.list_guilds
-    def get(self, request: Request) -> HttpResponseBase:
+    def get(self, request: PersonRequest) -> HttpResponseBase:
         query = request._request.GET
         wanted = filters.parse(query) if query else None
-        guild_list = services.get_guild_list(cast(User, request.user), lazy=True)
+        guild_list = services.get_guild_list(request.user, lazy=True)
         if wanted is None:
             return responses.whole_list(guild_list, request)
         return responses.part(guild_list, {"guilds": wanted.select(guild_list)}, request)
@@ -41,8 +40,8 @@ class GuildView(APIView):
     token_scope = Scope.GUILDS_READ
 
     @schema.get_guild
-    def get(self, request: Request, guild_id: int) -> HttpResponseBase:
-        guild_list = services.get_guild_list(cast(User, request.user))
+    def get(self, request: PersonRequest, guild_id: int) -> HttpResponseBase:
+        guild_list = services.get_guild_list(request.user)
         membership = guild_list.get(guild_id)
         if membership is None:
             raise NotInGuild
@@ -55,8 +54,8 @@ class RefreshView(APIView):
     token_scope = Scope.GUILDS_REFRESH
 
     @schema.refresh_guilds
-    def post(self, request: Request) -> HttpResponseBase:
-        user = cast(User, request.user)
+    def post(self, request: PersonRequest) -> HttpResponseBase:
+        user = request.user
         try:
             guild_list = services.refresh_guild_list(user)
         except NoAnswer as error:
@@ -74,8 +73,8 @@ class MeView(APIView):
     token_scope = Scope.ME_READ
 
     @schema.get_me
-    def get(self, request: Request) -> Response:
-        return Response(user_json(cast(User, request.user)), headers={"Cache-Control": "private, no-cache"})
+    def get(self, request: PersonRequest) -> Response:
+        return Response(user_json(request.user), headers={"Cache-Control": "private, no-cache"})
 
 
 class BotGuildsView(APIView):
@@ -85,7 +84,7 @@ class BotGuildsView(APIView):
     permission_classes = (IsAdminUser,)
 
     @schema.list_bot_guilds
-    def get(self, request: Request) -> Response:
+    def get(self, request: PersonRequest) -> Response:
         return Response({"guilds": _bot_guilds()}, headers={"Cache-Control": "private, no-cache"})
 
 
