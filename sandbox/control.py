@@ -190,7 +190,7 @@ def _json(status: int, payload: Any) -> Answer:
 def _from_form(fields: Mapping[str, str]) -> dict[str, Any]:
     """The form's fields as JSON would have them: numbers as numbers, lists as lists, empty ones not at all."""
     data: dict[str, Any] = {name: value for name, value in fields.items() if value != ""}
-    for name in ("retry_after", "for_seconds", "latency_ms", "status"):
+    for name in ("retry_after", "for_seconds", "for_requests", "latency_ms", "status"):
         if name in data:
             data[name] = _number(name, data[name])
     for name in ("people", "routes"):
@@ -254,6 +254,8 @@ def _mood_line(mood: Mood, seconds_left: float | None) -> str:
         line += f" With {mood.latency_ms} ms of delay."
     if seconds_left is not None:
         line += f" For {seconds_left:.0f} s more."
+    if mood.for_requests is not None:
+        line += f" Requests left: {mood.for_requests}."
     return line
 
 

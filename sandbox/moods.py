@@ -1,6 +1,7 @@
 """The ways in which Discord can fail, and which of them is on.
 
-A mood ends by itself after `for_seconds`. Moods are never stored: a sandbox that starts is healthy.
+A mood ends by itself after `for_seconds`, or once it has answered `for_requests`. Moods are never stored: a sandbox
+that starts is healthy.
 """
 
 import json
@@ -56,6 +57,7 @@ _FIELDS = (
     "mode",
     "retry_after",
     "for_seconds",
+    "for_requests",
     "people",
     "routes",
     "latency_ms",
@@ -67,11 +69,15 @@ _FIELDS = (
 
 @dataclass(frozen=True, slots=True)
 class Mood:
-    """One way to answer, for some people and routes or for all; `until` is a moment of the sandbox's clock."""
+    """One way to answer, for some people and routes or for all.
+
+    `until` is a moment of the sandbox's clock, `for_requests` the number of requests that it answers from now on.
+    """
 
     mode: str = "healthy"
     retry_after: float | None = None
     until: float | None = None
+    for_requests: int | None = None
     people: tuple[str, ...] | None = None
     routes: tuple[str, ...] | None = None
     latency_ms: int = 0
@@ -105,6 +111,7 @@ class Mood:
         answer: dict[str, Any] = {"mode": self.mode, "latency_ms": self.latency_ms}
         answer["retry_after"] = self.retry_after
         answer["for_seconds"] = None if self.until is None else round(self.until - now, 3)
+        answer["for_requests"] = self.for_requests
         answer["people"] = None if self.people is None else list(self.people)
         answer["routes"] = None if self.routes is None else list(self.routes)
         if self.mode == "raw":
@@ -139,6 +146,7 @@ def mood_from_json(data: Any, *, now: float, people: Iterable[str], also: Iterab
         mode=mode,
         retry_after=_optional(data, "retry_after", most=30 * 24 * 3600),
         until=None if lasts is None else now + lasts,
+        for_requests=_requests(data),
         people=_people(data, people),
         routes=_routes(data),
         latency_ms=as_integer(data.get("latency_ms", 0), "'latency_ms'", most=600_000),
@@ -159,6 +167,11 @@ def _only_for_raw(mode: str, data: Mapping[str, Any]) -> None:
 def _optional(data: Mapping[str, Any], name: str, *, most: float = 10**9) -> float | None:
     value = data.get(name)
     return None if value is None else as_number(value, f"'{name}'", most=most)
+
+
+def _requests(data: Mapping[str, Any]) -> int | None:
+    value = data.get("for_requests")
+    return None if value is None else as_integer(value, "'for_requests'", least=1)
 
 
 def _people(data: Mapping[str, Any], people: Iterable[str]) -> tuple[str, ...] | None:

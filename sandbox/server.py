@@ -181,10 +181,8 @@ class Connection(BaseHTTPRequestHandler):
         call = _read_call(sandbox, request, path)
         with _written_down(sandbox, call) as (journal, entry):
             with sandbox.lock:
-                mood = sandbox.mood()
+                mood = sandbox.mood_for(call.path, call.route, call.person)
                 banned = sandbox.limits.is_banned(time.monotonic())
-            if not mood.applies_to(call.path, call.route, call.person):
-                mood = HEALTHY
             sandbox.stopping.wait(mood.latency)
             if banned:
                 self._finish(journal, entry, cloudflare_html(), HEALTHY, counts=False)

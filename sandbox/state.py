@@ -96,6 +96,16 @@ class Sandbox:
                 self._mood = HEALTHY
             return self._mood
 
+    def mood_for(self, path: str, route: str, person: str | None) -> Mood:
+        """The mood in which a request is answered, which counts as one of those that the mood is for."""
+        with self.lock:
+            mood = self.mood()
+            if not mood.applies_to(path, route, person):
+                return HEALTHY
+            if mood.for_requests is not None:
+                self._mood = HEALTHY if mood.for_requests == 1 else replace(mood, for_requests=mood.for_requests - 1)
+            return mood
+
     def set_mood(self, mood: Mood) -> None:
         with self.lock:
             self.mood()  # what was planned until now is over

@@ -11,7 +11,7 @@ import requests
 from accounts import tokens
 from accounts.clock import database_now
 from accounts.discord import Tokens
-from accounts.models import DiscordAccount
+from accounts.models import DiscordAccount, DiscordRefusal
 from bench.sites import Site, start_all
 from guilds import personal_data, services
 from guilds.models import GuildListVerification, UserGuildMembership
@@ -163,8 +163,10 @@ def test_g4_a_frozen_process_that_finds_its_claim_lost_sends_no_more(fleet: Flee
     ada = join(hours=2)
     fleet.sandbox.mood("rate_limited", retry_after=1)
     ada.get(fleet[0])
+    # Written down, so that the process is not stopped while it holds the lock of SQLite.
+    eventually(DiscordRefusal.objects.exists, "the 429 is counted")
+    assert jobs(fleet[0]) == 1
     fleet[0].freeze()
-    eventually(lambda: fleet.on_the_wire() == 0, "the sandbox has answered")
     fleet.sandbox.mood()
     let_pass(seconds=LEASE)
     assert ada.get(fleet[1]).freshness == "fresh"

@@ -84,7 +84,7 @@ def test_hikari_as_the_bot_pages_through_its_guilds_and_reads_one(unlimited):
 
 
 def test_hikari_waits_for_what_a_429_says(sandbox):
-    sandbox.mood("rate_limited", retry_after=0.25, for_seconds=0.2)
+    sandbox.mood("rate_limited", retry_after=0.25, for_requests=1)
 
     async def question(client):
         return await client.fetch_my_user()
@@ -142,7 +142,7 @@ def test_discord_py_signs_in_as_the_bot_and_lists_its_guilds(sandbox, monkeypatc
 
 def test_discord_py_waits_for_what_a_429_says(sandbox, monkeypatch):
     async def question(client):
-        sandbox.mood("rate_limited", retry_after=0.25, for_seconds=0.2)
+        sandbox.mood("rate_limited", retry_after=0.25, for_requests=1)
         return await client.get_guilds(200)
 
     _, guilds = ask_discord_py(sandbox, monkeypatch, question)

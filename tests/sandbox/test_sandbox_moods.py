@@ -214,11 +214,20 @@ def test_a_mood_without_routes_is_for_the_api_and_leaves_the_pages(unlimited):
     assert unlimited.ask("GET", "/_sandbox/").status == 200
 
 
+def test_a_mood_ends_once_it_has_answered_as_many_requests_as_it_is_for(unlimited):
+    token = unlimited.token()
+    unlimited.mood("outage", for_requests=2, routes=["/users/@me"])
+
+    assert unlimited.get(LIST, token).status == 200
+    assert unlimited.state()["mood"]["for_requests"] == 2
+    assert [unlimited.get("/users/@me", token).status for _ in range(3)] == [503, 503, 200]
+    assert unlimited.state()["mood"]["mode"] == "healthy"
+
+
 def test_a_mood_ends_by_itself(unlimited):
     token = unlimited.token()
-    unlimited.mood("outage", for_seconds=0.2)
+    unlimited.mood("outage", for_seconds=0.5)
 
-    assert unlimited.get("/users/@me", token).status == 503
     wait_until(lambda: unlimited.get("/users/@me", token).status == 200)
     assert unlimited.state()["mood"]["mode"] == "healthy"
 
