@@ -113,3 +113,29 @@ def test_the_rules_are_imported_without_django(module: str) -> None:
 def test_the_scope_of_a_429_says_who_is_limited(scope: str, reason: str) -> None:
     assert Reason.of_limit(scope) == reason
     assert Reason.of_limit(None) == Reason.of_limit("unheard-of") == "rate_limited"
+
+
+def test_a_request_that_was_not_sent_says_why_and_for_how_long() -> None:
+    later, now = GateShut(Reason.BRAKE, NOW + SECOND, NOW), GateShut(Reason.BUSY, NOW - SECOND, NOW)
+
+    assert (str(later), later.sent, later.retry_after) == ("not sent (brake)", False, 1.0)
+    assert (str(now), now.sent, now.retry_after) == ("not sent (busy)", False, 0.0)
+
+
+def test_a_priority_may_send_exactly_as_far_ahead_as_it_says() -> None:
+    ahead = Gate(tat=NOW + Priority.STALE.value)
+
+    assert admit(ahead, Priority.STALE).tat == NOW + Priority.STALE.value + SECOND / 20
+    with pytest.raises(GateShut):
+        admit(ahead, Priority.STALE, NOW - timedelta(microseconds=1))
+
+
+@pytest.mark.parametrize(("reason", "seconds"), [(Reason.GLOBAL_LIMIT, 1), (Reason.CLOUDFLARE, 60)])
+def test_a_first_wait_that_discord_did_not_name_depends_on_who_limits(reason: Reason, seconds: int) -> None:
+    assert Gate().shut(reason, None, NOW, probe=None).until == NOW + timedelta(seconds=seconds)
+
+
+def test_a_limited_probe_waits_as_long_as_discord_says_and_not_until_its_lease_ends() -> None:
+    probing = Gate(until=NOW + LEASE, reason=Reason.GLOBAL_LIMIT, streak=1)
+
+    assert probing.shut(Reason.GLOBAL_LIMIT, SECOND, NOW, probe=NOW + LEASE).until == NOW + SECOND

@@ -177,9 +177,50 @@ def test_a_call_renews_an_expired_token_and_releases_the_lease(ada: User, sandbo
     assert len(sandbox.requests("/oauth2/token")) == 1
 
 
-def test_a_call_without_the_scope_asks_nothing(ada: User) -> None:
-    with pytest.raises(MissingScope):
+@pytest.mark.parametrize(
+    ("expired", "refused", "asked_with", "renewals"),
+    [
+        (False, "", ["old"], 0),
+        (True, "", ["new"], 1),
+        (True, "new", ["new"], 1),
+        (False, "old", ["old", "new"], 1),
+        (False, "old new", ["old", "new"], 1),
+    ],
+)
+def test_a_call_renews_a_token_at_most_once(
+    ada: User, sandbox: Sandbox, expired: bool, refused: str, asked_with: list[str], renewals: int
+) -> None:
+    """A new token that is refused all the same disconnects the person."""
+    old = tokens.read(ada.pk).access_token
+    if expired:
+        expire(ada)
+    asked: list[str] = []
+
+    def ask(token: str) -> str:
+        asked.append("old" if token == old else "new")
+        if asked[-1] in refused:
+            raise Unauthorized
+        return token
+
+    if "new" in refused:
+        with pytest.raises(Unauthorized):
+            tokens.call(ada.pk, "guilds", discord_client(), ask)
+        assert account_of(ada).disconnected_at
+    else:
+        assert tokens.call(ada.pk, "guilds", discord_client(), ask) == tokens.read(ada.pk).access_token
+
+    assert asked == asked_with
+    assert len(sandbox.requests("/oauth2/token")) == renewals
+
+
+def test_a_call_without_the_scope_asks_and_renews_nothing(ada: User, sandbox: Sandbox) -> None:
+    expire(ada)
+
+    with pytest.raises(MissingScope) as missing:
         tokens.call(ada.pk, "guilds.members.read", discord_client(), lambda _token: pytest.fail("it asked"))
+
+    assert missing.value.message == "the person did not grant the scope guilds.members.read"
+    assert sandbox.requests("/oauth2/token") == []
 
 
 def test_a_call_waits_for_another_ones_exchange_and_uses_its_tokens(ada: User, sandbox: Sandbox) -> None:

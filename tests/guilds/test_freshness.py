@@ -137,6 +137,53 @@ def test_the_reader_who_starts_a_refresh_waits_for_it_like_all_the_others(row: R
     assert decision == of(replace(row, lease_until=end))
 
 
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        (
+            aged(5 * HOUR, reason="missing_scope"),
+            Decision(Tier.STALE, False, False, False, Wait.NONE, Reason.MISSING_SCOPE, None),
+        ),
+        (
+            aged(timedelta(minutes=10)),
+            Decision(Tier.FRESH, True, False, False, Wait.NONE, None, NOW + timedelta(minutes=38)),
+        ),
+        (
+            aged(5 * HOUR, not_before=NOW + SECOND, reason="unavailable"),
+            Decision(Tier.STALE, True, False, False, Wait.NONE, Reason.UNAVAILABLE, NOW + SECOND),
+        ),
+        (
+            aged(timedelta(minutes=50), lease_until=NOW + SECOND),
+            Decision(Tier.DUE, True, True, False, Wait.NONE, Reason.IN_PROGRESS, NOW + SECOND),
+        ),
+        (
+            aged(5 * HOUR, not_before=NOW, reason="unavailable"),
+            Decision(Tier.STALE, True, True, True, Wait.SOFT, Reason.UNAVAILABLE, NOW),
+        ),
+    ],
+    ids=["refused", "fresh", "not yet", "in progress", "claim"],
+)
+def test_each_kind_of_decision_is_complete(row: Row, expected: Decision) -> None:
+    assert of(row) == expected
+
+
+@pytest.mark.parametrize(
+    ("age", "priority"),
+    [
+        (timedelta(minutes=50), Priority.DUE),
+        (timedelta(hours=5), Priority.STALE),
+        (timedelta(hours=30), Priority.COLD),
+    ],
+)
+def test_the_older_the_list_the_earlier_its_refresh_may_be_sent(age: timedelta, priority: Priority) -> None:
+    assert of(aged(age)).priority is priority
+
+
+def test_only_a_429_is_a_limit_and_only_a_no_is_a_refusal() -> None:
+    assert {reason for reason in Reason if reason.is_limit} == {"rate_limited", "global_limit", "cloudflare"}
+    assert {reason for reason in Reason if reason.is_refusal} == {"reconnect_required", "missing_scope"}
+
+
 @pytest.mark.parametrize("reason", ["reconnect_required", "missing_scope"])
 @pytest.mark.parametrize("age", [timedelta(minutes=10), timedelta(minutes=50), timedelta(hours=5), timedelta(hours=30)])
 def test_no_list_stands_in_for_a_refusal(reason: str, age: timedelta) -> None:
@@ -169,9 +216,17 @@ def test_the_soft_wait_counts_from_the_start_of_the_refresh() -> None:
     assert soft_wait_left(NOW, NOW, WINDOWS) == timedelta(0)
 
 
+def test_a_refresh_without_a_lease_is_not_waited_for() -> None:
+    assert soft_wait_left(None, NOW, WINDOWS) == timedelta(0)
+
+
 @pytest.mark.parametrize(("streak", "seconds"), [(0, 30), (1, 60), (2, 120), (4, 480), (5, 900), (60, 900)])
 def test_failures_double_the_pause_up_to_a_quarter_of_an_hour(streak: int, seconds: int) -> None:
     assert retry_pause(streak, None, 1.0) == timedelta(seconds=seconds)
+
+
+def test_jitter_lengthens_the_pause() -> None:
+    assert retry_pause(0, None, 1.25) == timedelta(seconds=37.5)
 
 
 def test_discords_own_wait_is_never_shortened() -> None:
@@ -235,3 +290,7 @@ def test_a_list_comes_due_between_072_and_088_of_the_fresh_window(jitter: float)
     due = refresh_moment(NOW, WINDOWS, 0.8, jitter)
 
     assert HOUR * 0.7199 <= due - NOW <= HOUR * 0.8801
+
+
+def test_a_list_comes_due_at_the_end_of_the_fresh_window_at_the_latest() -> None:
+    assert refresh_moment(NOW, WINDOWS, 1.0, 1.1) == NOW + WINDOWS.fresh
