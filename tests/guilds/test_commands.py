@@ -518,4 +518,6 @@ def manage(*arguments: str, sandbox: Sandbox | None = None, **environment: str) 
         text=True,
         cwd=Path(__file__).resolve().parents[2],
         env=values,
+        # A shell that runs the tests in the background ignores Ctrl-C for all they start.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
