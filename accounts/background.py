@@ -89,8 +89,8 @@ def _run(job: Callable[[], T], follow_up: Callable[[T], FollowUp | None], future
         more, report = follow_up(result), partial(future.set_result, result)
     except Exception as error:
         report = partial(future.set_exception, error)
-    # The connection goes back before the Future is set, and so does the slot, unless there is more to do: whoever
-    # waited can have both.
+    # The connection is released before the Future is set, and so is the slot, unless there is more to do: the readers
+    # who waited need both.
     connections.close_all()
     if more is None:
         job_slots.give_back()

@@ -1,9 +1,8 @@
-"""The only way to an answer of Discord's: `claim`, `ask`, `store`; each at most one transaction, none open during the
-call.
+"""The only code that asks Discord for a resource: `claim`, `ask`, `store`.
 
-A claim is a compare-and-swap on the record's `generation`, and so is the store: whatever happened to the row in between
-(a takeover, a sign-in, a disconnect, a deletion) has counted it up, and the late answer is dropped.
-All moments come in as `now`, read from the database by whoever calls.
+Each is at most one transaction, and none is open during the request. A claim is a compare-and-swap on the record's
+`generation`, and so is the store: every other change of the record (a takeover, a sign-in, a disconnect, a deletion)
+increments it, and a late answer is dropped. Callers pass `now`, which they read from the database.
 """
 
 import random
@@ -140,8 +139,8 @@ def _store_failure(claimed: Claim[Any], failed: Failed, now: datetime) -> None:
 
 def _store_value(claimed: Claim[Any], value: Any) -> Change | None:
     record, resource = claimed.record, claimed.record.resource
-    # Compared before the transaction: whoever changes what is stored counts the generation up first, and then the
-    # release below matches nothing.
+    # Comparing before the transaction is safe: every change of what is stored increments the generation first, so the
+    # release below would match nothing.
     change: Change | None = resource.compare(claimed, value)
     jitter = random.uniform(0.9, 1.1)
     fields: dict[str, object] = {
@@ -175,7 +174,7 @@ def run(claimed: Claim[Any], client: DiscordClient) -> Outcome | None:
 
 
 def _ask_or_fail(claimed: Claim[Any], client: DiscordClient) -> Outcome:
-    """`ask`, in which a fault of ours counts as Discord's silence: it must not become a hot loop."""
+    """`ask`, with an unexpected exception stored as a failure, so that the next reader does not try again at once."""
     try:
         return ask(claimed, client)
     except (Fenced, TokensReplaced):

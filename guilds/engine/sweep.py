@@ -1,7 +1,7 @@
 """The sweep: records that are due are refreshed before their readers come back.
 
-It adds no rule and no way to ask. What is due `freshness.decide` says, whether Discord may be asked the gate, and the
-claim is the one of every reader: any number of sweeps and readers may run at once, and nothing is asked for twice.
+It adds no rule: `freshness.decide` says what is due, the gate whether Discord may be asked, and the sweep claims a
+record as readers do. So any number of sweeps and readers can run at once, and none asks for what another is asking for.
 """
 
 import time
