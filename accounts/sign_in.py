@@ -1,4 +1,4 @@
-"""What can go wrong with a sign-in. The site's words for it are in `guilds.problems.catalogue`."""
+"""The ways a sign-in can fail. The words that people read are in `guilds.problems.catalogue`."""
 
 from enum import Enum, auto
 

@@ -26,7 +26,7 @@ from accounts.templatetags.durations import span
 if TYPE_CHECKING:
     from django.utils.functional import _StrPromise
 
-    # What is translated when it is shown, as the type checker knows it.
+    # The type of a lazily translated string, for the type checker.
     Words: TypeAlias = _StrPromise
     # Generic for the type checker only.
     AnyModelAdmin = admin.ModelAdmin[Any]

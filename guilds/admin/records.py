@@ -45,7 +45,7 @@ class FreshnessFilter(admin.SimpleListFilter):
     path = ""
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Words]]:
-        # What is due is fresh still.
+        # A record that is due is still fresh.
         return [(kind.value, TIERS[kind]) for kind in Tier if kind is not Tier.DUE]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:

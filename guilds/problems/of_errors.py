@@ -30,7 +30,7 @@ UNKNOWN_WAIT = 30.0
 
 
 def problem_of(error: Exception) -> Problem | None:
-    """The problem of `error`; None if it is not one of ours and should take its way."""
+    """The problem of `error`; None if the error has no problem and must propagate."""
     match error:
         case ProblemRaised():
             return error.problem

@@ -25,7 +25,7 @@ def problem_response(request: HttpRequest, problem: Problem) -> HttpResponse:
         "again": _again(request),
         "is_sign_in": _is_sign_in(request),
         "changes": changes,
-        # A button alone is no form that somebody filled in.
+        # A form that is only a button has no text to lose.
         "has_text": changes and bool(request.POST.keys() - {CSRF_FIELD}),
         "has_form": changes and came_from(request) is not None,
         # For views without @guild_required, the id is taken from the URL.
@@ -81,7 +81,7 @@ def is_safe(request: HttpRequest) -> bool:
 def came_from(request: HttpRequest) -> str | None:
     """The page of this site on which a form was sent, or a link followed, as the browser says; None if it doesn't."""
     referer = request.headers.get("Referer", "")
-    # Browsers send the whole address; what has no scheme or host is somebody else's idea of one.
+    # Browsers send an absolute URL; a value without scheme or host does not come from a browser.
     ours = urlsplit(referer).netloc and url_has_allowed_host_and_scheme(
         referer, {request.get_host()}, require_https=request.is_secure()
     )

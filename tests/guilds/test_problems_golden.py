@@ -238,7 +238,7 @@ urlpatterns = [
 pytestmark = [pytest.mark.thorough, pytest.mark.django_db]
 
 
-# Who asks, and in which state.
+# The visitors, and the state they are in.
 
 
 @dataclass(frozen=True)
@@ -692,7 +692,7 @@ case(
 case("problems: no such method", lambda site: site.visitor.post("/problems/"))
 
 
-# What is written down of an answer.
+# The parts of a response that the file records.
 
 
 class Page(HTMLParser):
