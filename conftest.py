@@ -1,20 +1,24 @@
-"""Every folder with tests has the fixtures of docs/testing.md; a run of more than one file is spread over workers."""
+"""Provides the fixtures of docs/testing.md to all tests, and runs more than one file in parallel."""
 
 import os
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
 from xdist.scheduler import LoadScopeScheduling
 
 pytest_plugins = ["tests.fixtures"]
 
-# Their tests share processes that take seconds to start: one worker starts them, and runs all of these tests.
+# The tests of the site run apart from those of the project, with the site's settings: see `tests.settings`.
+collect_ignore = [] if settings.MYSITE else ["mysite"]
+
+# Tests in these folders share processes that take seconds to start, so one worker runs all tests of a folder.
 TOGETHER = ("tests/browser/", "tests/engine/")
 
 
 class Scheduling(LoadScopeScheduling):
-    """Each test for itself, but for those of `TOGETHER`, which begin first because they take longest."""
+    """Distributes single tests, except for the folders in `TOGETHER`, which start first because they take longest."""
 
     def _split_scope(self, nodeid: str) -> str:
         return next((folder for folder in TOGETHER if nodeid.startswith(folder)), nodeid)
@@ -25,7 +29,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """One worker more than there are cores, because tests often wait for other processes; none for a single file."""
+    """Use one worker more than there are cores, as tests often wait for processes, and none for a single file."""
     paths = [Path(argument.split("::")[0]) for argument in config.args]
     if config.getoption("deep", False) or all(path.is_file() for path in paths):
         return 0

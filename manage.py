@@ -3,19 +3,48 @@
 
 import os
 import sys
+import time
+import traceback
 
 
-def main() -> None:
+def main(*arguments: str) -> None:
+    """Run one command. If it fails, print the reason in one line on stderr and exit with code 1.
+
+    Database errors of all commands, including Django's own, are explained here. Errors in the code keep their
+    traceback.
+    """
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line
+    from django.db import Error
 
+    from accounts import database
+
+    began = time.time()
     try:
-        import config.settings  # noqa: F401 - read first, so that a wrong value is one sentence, not a traceback
-    except ImproperlyConfigured as error:
+        import config.settings  # noqa: F401 - read first, so that an invalid value is reported in one line
+    except Exception as error:
+        from config import reloading
+
+        is_explained = isinstance(error, ImproperlyConfigured)
+        if reloading.is_reloaded():
+            sys.stderr.write(f"guildhall: {error}\n" if is_explained else traceback.format_exc())
+            reloading.restart_after_a_change(began)
+        if not is_explained:
+            raise
         sys.exit(f"guildhall: {error}")
-    execute_from_command_line(sys.argv)
+    try:
+        with database.quiet_pool():
+            execute_from_command_line(["manage.py", *arguments])
+    except ImproperlyConfigured as error:
+        # A setting that is valid and can't be used here, such as one that needs a package.
+        sys.exit(f"guildhall: {error}")
+    except Error as error:
+        reason = database.explain(error)
+        if reason is None or "--traceback" in arguments:
+            raise
+        sys.exit(f"guildhall: {reason}")
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

@@ -1,7 +1,7 @@
-"""Work beside the requests: a bounded number of daemon threads, one per job.
+"""Background jobs: a bounded number of daemon threads, one per job.
 
-Not an executor: an executor keeps jobs in a queue and blocks shutdown until they end. A job that finds no slot is
-dropped, and one that the shutdown cuts off is abandoned; whoever spawned it holds a lease that covers both.
+Not an executor: an executor queues jobs and blocks shutdown until they end. A job that gets no slot is dropped, and
+one that is running at shutdown is abandoned; the lease that its caller holds covers both cases.
 """
 
 import threading
@@ -19,20 +19,23 @@ T = TypeVar("T")
 
 
 class Slots:
-    """At most `share` of the web threads at once, counted within this process; nothing is made before first use."""
+    """A limit on concurrent use, as a `share` of this process's web threads. Created on first use.
+
+    `pool` is the label in the metrics.
+    """
 
     def __init__(self, share: float, *, pool: str) -> None:
         self._share = share
         self._size = metrics.SLOTS.labels(pool)
         self._in_use = metrics.SLOTS_IN_USE.labels(pool)
         self._refused = metrics.SLOTS_REFUSED.labels(pool)
-        # A process may find the numbers of a dead one that had its id.
+        # In multi-process mode the file may hold the value of a dead process with the same id.
         self._in_use.set(0)
         self._lock = threading.Lock()
         self._semaphore: threading.BoundedSemaphore | None = None
 
-    def take(self) -> bool:
-        """Whether a slot was free; it is the caller's until `give_back`."""
+    def acquire(self) -> bool:
+        """Take a slot without waiting. Returns False if none is free; otherwise the caller must call `release`."""
         with self._lock:
             if self._semaphore is None:
                 size = max(1, int(settings.WEB_THREADS * self._share))
@@ -45,13 +48,13 @@ class Slots:
             self._refused.inc()
         return taken
 
-    def give_back(self) -> None:
+    def release(self) -> None:
         if self._semaphore is not None:
             self._in_use.dec()
             self._semaphore.release()
 
 
-# As many jobs as web threads: each waiting reader may have one, and a stall can't pile up more.
+# As many jobs as web threads: each waiting reader can have one, and a stall can't accumulate more.
 job_slots = Slots(1, pool="jobs")
 
 
@@ -59,26 +62,27 @@ FollowUp = Callable[[], object]
 
 
 class Reservation:
-    """A slot taken before there is a job for it: start one, or give it back."""
+    """A slot acquired before its job exists. Call `start` or `release`."""
 
     def start(
         self, job: Callable[[], T], follow_up: Callable[[T], FollowUp | None] = lambda _result: None
     ) -> "Future[T]":
-        """Run `job` in a thread of its own; the Future is set when it ends.
+        """Run `job` in a new thread and return a Future for its result.
 
-        `follow_up` is called with the result and may return more work. The same thread does it, in the same slot, after
-        the Future is set: whoever waits for the job doesn't wait for its follow-up.
+        `follow_up` is called with the result and may return more work. The same thread does that work, in the same
+        slot, after the Future is set: callers that wait for the job don't wait for its follow-up.
         """
         future: Future[T] = Future()
         threading.Thread(target=_run, args=(job, follow_up, future), daemon=True, name="guildhall-job").start()
         return future
 
-    def give_back(self) -> None:
-        job_slots.give_back()
+    def release(self) -> None:
+        job_slots.release()
 
 
 def reserve() -> Reservation | None:
-    return Reservation() if job_slots.take() else None
+    """Acquire a job slot, or return None if none is free."""
+    return Reservation() if job_slots.acquire() else None
 
 
 def _run(job: Callable[[], T], follow_up: Callable[[T], FollowUp | None], future: "Future[T]") -> None:
@@ -89,11 +93,11 @@ def _run(job: Callable[[], T], follow_up: Callable[[T], FollowUp | None], future
         more, report = follow_up(result), partial(future.set_result, result)
     except Exception as error:
         report = partial(future.set_exception, error)
-    # The connection is released before the Future is set, and so is the slot, unless there is more to do: the readers
-    # who waited need both.
+    # The readers that wait for the Future need the connection and the slot, so both are released first, except that
+    # the slot stays in use while there is more to do.
     connections.close_all()
     if more is None:
-        job_slots.give_back()
+        job_slots.release()
         report()
         return
     report()
@@ -101,13 +105,13 @@ def _run(job: Callable[[], T], follow_up: Callable[[T], FollowUp | None], future
         more()
     finally:
         connections.close_all()
-        job_slots.give_back()
+        job_slots.release()
 
 
 def call(job: Callable[[], T], *, timeout: float) -> T:
-    """What `job` returns or raises, run beside this thread; `TimeoutError` if it takes over `timeout` seconds.
+    """Run `job` in a background thread and return its result. Raises `TimeoutError` after `timeout` seconds.
 
-    A socket's own timeouts start anew with every byte, so only a thread that may be left behind bounds a call.
+    A socket timeout restarts with every byte, so only a thread that can be abandoned bounds the duration of a call.
     """
     release_connection()
     reservation = reserve()
@@ -117,6 +121,6 @@ def call(job: Callable[[], T], *, timeout: float) -> T:
 
 
 def release_connection() -> None:
-    """Hand this thread's database connection back before waiting; a pool smaller than the threads depends on it."""
+    """Return this thread's database connection to the pool before waiting, as the pool is smaller than the threads."""
     if not connection.in_atomic_block:
         connection.close()

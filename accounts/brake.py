@@ -1,4 +1,4 @@
-"""The brake for operators: the facts, and the sentences about them that the admin and the status report share."""
+"""The brake's state for operators, and the sentences about it that the admin and the status report share."""
 
 import math
 from dataclasses import dataclass
@@ -15,7 +15,11 @@ from accounts.templatetags.durations import span
 
 @dataclass(frozen=True, slots=True)
 class BrakeStatus:
-    """`off`, `soft` (only people without a list may ask) or `hard` (nobody); `until` if nothing more is refused."""
+    """The brake's state and its limits.
+
+    `state` is `off`, `soft` (only people without a list are refreshed) or `hard` (no requests at all). `until` is when
+    it ends, provided that Discord refuses no further request.
+    """
 
     state: str
     until: datetime | None
@@ -26,6 +30,7 @@ class BrakeStatus:
 
 
 def read(now: datetime) -> BrakeStatus:
+    """Return the brake's state at `now`, the database's time."""
     hard, soft = (gate.braked_until(priority, now) for priority in (Priority.COLD, Priority.DUE))
     return BrakeStatus(
         state="hard" if hard else "soft" if soft else "off",
@@ -38,20 +43,22 @@ def read(now: datetime) -> BrakeStatus:
 
 
 def state_in_words(brake: BrakeStatus, now: datetime) -> str:
-    """Whether the brake is on, for how long, and who may still ask."""
+    """Describe whether the brake is on, for how long, and which requests are still sent."""
     if not brake.until:
         return gettext("The brake is off.")
     wait = span(math.ceil((brake.until - now).total_seconds()))
     if brake.state == "hard":
-        return gettext("The brake is on for another %(wait)s: nobody asks Discord.") % {"wait": wait}
-    return gettext("The brake is on for another %(wait)s: only people without a list ask Discord.") % {"wait": wait}
+        return gettext("The brake is on for another %(wait)s: no requests are sent to Discord.") % {"wait": wait}
+    return gettext(
+        "The brake is on for another %(wait)s: requests are sent to Discord only for people without a list."
+    ) % {"wait": wait}
 
 
 def in_words(brake: BrakeStatus, now: datetime) -> str:
-    """How many invalid requests were counted, at how many the brake comes on, and its state."""
+    """Describe how many invalid requests were counted, the counts at which the brake engages, and its state."""
     window = gettext(
-        "%(count)s in the last %(minutes)d minutes; from %(soft)s only people without a list ask Discord, from "
-        "%(hard)s nobody."
+        "%(count)s in the last %(minutes)d minutes. From %(soft)s, requests are sent only for people without a "
+        "list; from %(hard)s, none are sent."
     ) % {
         "count": intcomma(brake.invalid_requests),
         "minutes": brake.window_seconds // 60,

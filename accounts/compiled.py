@@ -1,7 +1,7 @@
-"""A query that Django compiles once.
+"""Queries that Django compiles once.
 
-Building and compiling a query takes several times as long as the database takes to answer it; worth saving only where
-every page passes.
+Building and compiling a query takes several times as long as executing it, which is worth saving only for queries that
+every page makes.
 """
 
 from collections.abc import Callable
@@ -11,22 +11,24 @@ from django.db import connection
 from django.db.models import QuerySet
 from django.utils.functional import cached_property
 
-# Stands for the first value until there is one; those below it stand for the others. No row has any of them.
+# The first placeholder. No row contains it or one of the numbers just below it.
 PLACE = -(2**62) - 271828
 
 
 class CompiledQuery:
-    """The rows of `build(*values)`, a `values_list()` in which each of `count` integers stands once, for any values.
+    """A query `build(*values)`, compiled once for all values of these `types`.
 
-    The columns that are compared with the values hold 64-bit integers. It serves the default database only, as that is
-    the one it is compiled for.
+    `build` returns a `values_list()` in which each value occurs once. Columns compared with an `int` must hold 64-bit
+    integers, those compared with a `str` text. A NULL is returned
+    as None, whatever the column. The query is compiled for the default database and runs only there.
     """
 
-    def __init__(self, build: Callable[..., "QuerySet[Any, Any]"], count: int = 1) -> None:
+    def __init__(self, build: Callable[..., "QuerySet[Any, Any]"], *types: type[int] | type[str]) -> None:
         self._build = build
-        self._placeholders = [PLACE - number for number in range(count)]
+        self._placeholders = [kind(PLACE - number) for number, kind in enumerate(types)]
 
-    def rows(self, *values: int) -> list[list[Any]]:
+    def rows(self, *values: int | str) -> list[list[Any]]:
+        """Execute the query with these values and return its rows, converted as Django would."""
         sql, compiled, places, converters = self._compiled
         params = list(compiled)
         for place, value in zip(places, values, strict=True):
@@ -36,8 +38,9 @@ class CompiledQuery:
             rows = [list(row) for row in cursor.fetchall()]
         for row in rows:
             for position, functions, expression in converters:
-                for convert in functions:
-                    row[position] = convert(row[position], expression, connection)
+                if row[position] is not None:
+                    for convert in functions:
+                        row[position] = convert(row[position], expression, connection)
         return rows
 
     @cached_property

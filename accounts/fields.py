@@ -1,4 +1,4 @@
-"""JSON that is sealed before it reaches the database: an OAuth token is a password and is stored like one."""
+"""A JSON field that is encrypted before it reaches the database, for OAuth tokens."""
 
 import json
 from functools import lru_cache
@@ -21,14 +21,14 @@ def _fernet(keys: tuple[str, ...]) -> MultiFernet:
 
 
 def fernet() -> MultiFernet:
-    """Seals with the first of `settings.TOKEN_KEYS` and opens with any of them."""
+    """Return a Fernet that encrypts with the first of `settings.TOKEN_KEYS` and decrypts with any of them."""
     return _fernet(tuple(settings.TOKEN_KEYS))
 
 
 class Sealed(dict[str, Any]):
-    """What a field holds when none of our keys opens it: an empty dict that keeps the ciphertext.
+    """The value of a field that none of our keys decrypts: an empty dict that keeps the ciphertext.
 
-    Saving the row again must not destroy what the right key would still open.
+    Saving the row again must not destroy data that the right key could still decrypt.
     """
 
     def __init__(self, ciphertext: str) -> None:
@@ -37,7 +37,7 @@ class Sealed(dict[str, Any]):
 
 
 class EncryptedJSONField(SealedText):
-    """A dict, sealed with Fernet (AES-128-CBC and HMAC-SHA256) in a text column."""
+    """A dict, encrypted with Fernet (AES-128-CBC and HMAC-SHA256) in a text column."""
 
     def from_db_value(self, value: str | None, _expression: object, _connection: object) -> dict[str, Any] | None:
         if value is None:
@@ -59,5 +59,5 @@ class EncryptedJSONField(SealedText):
         return value
 
     def value_to_string(self, obj: models.Model) -> str:
-        """The ciphertext, so that `dumpdata` prints no token."""
+        """Return the ciphertext, so that `dumpdata` prints no token."""
         return self.get_prep_value(self.value_from_object(obj)) or ""

@@ -1,7 +1,7 @@
-"""Indexes for finding what a column begins with, in any case (`istartswith`).
+"""Indexes for case-insensitive prefix searches (`istartswith`).
 
-PostgreSQL needs one of its own kind for that, which Django has no portable name for. SQLite reads the table: it serves
-small sites.
+PostgreSQL needs a special index for them, which Django has no portable name for. SQLite scans the table, which is fast
+enough for small sites.
 """
 
 from typing import Any
@@ -10,6 +10,7 @@ from django.db import migrations
 
 
 def add_prefix_index(table: str, column: str) -> migrations.RunPython:
+    """Return a reversible migration operation that creates the index on PostgreSQL."""
     name = f"{table}_{column}_prefix"
 
     def add(_apps: Any, schema_editor: Any) -> None:

@@ -1,10 +1,13 @@
-"""The two of social-auth's views that we use: the way to Discord (POST) and the way back."""
+"""The URLs that social-auth resolves by name: the redirect to Discord (POST) and the callback."""
 
 from django.urls import path
-from social_django import views
+
+from accounts import views
+from accounts.throttles import Limit, throttled_by_address
 
 app_name = "social"
+throttled = throttled_by_address(Limit.SIGN_IN_ADDRESS)
 urlpatterns = [
-    path("login/<str:backend>/", views.auth, name="begin"),
-    path("complete/<str:backend>/", views.complete, name="complete"),
+    path("login/<str:backend>/", throttled(views.begin_sign_in), name="begin"),
+    path("complete/<str:backend>/", throttled(views.complete_sign_in), name="complete"),
 ]

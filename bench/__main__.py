@@ -1,4 +1,4 @@
-"""`python -m bench NAME [options]`: one measurement; without NAME, what there is."""
+"""`python -m bench NAME [options]`: runs a benchmark, or lists them without NAME."""
 
 import argparse
 import importlib
@@ -7,20 +7,24 @@ import sys
 from bench.stage import Stage, build_settings, build_stage
 
 BENCHES = {
-    "reads": "requests to Discord for a day of one person's reads, beside asking at each view",
-    "ablations": "which promises break when one guard of the engine is switched off",
-    "chaos": "processes that die and freeze, a Discord in every mood, and whether any promise was broken",
-    "herd": "500 readers at once of one list that is not stored: requests to Discord, and the other pages meanwhile",
-    "outage": "a stale list read 40 times a second while Discord fails: requests, errors, and what readers feel",
-    "stall": "Discord takes 30 s per answer: pages of stale lists, of none, and the others",
-    "takeover": "the process that asks Discord is killed: how soon another one asks",
-    "lighthouse": "what Lighthouse says of the picker, a server's page and sign-in",
-    "hit": "what a fresh list costs, beside an empty view and the usual ways",
-    "scale": "10,000 to a million people on PostgreSQL: what grows with them and what doesn't",
-    "fleet": "a day of a million people under Discord's limits, simulated, with four ways to cache",
-    "structure": "the site's own code: modules, imports between rooms, longest and most complex function, lines",
+    "reads": "requests to Discord for a day of one person's reads, compared with a request per view",
+    "ablations": "which guarantees break when one guard of the engine is disabled",
+    "chaos": "processes that die and freeze, Discord in every mood: whether any guarantee is broken",
+    "herd": "500 concurrent readers of one list that is not stored: requests to Discord, effect on other pages",
+    "outage": "a stale list read 40 times a second while Discord fails: requests, errors and response times",
+    "recover": "Discord responds again after a silence: how soon people without a list are served",
+    "stall": "Discord takes 30 s per response: pages with a stale list, without a list, and other pages",
+    "members": "pages behind roles under Discord's limit for a person: requests, refusals, ages, and two usual ways",
+    "takeover": "the process that is refreshing a list is killed: time until another one takes over",
+    "events": "10,000 events of the bot, out of order and repeated, through a killed process: events a second, rows",
+    "attack": "unfinished bodies, half headers and silent connections: effect on other pages",
+    "lighthouse": "Lighthouse scores of the picker, a server's page and sign-in",
+    "hit": "the cost of a fresh list, compared with an empty view and common approaches",
+    "scale": "10,000 to a million people on PostgreSQL: what grows with their number",
+    "fleet": "a simulated day of a million people under Discord's limits, with four caching strategies",
+    "structure": "the site's own code: modules, imports between packages, longest and most complex function, lines",
 }
-# Those that ask nobody: no sandbox is started for them, and their stage is None.
+# These send no requests, so no sandbox is started for them, and their stage is None.
 WITHOUT_STAGE = frozenset({"ablations", "fleet", "structure"})
 
 
@@ -30,10 +34,10 @@ def main(arguments: list[str]) -> int:
             print(f"{name:<10} {line}")
         return 0
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--database", default="", metavar="URL", help="a PostgreSQL server; SQLite without it")
+    common.add_argument("--database", default="", metavar="URL", help="a PostgreSQL server (default: SQLite)")
     name, *options = arguments
     if name not in BENCHES:
-        print(f"there is no bench {name!r}; there are: {', '.join(BENCHES)}", file=sys.stderr)
+        print(f"unknown bench {name!r}; choose one of: {', '.join(BENCHES)}", file=sys.stderr)
         return 2
     if name in WITHOUT_STAGE:
         with build_settings():
@@ -44,7 +48,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _run(name: str, options: list[str], stage: Stage | None, common: argparse.ArgumentParser) -> int:
-    # Only now: a bench imports models, and Django wants its settings first.
+    # Imported here because benches import models, which need Django's settings.
     bench = importlib.import_module(f"bench.{name}")
     parser = argparse.ArgumentParser(prog=f"./run bench {name}", description=BENCHES[name], parents=[common])
     if hasattr(bench, "add_options"):

@@ -1,7 +1,7 @@
-"""What each guard of the engine is for: its promises' tests, with one guard after the other switched off.
+"""Which guarantees break when a guard of the engine is disabled, one guard after the other.
 
-A promise whose tests still pass without its guard was never proved by them; one that fails without somebody else's
-guard leans on what it shouldn't.
+If a guarantee's tests still pass without its guard, they prove nothing; if they fail without another guarantee's guard,
+the guarantee has an unintended dependency.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from bench.sites import ROOT
 from tests.engine.promises import KEEPS, PROMISES
 
 DATABASE = "TEST_DATABASE_URL"
-FILES = ("test_one_asks.py", "test_discord_fails.py", "test_readers.py")
+FILES = ("test_one_asks.py", "test_discord_fails.py", "test_readers.py", "test_members.py")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -45,7 +45,7 @@ def run(_stage: None, options: argparse.Namespace) -> int:
 
 
 def failing(name: str, database: str) -> frozenset[str]:
-    """The promises of which a test fails while the guard is off."""
+    """Return the guarantees with a failing test while the guard is off."""
     with tempfile.TemporaryDirectory(prefix="guildhall-bench-") as folder:
         report = Path(folder) / "report.xml"
         kept = {name: value for name, value in os.environ.items() if name not in ("DJANGO_SETTINGS_MODULE", DATABASE)}
@@ -63,6 +63,6 @@ def failing(name: str, database: str) -> frozenset[str]:
 
 
 def promise_of(test: str) -> str:
-    """ "G4" of `test_g4_…`; the test's own name if it is about no promise."""
-    found = re.match(r"test_g(\d+)_", test)
-    return f"G{found[1]}" if found else test
+    """Return "G4" for `test_g4_…`, or the test's name if it belongs to no guarantee."""
+    found = re.match(r"test_([gr]\d+)_", test)
+    return found[1].upper() if found else test

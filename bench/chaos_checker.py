@@ -1,7 +1,7 @@
-"""Whether a run kept the promises: pure functions over what Discord was asked, what the rows became, what readers got.
+"""Checks whether a run kept the guarantees: pure functions over requests, row histories and readers' responses.
 
-Each check is named after its promise and returns what it looked at and what broke it. All moments are Unix times of one
-machine. What a process sent, or was answered, just before somebody stopped it is nobody's fault: `WIRE` bounds that.
+Each check is named after its guarantee and returns how many facts it checked and which broke it. All times are Unix
+times of one machine. Requests and responses just before a process was stopped break no guarantee; `WIRE` bounds that.
 """
 
 from bisect import bisect_right
@@ -9,32 +9,39 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import pairwise
-from typing import Any
+from itertools import pairwise, product
+from typing import Any, TypeVar
 
+T = TypeVar("T")
 Row = dict[str, Any]
+# A record: the person, and the server if it is a member's record, or else 0.
+Key = tuple[int, int]
 Guilds = frozenset[tuple[int, str]]
 
-# From the last look at the rows before a send to its arrival, and from Discord's answer to what is written of it, on a
-# machine that is busy with everything at once.
+# Seconds from the last read of the rows before a request to its arrival, and from Discord's response until it is
+# stored, on a heavily loaded machine.
 WIRE = 2.0
-# As long a writer may wait for SQLite's one lock on such a machine.
+# Seconds that a writer may wait for SQLite's lock on such a machine.
 QUEUE = 10.0
-# From a statement until its transaction is seen by others.
+# Seconds from a statement until its transaction is visible to others.
 COMMIT = 0.5
-# Between two statements of one step, and the rounding of SQLite's clock to milliseconds.
+# Seconds between two statements of one step, plus the rounding of SQLite's clock to milliseconds.
 BLINK = 0.05
 DAY = 24 * 3600.0
 REFUSALS = ("reconnect_required", "missing_scope")
 GATE_REASONS = ("global_limit", "cloudflare")
 INVALID_WINDOW = 600.0
-# What a reader without a list may get: the list, "it takes its time", sign-in, a refusal, a wait.
-ANSWERS = (200, 202, 302, 401, 403, 429, 503)
+DATABASE_UNAVAILABLE = "/problems/database-unavailable"
+TOO_SOON = "/problems/refresh-too-soon"
+LISTS, MEMBERS, MEMBERSHIPS = "guildlistverification", "guildmember", "userguildmembership"
+ALLOWANCES = "discordallowance"
+# The statuses for a reader without a list: the list, accepted, sign-in, a refusal, a wait.
+EXPECTED_STATUSES = (200, 202, 302, 401, 403, 429, 503)
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the processes were started with; seconds, and numbers."""
+    """The processes' settings; times in seconds."""
 
     lease: float
     timeout: float
@@ -43,11 +50,14 @@ class Settings:
     retries: int
     brake_soft: int
     brake_hard: int
+    members: int = 5
+    member_window: float = 300.0
+    member_margin: float = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One row written; `actor` is empty for the site, else what the bench did. `within` numbers the transaction."""
+    """One write to a row. `actor` is empty for the site, else the bench's action; `within` is the transaction."""
 
     id: int
     at: float
@@ -63,38 +73,60 @@ class Change:
         assert row
         return int(row["user_id"])
 
+    @property
+    def key(self) -> Key:
+        """The record, if this is a change of one."""
+        row = self.after or self.before
+        assert row
+        return self.user_id, int(row["guild_id"]) if self.model == MEMBERS else 0
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request that reached Discord; `person` None for a token that nobody has any more."""
+    """A request that reached Discord; `person` is None for a token that is no longer valid.
+
+    `guild_id` is the server of a request for a member with the person's own token.
+    """
 
     at: float
     end: float
     is_list: bool
     person: str | None
     status: int | None
+    guild_id: int = 0
+
+    @property
+    def is_for_record(self) -> bool:
+        return self.is_list or bool(self.guild_id)
 
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """What a reader got of process `site`; `status` None if the connection broke."""
+    """A reader's response from process `site`; `status` is None if the connection broke."""
 
     at: float
     end: float
     site: int
     user_id: int
-    kind: str  # "list", "page" or "refresh"
+    kind: str  # "list", "page", "refresh" or "member"
     status: int | None
     retry_after: int | None = None
     reason: str | None = None
     verified_at: float | None = None
     age: int | None = None
     guilds: Guilds | None = None
+    guild_id: int = 0
+    # What a person is in a server: a nickname, or None for nothing.
+    nick: str | None = None
+
+    @property
+    def key(self) -> Key:
+        return self.user_id, self.guild_id
 
 
 @dataclass(frozen=True, slots=True)
 class Mood:
-    """How Discord felt in between; `people` None for everybody, `wait` what its 429 names."""
+    """Discord's mood between two times; `people` is None for all, `wait` is the wait that its 429 names."""
 
     at: float
     until: float
@@ -113,7 +145,7 @@ class Mood:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """A process that was killed, until it was up again, or frozen, until it went on."""
+    """The time during which a process was killed, until it was up again, or frozen."""
 
     site: int
     at: float
@@ -123,7 +155,7 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """The list that Discord has of `person` between two moments."""
+    """The list of `person` at Discord between two times."""
 
     at: float
     until: float
@@ -131,11 +163,22 @@ class Version:
     guilds: Guilds
 
 
+@dataclass(frozen=True, slots=True)
+class Nick:
+    """The nickname of `person` in a server at Discord between two times."""
+
+    at: float
+    until: float
+    person: str
+    guild_id: int
+    nick: str
+
+
 @dataclass(slots=True)
 class Attempt:
-    """One claim and what became of it: verified, failed, taken over, forgotten or void; "running" to the end."""
+    """A claim and its outcome: verified, failed, taken over, forgotten, void, or running at the end of the run."""
 
-    user_id: int
+    key: Key
     person: str
     generation: int
     at: float
@@ -145,9 +188,17 @@ class Attempt:
     outcome: str = "running"
     change: Change | None = None
     requests: list[Request] = field(default_factory=list)
-    """Those that can be of no other attempt."""
+    """The requests that can only belong to this attempt."""
     perhaps: list[Request] = field(default_factory=list)
-    """Those that may be of it."""
+    """The requests that may belong to this attempt."""
+
+    @property
+    def user_id(self) -> int:
+        return self.key[0]
+
+    @property
+    def is_list(self) -> bool:
+        return not self.key[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +210,7 @@ class Broken:
 
 @dataclass(slots=True)
 class Finding:
-    """What one check came to. One that had nothing to look at proves nothing."""
+    """The result of one check. Without any checked facts it proves nothing."""
 
     promise: str
     checked: int = 0
@@ -173,7 +224,7 @@ class Finding:
 
 @dataclass
 class Run:
-    """Everything that is known of a run."""
+    """Everything that is known about a run."""
 
     settings: Settings
     people: Mapping[int, str]
@@ -184,6 +235,7 @@ class Run:
     gaps: Sequence[Gap] = ()
     versions: Sequence[Version] = ()
     revoked: Sequence[tuple[float, str]] = ()
+    nicks: Sequence[Nick] = ()
 
     def of(self, model: str) -> list[Change]:
         return self._by_model.get(model, [])
@@ -196,11 +248,34 @@ class Run:
         return found
 
     @cached_property
-    def lists(self) -> dict[int, list[Change]]:
-        """The verifications' changes by person, in order."""
+    def records(self) -> dict[Key, list[Change]]:
+        """The changes of each record, in order."""
+        found: dict[Key, list[Change]] = defaultdict(list)
+        for change in (*self.of(LISTS), *self.of(MEMBERS)):
+            found[change.key].append(change)
+        return found
+
+    @cached_property
+    def said_by_lists(self) -> set[int]:
+        """The changes of members that came with a new list, which leave the due time open, unlike an answer."""
+        return {
+            change.id
+            for change in self.of(MEMBERS)
+            if change.before
+            and change.after
+            and not change.actor
+            and change.before["verified_at"] != change.after["verified_at"]
+            and change.after["refresh_after"] is None
+        }
+
+    @cached_property
+    def allowances(self) -> dict[int, list[Change]]:
+        """The changes of each person's allowance for members, in order."""
         found: dict[int, list[Change]] = defaultdict(list)
-        for change in self.of("guildlistverification"):
-            found[change.user_id].append(change)
+        for change in self.of(ALLOWANCES):
+            row = change.after or change.before
+            if row and row["kind"] == "member":
+                found[row["owner"]].append(change)
         return found
 
     @cached_property
@@ -208,19 +283,24 @@ class Run:
         return self.of("discordgate")
 
     @cached_property
-    def attempts(self) -> dict[int, list[Attempt]]:
-        found = {user_id: list(_attempts(self.people, changes)) for user_id, changes in self.lists.items()}
+    def attempts(self) -> dict[Key, list[Attempt]]:
+        found = {
+            key: list(_attempts(self.people, changes, self.said_by_lists)) for key, changes in self.records.items()
+        }
         by_person: dict[str, list[Attempt]] = defaultdict(list)
         for attempts in found.values():
             for attempt in attempts:
                 by_person[attempt.person].append(attempt)
         for request in self.requests:
-            if not request.is_list:
+            if not request.is_for_record:
                 continue
-            # Whose a revoked token was Discord does not know any more.
+            # Discord no longer knows the owner of a revoked token.
             whose = [request.person] if request.person else {person for at, person in self.revoked if at <= request.at}
             candidates = [
-                attempt for person in whose for attempt in by_person[person] if self.may_have_sent(attempt, request)
+                attempt
+                for person in whose
+                for attempt in by_person[person]
+                if attempt.key[1] == request.guild_id and self.may_have_sent(attempt, request)
             ]
             for attempt in candidates:
                 attempt.perhaps.append(request)
@@ -233,31 +313,31 @@ class Run:
             yield from attempts
 
     def may_have_sent(self, attempt: Attempt, request: Request) -> bool:
-        """Whether `attempt` was live when the request left: just before it arrived, or before a freeze that held it."""
+        """Whether `attempt` was live when the request was sent: just before its arrival or before a freeze."""
         return attempt.at <= request.at + BLINK and any(
             attempt.at <= sent + BLINK and attempt.end >= sent - WIRE and attempt.lease_until >= sent - BLINK
             for sent in (request.at, *self.frozen_before(request.at))
         )
 
     def frozen_before(self, at: float) -> list[float]:
-        """When the processes were stopped that have gone on just before `at`."""
+        """Return when the processes were frozen that resumed just before `at`."""
         return [gap.at for gap in self.gaps if gap.kind == "frozen" and gap.until - BLINK <= at <= gap.until + WIRE]
 
     def lost(self, request: Request) -> bool:
-        """Whether nobody waited for the answer any more, or its reader may have been stopped before writing it down."""
+        """Whether the response may have come too late, or its process may have been stopped before storing it."""
         late = request.end - request.at > self.settings.timeout - COMMIT
         return late or any(request.at - BLINK <= gap.at <= request.end + WIRE for gap in self.gaps)
 
     def was_away(self, site: int, start: float, end: float) -> bool:
-        """Whether that process was down or frozen at some moment in between."""
+        """Whether the process was down or frozen at some time in between."""
         return any(gap.site == site and gap.at <= end + BLINK and gap.until >= start - BLINK for gap in self.gaps)
 
     def served_fresh(self, row: Row, read: Read) -> bool:
-        """Whether a reader gets the list of `row` as a fresh one, so that nothing tells whether it was asked for."""
+        """Whether the reader gets the list as a fresh one, so that no request to Discord is expected."""
         return row["verified_at"] is not None and read.at < row["verified_at"] + self.settings.fresh
 
     def moods_of(self, request: Request) -> list[Mood]:
-        """How Discord may have felt when `request` arrived; more than one where its mood was just changing."""
+        """Return the moods that may have applied to `request`; several if the mood was just changing."""
         return [
             mood
             for mood in self.moods
@@ -265,14 +345,29 @@ class Run:
             and (mood.people is None or request.person in mood.people)
         ]
 
-    def rows_during(self, user_id: int, start: float, end: float) -> list[Row | None]:
-        """What the person's verification was at some moment in between; None for no row."""
-        return _during(self.lists.get(user_id, []), start, end)
+    @cached_property
+    def brake_ends(self) -> list[tuple[float, tuple[float, float]]]:
+        """When the brake ends at the soft and the hard limit, or 0 if it is off, after each change of the refusals."""
+        limits = (self.settings.brake_soft, self.settings.brake_hard)
+        found = []
+        for at, moments in _refusals(self.of("discordrefusal")):
+            soft, hard = (
+                moments[-limit] + INVALID_WINDOW
+                if len(moments) >= limit and moments[-limit] > at - INVALID_WINDOW
+                else 0.0
+                for limit in limits
+            )
+            found.append((at, (soft, hard)))
+        return found
+
+    def rows_during(self, key: Key, start: float, end: float) -> list[Row | None]:
+        """Return the states of the record in between; None for no row."""
+        return _during(self.records.get(key, []), start, end)
 
     @cached_property
     def stored(self) -> dict[int, list[tuple[Change, Guilds]]]:
-        """What each person's stored list became with each transaction."""
-        return {user_id: list(_stored(changes)) for user_id, changes in _by_user(self.of("userguildmembership"))}
+        """Each person's stored list after each transaction."""
+        return {user_id: list(_stored(changes)) for user_id, changes in _by_user(self.of(MEMBERSHIPS))}
 
     def stored_during(self, user_id: int, start: float, end: float) -> list[Guilds]:
         known = self.stored.get(user_id, [])
@@ -281,16 +376,16 @@ class Run:
         return [before, *(guilds for change, guilds in known[first:] if change.at <= end)]
 
     def stored_with(self, change: Change) -> Guilds:
-        """The list as it was when the transaction of `change` ended."""
+        """Return the stored list at the end of the transaction of `change`."""
         states = [guilds for other, guilds in self.stored.get(change.user_id, []) if _is_no_later(other, change)]
         return states[-1] if states else frozenset()
 
     def may_be_served(self, row: Row | None, at: float) -> bool:
-        """Whether `row` has a list for a reader until `at`."""
+        """Whether the answer in `row` may still be served at `at`."""
         return bool(row and row["verified_at"] and row["verified_at"] > at - DAY + 1 and row["reason"] not in REFUSALS)
 
     def is_fresh(self, row: Row, at: float) -> bool:
-        """Whether the list of `row` was fresh, and not yet due, at `at`."""
+        """Whether the list of `row` was fresh and not yet due at `at`."""
         verified, due = row["verified_at"], row["refresh_after"]
         return verified is not None and at < verified + self.settings.fresh and (due is None or at < due)
 
@@ -306,7 +401,7 @@ def _by_user(changes: Iterable[Change]) -> Iterable[tuple[int, list[Change]]]:
     return found.items()
 
 
-def _attempts(people: Mapping[int, str], changes: Sequence[Change]) -> Iterator[Attempt]:
+def _attempts(people: Mapping[int, str], changes: Sequence[Change], by_lists: set[int]) -> Iterator[Attempt]:
     running: Attempt | None = None
     for change in changes:
         before, after = change.before, change.after
@@ -317,14 +412,14 @@ def _attempts(people: Mapping[int, str], changes: Sequence[Change]) -> Iterator[
                 running.end, running.outcome, running.change = change.at, "taken over", change
                 yield running
             running = Attempt(
-                change.user_id,
+                change.key,
                 people.get(change.user_id, "?"),
                 after["generation"],
                 change.at,
                 before,
                 after["lease_until"],
             )
-        elif running and (ended := _ending(change)):
+        elif running and (ended := "void" if change.id in by_lists else _ending(change)):
             running.end, running.outcome, running.change = change.at, ended, change
             yield running
             running = None
@@ -364,7 +459,7 @@ def _during(changes: Sequence[Change], start: float, end: float) -> list[Row | N
 
 
 def _stored(changes: Sequence[Change]) -> Iterator[tuple[Change, Guilds]]:
-    """The list after each transaction, with its last change."""
+    """Yield the list after each transaction, with the transaction's last change."""
     rows: dict[int, str] = {}
     for change, following in zip(changes, [*changes[1:], None], strict=True):
         if change.before:
@@ -375,13 +470,13 @@ def _stored(changes: Sequence[Change]) -> Iterator[tuple[Change, Guilds]]:
             yield change, frozenset(rows.items())
 
 
-# The promises
+# The guarantees
 
 
 def g1_one_attempt_at_a_time(run: Run) -> Finding:
-    """A lease is taken only where none runs, and each request for a list is of the attempt that has it."""
-    found = Finding("G1 single flight")
-    for user_id, changes in run.lists.items():
+    """A lease is acquired only if none is running, and each request belongs to the attempt that holds it."""
+    found = Finding("G1 R1 single flight")
+    for (user_id, _), changes in run.records.items():
         for change in changes:
             if is_claim(change) and change.before and change.after:
                 lease, generation = change.before["lease_until"], change.before["generation"]
@@ -395,17 +490,16 @@ def g1_one_attempt_at_a_time(run: Run) -> Finding:
                     change.after["lease_until"] >= change.at + run.settings.lease - WIRE,
                     change.at,
                     user_id,
-                    f"took a lease of only {change.after['lease_until'] - change.at:.2f} s",
+                    f"acquired a lease of only {change.after['lease_until'] - change.at:.2f} s",
                 )
                 found.expect(
                     change.after["generation"] == generation + 1, change.at, user_id, "the claim skipped a generation"
                 )
     covered = {id(request) for attempt in run.all_attempts() for request in attempt.perhaps}
     for request in run.requests:
-        if request.is_list and request.person is not None:
-            found.expect(
-                id(request) in covered, request.at, None, f"{request.person}'s list was asked for without a lease"
-            )
+        if request.is_for_record and request.person is not None:
+            what = f"{request.person}'s {'list' if request.is_list else 'member'}"
+            found.expect(id(request) in covered, request.at, None, f"{what} was requested without a lease")
     for attempt in run.all_attempts():
         for earlier, later in pairwise(attempt.requests):
             found.expect(
@@ -418,7 +512,7 @@ def g1_one_attempt_at_a_time(run: Run) -> Finding:
 
 
 def g2_an_attempt_is_one_request_and_its_retries(run: Run) -> Finding:
-    """One request; after a 429 as many more as there are retries; after a 401 one more, with its own retries."""
+    """An attempt is one request, plus its retries after 429, plus one more with its own retries after a 401."""
     found = Finding("G2 requests of one attempt")
     for attempt in run.all_attempts():
         sent = attempt.requests
@@ -430,50 +524,71 @@ def g2_an_attempt_is_one_request_and_its_retries(run: Run) -> Finding:
                 len(sent) <= most,
                 attempt.at,
                 attempt.user_id,
-                f"{len(sent)} requests, answered {[request.status for request in sent]}",
+                f"{len(sent)} requests with the responses {[request.status for request in sent]}",
             )
     return found
 
 
 def g2_failing_people_are_asked_once_in_30_seconds(run: Run) -> Finding:
-    """Between a failed attempt that asked Discord and the next one are 30 s, less what the bench let pass."""
+    """Between a failed attempt that sent a request and the next attempt are 30 s, less what the bench skipped.
+
+    A good response after a silence ends the waits that the silence caused.
+    """
     found = Finding("G2 30 s after a failure")
-    for user_id, attempts in run.attempts.items():
+    for key, attempts in run.attempts.items():
         for failed, following in pairwise(attempts):
             if failed.outcome != "failed" or not failed.requests or not failed.change or not failed.change.after:
                 continue
-            # A refusal is final, and a limit for everybody is the gate's to keep.
+            # A refusal is final, and global limits are enforced by the gate.
             if failed.change.after["reason"] in (*REFUSALS, *GATE_REASONS):
                 continue
-            passed = _let_pass(run, user_id, failed.end, following.at)
+            if _has_recovered(run, failed.change.after, following.at - BLINK, following.at):
+                continue
+            passed = _advanced(run, key, failed.end, following.at)
             reason = failed.change.after["reason"]
             found.expect(
                 following.at + passed >= failed.end + 30 - WIRE,
                 following.at,
-                user_id,
-                f"asked again {following.at - failed.end:.1f} s after a failure ({reason})",
+                failed.user_id,
+                f"retried {following.at - failed.end:.1f} s after a failure ({reason})",
             )
     return found
 
 
-def _let_pass(run: Run, user_id: int, start: float, end: float) -> float:
-    """How many seconds the bench took off the person's waits in between."""
+def _has_recovered(run: Run, row: Row, start: float, end: float) -> bool:
+    """Whether the row's wait was for a silence that a good answer had ended, at some moment in between.
+
+    From 30 s on the row may also be the probe that finds out.
+    """
+    silent_at = row.get("silent_at")
+    if row["reason"] != "unavailable" or not silent_at:
+        return False
+    if end - silent_at >= 30:
+        return True
+    gates = (gate for _, gate in _in_force(_steps(run.gate), start, end))
+    return any(gate and (gate.get("recovered_at") or 0.0) > silent_at for gate in gates)
+
+
+def _advanced(run: Run, key: Key, start: float, end: float) -> float:
+    """Return by how many seconds the bench shortened the record's waits in between."""
     passed = 0.0
-    for change in run.lists.get(user_id, []):
+    for change in run.records.get(key, []):
         if start <= change.at <= end and change.actor and change.before and change.after:
             before, after = change.before["not_before"], change.after["not_before"]
-            passed += before - after if before and after else 0.0
+            # A sign-in ends a wait that Discord did not name.
+            passed += before - (after or 0.0) if before else 0.0
     return passed
 
 
 def g2_nobody_is_asked_before_not_before(run: Run) -> Finding:
-    """G12 too: also processes that were started since."""
+    """No claim before `not_before`, also by processes started later (G12)."""
     found = Finding("G2 G12 0 before not_before")
     for attempt in run.all_attempts():
         bound = attempt.before["not_before"]
         if bound is not None:
             found.expect(
-                bound <= attempt.at + BLINK,
+                bound <= attempt.at + BLINK
+                or _has_recovered(run, attempt.before, attempt.at - BLINK, attempt.at + BLINK),
                 attempt.at,
                 attempt.user_id,
                 f"claimed {bound - attempt.at:.2f} s before not_before",
@@ -482,7 +597,7 @@ def g2_nobody_is_asked_before_not_before(run: Run) -> Finding:
 
 
 def g2_what_discord_told_to_wait_is_waited(run: Run) -> Finding:
-    """The answer's own wait, where the attempt that got it lived to write it down."""
+    """A wait named by Discord is obeyed, if the attempt that received it lived to store it."""
     found = Finding("G2 0 before Retry-After")
     for attempt in run.all_attempts():
         for request in attempt.requests:
@@ -492,64 +607,67 @@ def g2_what_discord_told_to_wait_is_waited(run: Run) -> Finding:
             wait = min(waits, default=0.0)
             if not wait or attempt.outcome not in ("failed", "verified"):
                 continue
-            # Answered when the sandbox had decided; the site's clock starts later.
+            # `request.end` is when the sandbox responded; the site's wait starts later.
             later = [
                 other
-                for others in run.attempts[attempt.user_id]
+                for others in run.attempts[attempt.key]
                 for other in others.requests
                 if other.at > request.at and others.at >= attempt.at
             ]
             for other in later[:1]:
-                passed = _let_pass(run, attempt.user_id, request.end, other.at)
+                passed = _advanced(run, attempt.key, request.end, other.at)
                 found.expect(
                     other.at + passed >= request.end + wait - BLINK,
                     other.at,
                     attempt.user_id,
-                    f"asked {other.at - request.end:.2f} s after an answer that named {wait:.0f} s",
+                    f"requested {other.at - request.end:.2f} s after a response that named {wait:.0f} s",
                 )
     return found
 
 
 def g3_an_abandoned_list_is_taken_over(run: Run) -> Finding:
-    """Whoever reads in the second after an abandoned lease's end has it claimed, or is told what forbids it."""
+    """A read within a second after an abandoned lease's end claims the list, or gets the reason why not.
+
+    The reason may be the database: on SQLite a process may be frozen while it holds the lock for writing.
+    """
     found = Finding("G3 takeover")
     reads: dict[int, list[Read]] = defaultdict(list)
     for read in run.reads:
         if read.kind == "list" and read.status is not None:
             reads[read.user_id].append(read)
-    told = ("busy", "brake", "rate_limited", "unavailable", *GATE_REASONS)
+    told = ("busy", "brake", "rate_limited", "unavailable", "database", DATABASE_UNAVAILABLE, *GATE_REASONS)
     for attempt in run.all_attempts():
         ended = attempt.lease_until
-        if attempt.outcome not in ("taken over", "running") or attempt.end < ended:
+        if not attempt.is_list or attempt.outcome not in ("taken over", "running") or attempt.end < ended:
             continue
         for read in reads[attempt.user_id]:
             if not ended <= read.at <= ended + 1 or run.was_away(read.site, read.at, read.end):
                 continue
-            rows = run.rows_during(attempt.user_id, ended, read.at)
+            rows = run.rows_during(attempt.key, ended, read.at)
             if any(row is None or row["reason"] in REFUSALS or run.served_fresh(row, read) for row in rows):
                 continue
             changed = any(
                 change.before and change.after and change.before["generation"] != change.after["generation"]
-                for change in run.lists[attempt.user_id]
+                for change in run.records[attempt.key]
                 if ended - BLINK <= change.at <= read.end + BLINK
             )
             found.expect(
                 changed or read.reason in told,
                 read.at,
                 attempt.user_id,
-                f"read {read.at - ended:.2f} s after its lease, and nobody asked ({read.status}, {read.reason})",
+                f"read {read.at - ended:.2f} s after its lease without a new claim ({read.status}, {read.reason})",
             )
     return found
 
 
 def g4_lists_change_only_with_their_generation(run: Run) -> Finding:
-    """Memberships change in the transaction that ends the newest attempt, or the person is forgotten."""
+    """Memberships change only in the transaction that ends the newest attempt, or when the person is forgotten."""
     found = Finding("G4 only with the lease")
     latest: dict[int, Change] = {}
     for change in run.changes:
-        if change.model == "guildlistverification":
+        if change.model == LISTS:
             latest[change.user_id] = change
-        elif change.model == "userguildmembership" and not change.actor:
+        elif change.model == MEMBERSHIPS and not change.actor:
             last = latest.get(change.user_id)
             found.expect(
                 last
@@ -557,7 +675,7 @@ def g4_lists_change_only_with_their_generation(run: Run) -> Finding:
                 and (_ending(last) == "verified" or (change.after is None and _is_forgetting(last))),
                 change.at,
                 change.user_id,
-                "a membership changed, and not with the end of the newest attempt",
+                "a membership changed outside the end of the newest attempt",
             )
     return found
 
@@ -569,13 +687,13 @@ def _is_forgetting(change: Change) -> bool:
 
 
 def g4_stored_is_what_discord_sent(run: Run) -> Finding:
-    """The list after an attempt is one that Discord had while it answered that attempt."""
+    """The list stored by an attempt is one that Discord had while it responded to that attempt."""
     found = Finding("G4 stored as sent")
     versions: dict[str, list[Version]] = defaultdict(list)
     for version in run.versions:
         versions[version.person].append(version)
     for attempt in run.all_attempts():
-        if attempt.outcome != "verified":
+        if not attempt.is_list or attempt.outcome != "verified":
             continue
         sent: list[Guilds] = []
         for request in attempt.perhaps:
@@ -595,7 +713,7 @@ def g4_stored_is_what_discord_sent(run: Run) -> Finding:
 
 
 def g5_nothing_passes_a_shut_gate(run: Run) -> Finding:
-    """In the rows: whoever takes a place in the send clock finds the gate open, or is the one probe."""
+    """In the rows: the send clock advances only if the gate is open or for the single probe."""
     found = Finding("G5 G6 gate")
     for change in run.gate:
         before, after = change.before, change.after
@@ -607,14 +725,12 @@ def g5_nothing_passes_a_shut_gate(run: Run) -> Finding:
             None,
             f"passed the gate {(before['until'] or 0) - change.at:.2f} s before its end ({before['reason']})",
         )
-        found.expect(
-            after["until"] and after["until"] > change.at, change.at, None, "the probe left the gate open behind it"
-        )
+        found.expect(after["until"] and after["until"] > change.at, change.at, None, "the probe left the gate open")
     return found
 
 
 def g5_every_request_passed_the_gate(run: Run) -> Finding:
-    """Each request that reached Discord is one that the gate admitted just before, and no two are the same one."""
+    """The gate admitted each request to Discord just before, once per request."""
     found = Finding("G5 admitted")
     admitted = sorted(
         change.at
@@ -625,7 +741,7 @@ def g5_every_request_passed_the_gate(run: Run) -> Finding:
     for request in sorted(run.requests, key=lambda request: request.at):
         earliest = min([request.at, *run.frozen_before(request.at)]) - WIRE
         place = next((at for at in free if earliest <= at <= request.at + BLINK), None)
-        found.expect(place is not None, request.at, None, f"{request.person} was asked for without passing the gate")
+        found.expect(place is not None, request.at, None, f"a request for {request.person} did not pass the gate")
         if place is not None:
             free.remove(place)
         while free and free[0] < request.at - 60:
@@ -634,10 +750,10 @@ def g5_every_request_passed_the_gate(run: Run) -> Finding:
 
 
 def g5_a_limit_for_all_shuts_the_gate(run: Run) -> Finding:
-    """After a global 429 or a Cloudflare page the gate is shut for as long as was named."""
-    found = Finding("G5 the limit is learnt")
+    """After a global 429 or a Cloudflare page the gate is shut for the named wait."""
+    found = Finding("G5 the limit is recorded")
     for request in run.requests:
-        # Only a mood that limits can have answered 429, also if its end was near.
+        # Only a mood that limits can have caused a 429, even if the mood was about to end.
         moods = [mood for mood in run.moods_of(request) if mood.limits]
         if request.status != 429 or not moods or not all(mood.limits_all for mood in moods):
             continue
@@ -648,15 +764,21 @@ def g5_a_limit_for_all_shuts_the_gate(run: Run) -> Finding:
         if not learnt and (opened or run.lost(request)):
             continue
         found.expect(
-            learnt, request.end, None, f"Discord named {wait:.0f} s for everybody, and the gate did not shut for that"
+            learnt,
+            request.end,
+            None,
+            f"Discord named {wait:.0f} s for all requests, but the gate did not shut for that long",
         )
     return found
 
 
 def g7_the_brake_holds(run: Run) -> Finding:
-    """At the soft limit only people without a list may ask, at the hard one nobody, until the window moves on."""
+    """At the soft limit only people without a list are refreshed, at the hard limit no requests are sent."""
     found = Finding("G7 brake")
-    levels = list(_refusals(run.of("discordrefusal")))
+    levels = [
+        (at, sum(moment > at - INVALID_WINDOW for moment in moments))
+        for at, moments in _refusals(run.of("discordrefusal"))
+    ]
     warm = {
         id(request)
         for attempt in run.all_attempts()
@@ -670,25 +792,27 @@ def g7_the_brake_holds(run: Run) -> Finding:
         least = min([before, *(count for at, count in levels[first:] if at <= request.at)])
         if least >= run.settings.brake_soft:
             limit = run.settings.brake_soft if id(request) in warm else run.settings.brake_hard
-            found.expect(least < limit, request.at, None, f"{request.person} was asked for after {least} refusals")
-    # That it was reached at all is what makes the silence after it mean something.
+            found.expect(
+                least < limit, request.at, None, f"a request for {request.person} was sent after {least} refusals"
+            )
+    # Counted as checks, because the absence of requests means something only if a limit was reached.
     found.checked += sum(count >= run.settings.brake_soft for _, count in levels)
     return found
 
 
-def _refusals(changes: Sequence[Change]) -> Iterator[tuple[float, int]]:
-    """How many refusals were within the window, after each change."""
+def _refusals(changes: Sequence[Change]) -> Iterator[tuple[float, list[float]]]:
+    """Yield the sorted times of all refusals after each change."""
     moments: dict[int, float] = {}
     for change in changes:
         if change.before:
             moments.pop(change.before["id"], None)
         if change.after:
             moments[change.after["id"]] = change.after["at"]
-        yield change.at, sum(at > change.at - INVALID_WINDOW for at in moments.values())
+        yield change.at, sorted(moments.values())
 
 
 def g7_every_refusal_is_counted(run: Run) -> Finding:
-    """Each 401, 403 or 429 but a shared one, unless the process that met it was stopped."""
+    """Each 401, 403 and non-shared 429 is counted, unless the process that received it was stopped."""
     found = Finding("G7 refusals counted")
     inserted = sorted(change.at for change in run.of("discordrefusal") if change.before is None)
     for request in sorted(run.requests, key=lambda request: request.end):
@@ -699,12 +823,12 @@ def g7_every_refusal_is_counted(run: Run) -> Finding:
         row = next((at for at in inserted if request.at <= at <= request.end + QUEUE), None)
         if row is not None:
             inserted.remove(row)
-        found.expect(row is not None, request.end, None, f"an answer {request.status} was not counted")
+        found.expect(row is not None, request.end, None, f"a response {request.status} was not counted")
     return found
 
 
 def g8_a_dead_token_is_sent_at_most_twice(run: Run) -> Finding:
-    """Twice in one attempt, and never once the account is disconnected."""
+    """A dead token is sent at most twice in an attempt, and never after the account is disconnected."""
     found = Finding("G8 dead tokens")
     accounts: dict[int, list[Change]] = dict(_by_user(run.of("discordaccount")))
     for attempt in run.all_attempts():
@@ -716,7 +840,7 @@ def g8_a_dead_token_is_sent_at_most_twice(run: Run) -> Finding:
             rows = _during(changes, request.at - WIRE, request.at)
             dead = all(row and row["disconnected_at"] for row in rows)
             found.expect(
-                not dead or run.frozen_before(request.at), request.at, attempt.user_id, "asked while disconnected"
+                not dead or run.frozen_before(request.at), request.at, attempt.user_id, "sent while disconnected"
             )
     covered = {id(request) for attempt in run.all_attempts() for request in attempt.perhaps}
     unknown = [request for request in run.requests if request.is_list and request.person is None]
@@ -734,7 +858,7 @@ def g8_a_dead_token_is_sent_at_most_twice(run: Run) -> Finding:
 
 
 def g9_no_list_is_a_day_old_and_its_age_is_true(run: Run) -> Finding:
-    """What a reader was shown was stored while they read, is that old, and younger than a day."""
+    """A served list was stored at the time of the read, its age is correct, and it is less than a day old."""
     found = Finding("G9 age and content")
     for read in run.reads:
         if read.status != 200 or read.verified_at is None or read.age is None or read.guilds is None:
@@ -745,52 +869,58 @@ def g9_no_list_is_a_day_old_and_its_age_is_true(run: Run) -> Finding:
             read.at - verified_at - 1 - BLINK <= read.age <= read.end - verified_at + BLINK,
             read.end,
             read.user_id,
-            f"told {read.age} s, and verified {read.at - verified_at:.1f} s before",
+            f"an age of {read.age} s was shown for a list verified {read.at - verified_at:.1f} s before",
         )
-        rows = run.rows_during(read.user_id, read.at - COMMIT, read.end + BLINK)
+        rows = run.rows_during(read.key, read.at - COMMIT, read.end + BLINK)
         found.expect(
             any(row and row["verified_at"] and abs(row["verified_at"] - verified_at) < BLINK for row in rows),
             read.end,
             read.user_id,
-            "told a moment of verification that was not stored then",
+            "a verification time was shown that was not stored then",
         )
         found.expect(
             read.guilds in run.stored_during(read.user_id, read.at - COMMIT, read.end + BLINK),
             read.end,
             read.user_id,
-            f"shown {sorted(read.guilds)[:3]}, which was not stored then",
+            f"the list {sorted(read.guilds)[:3]} was shown, which was not stored then",
         )
     return found
 
 
 def g9_nothing_fresh_is_asked_for(run: Run) -> Finding:
-    """A claim's list was due, stale or missing, or somebody had pressed "refresh now"."""
-    found = Finding("G9 fresh is not asked")
+    """A claimed list was due, stale or missing, or the person had pressed "refresh now"."""
+    found = Finding("G9 fresh is not requested")
     pressed: dict[int, list[Read]] = defaultdict(list)
     for read in run.reads:
         if read.kind == "refresh":
             pressed[read.user_id].append(read)
     for attempt in run.all_attempts():
-        on_purpose = any(read.at - BLINK <= attempt.at <= read.end + WIRE for read in pressed[attempt.user_id])
+        on_purpose = attempt.is_list and any(
+            read.at - BLINK <= attempt.at <= read.end + WIRE for read in pressed[attempt.user_id]
+        )
         found.expect(
             on_purpose or not run.is_fresh(attempt.before, attempt.at),
             attempt.at,
             attempt.user_id,
-            "a fresh list was asked for",
+            "a fresh list was requested",
         )
         found.expect(
-            attempt.before["reason"] not in REFUSALS, attempt.at, attempt.user_id, "a refused person was asked for"
+            attempt.before["reason"] not in REFUSALS,
+            attempt.at,
+            attempt.user_id,
+            "the list of a refused person was requested",
         )
     return found
 
 
 def g11_only_ones_own_attempt_sets_ones_wait(run: Run) -> Finding:
-    """`not_before` changes with the end of the person's own attempt; "rate_limited" is of its own 429."""
+    """`not_before` changes only at the end of the person's own attempt, and "rate_limited" needs a 429 of its own."""
     found = Finding("G11 waits are one's own")
-    limited = [request for request in run.requests if request.status == 429 and not request.is_list]
+    limited = [request for request in run.requests if request.status == 429 and not request.is_for_record]
     for attempt in run.all_attempts():
-        if attempt.outcome == "failed" and attempt.change and attempt.change.after:
-            # A token that is being renewed may be limited too, and a revoked one is nobody's.
+        # A member's may also come from the allowance, which R3 is about.
+        if attempt.is_list and attempt.outcome == "failed" and attempt.change and attempt.change.after:
+            # A token renewal may be limited too, and a revoked token has no owner.
             renewals = (
                 request
                 for request in limited
@@ -802,34 +932,37 @@ def g11_only_ones_own_attempt_sets_ones_wait(run: Run) -> Finding:
                 or any(renewals),
                 attempt.end,
                 attempt.user_id,
-                "told that Discord limits them, which it did not say",
+                "the reason is rate_limited although Discord sent no 429",
             )
     ends = {id(attempt.change) for attempt in run.all_attempts()}
-    for user_id, changes in run.lists.items():
+    for (user_id, _), changes in run.records.items():
         for change in changes:
             if change.actor or not change.before or not change.after:
                 continue
             if change.before["not_before"] != change.after["not_before"]:
-                found.expect(id(change) in ends, change.at, user_id, "not_before changed without an attempt of theirs")
+                found.expect(
+                    id(change) in ends, change.at, user_id, "not_before changed without an attempt for the person"
+                )
     return found
 
 
 def g13_a_refusal_says_truly_how_long(run: Run) -> Finding:
-    """Every 429 and 503 names whole seconds, from one on, that end with what is in the way, and not sooner."""
+    """Every 429 and 503 names a Retry-After of at least one second that ends with the last obstacle."""
     found = Finding("G13 Retry-After")
     for read in run.reads:
         if read.status not in (429, 503):
             continue
         told = read.retry_after
         found.expect(told is not None and told >= 1, read.end, read.user_id, f"{read.status} without Retry-After")
-        # What a page says of the reason is for people, and "about:blank" is about our database.
-        if told is None or read.kind == "page" or read.reason == "about:blank":
+        # A page has no machine-readable reason. A database problem (a process was frozen while it waited for a
+        # connection) has a constant wait, because the site can't know when it ends.
+        if told is None or read.kind == "page" or read.reason == DATABASE_UNAVAILABLE:
             continue
         found.expect(
-            told <= 2 or any(_is_true(read, told, bound) for bound in _bounds(run, read)),
+            told <= 2 or any(_is_true(read, told, end) for end in _last_ends(run, read)),
             read.end,
             read.user_id,
-            f"{read.status} {read.reason}: told {told} s, which is no bound that was stored",
+            f"{read.status} {read.reason}: Retry-After is {told} s, which is not when the last obstacle ends",
         )
     return found
 
@@ -838,41 +971,250 @@ def _is_true(read: Read, told: int, bound: float) -> bool:
     return bound - read.end - BLINK <= told <= bound - read.at + 1 + BLINK
 
 
-def _bounds(run: Run, read: Read) -> Iterator[float]:
-    """What may have been in the way of this read: the person's waits, the gate's, the brake's, the cool-down."""
-    start, end = read.at - COMMIT, read.end + BLINK
-    rows = [row for row in run.rows_during(read.user_id, start, end) if row]
-    gates = [row["until"] for row in _during(run.gate, start, end) if row and row["until"]]
-    for row in rows:
-        yield from (bound for bound in (row["not_before"], row["lease_until"]) if bound)
-        if row["verified_at"]:
-            yield row["verified_at"] + run.settings.manual_pause
-    yield from gates
-    if read.reason == "brake":
-        yield from (
-            change.after["at"] + INVALID_WINDOW
-            for change in run.of("discordrefusal")
-            if change.after and change.at <= end
-        )
+def _last_ends(run: Run, read: Read) -> Iterator[float]:
+    """Yield when the last obstacle ends, for each state that this read may have seen.
+
+    A read looks at the record first and at the gate, the brake and the allowance afterwards, so a record is paired only
+    with their states from when it was written or later. One written just before may still have been invisible then,
+    except to the attempt that wrote it, which gave the record its wait.
+    """
+    end = read.end + BLINK
+    for since, row in _in_force(_steps(run.records.get(read.key, [])), read.at - COMMIT, end):
+        if row is None:
+            continue
+        seen = since if row["not_before"] else since - COMMIT
+        is_cold = not row["verified_at"] or row["verified_at"] <= read.end - DAY
+        gates = _in_force(_steps(run.gate), seen, end)
+        brakes = _in_force(run.brake_ends, seen, end)
+        held = {0.0}
+        if read.guild_id:
+            allowances = _in_force(_steps(run.allowances.get(read.user_id, [])), seen, end)
+            held = {used for _, each in allowances for used in _closed_until(run.settings, each, end)} or held
+        for (_, gate), (_, brake), used_up in product(
+            gates or [(0.0, None)], brakes or [(0.0, (0.0, 0.0))], sorted(held)
+        ):
+            shut = gate["until"] if gate and gate["streak"] else None
+            if read.reason == TOO_SOON:
+                if row["verified_at"]:
+                    yield max(row["verified_at"] + run.settings.manual_pause, shut or 0.0, brake[0])
+                continue
+            yield max(row["not_before"] or 0.0, shut or 0.0, brake[1 if is_cold else 0], used_up)
+            if _has_recovered(run, row, since, end):
+                yield max(shut or 0.0, brake[1 if is_cold else 0], used_up)
+
+
+def _closed_until(settings: Settings, allowance: Row | None, now: float) -> Iterator[float]:
+    """Yield until when a person without a stored answer may have to wait for their allowance; 0 if they needn't.
+
+    Near the end of a window the site sends nothing, because Discord's may have begun a little later.
+    """
+    if allowance is None:
+        yield 0.0
+        return
+    window_ends_at, until = allowance["window_ends_at"] or 0.0, allowance["until"] or 0.0
+    if allowance["sent"] < settings.members:
+        yield until
+    if allowance["sent"] >= settings.members or window_ends_at - 2 * settings.member_margin <= now < window_ends_at:
+        yield max(until, window_ends_at)
+
+
+def _steps(changes: Iterable[Change]) -> list[tuple[float, Row | None]]:
+    return [(change.at, change.after) for change in changes]
+
+
+def _in_force(steps: Sequence[tuple[float, T]], start: float, end: float) -> list[tuple[float, T]]:
+    """Return the steps in force between `start` and `end`, with the time since which, or `start` if later."""
+    first = bisect_right(steps, start, key=lambda step: step[0])
+    before = [(start, steps[first - 1][1])] if first else []
+    return [*before, *(step for step in steps[first:] if step[0] <= end)]
 
 
 def g3_stored_lists_are_served(run: Run) -> Finding:
-    """Whoever has a list that may be served gets it, from each process that is neither down nor frozen.
+    """A person with a servable list gets it from each process that is neither down nor frozen.
 
-    Nobody meets a fault of ours, whatever they asked for.
+    No read results in an error of the site.
     """
     found = Finding("G3 never an error")
     for read in run.reads:
         if run.was_away(read.site, read.at, read.end):
             continue
-        rows = run.rows_during(read.user_id, read.at - COMMIT, read.end + BLINK)
+        rows = run.rows_during(read.key, read.at - COMMIT, read.end + BLINK)
         served = read.kind != "refresh" and all(run.may_be_served(row, read.end) for row in rows)
         found.expect(
-            read.status == 200 if served else read.status in ANSWERS,
+            read.status == 200 if served else read.status in EXPECTED_STATUSES,
             read.end,
             read.user_id,
-            f"{read.kind} answered {read.status} ({read.reason}) by process {read.site} after "
-            f"{read.end - read.at:.1f} s{', with a list in store' if served else ''}",
+            f"{read.kind} got {read.status} ({read.reason}) from process {read.site} after "
+            f"{read.end - read.at:.1f} s{', with a stored list' if served else ''}",
+        )
+    return found
+
+
+def r2_five_requests_in_a_window(run: Run) -> Finding:
+    """At most five member requests are sent with a person's token in a window, which begins with the first of them."""
+    found = Finding("R2 five in a window")
+    for requests in _member_requests(run).values():
+        # One that was frozen on its way arrives in a later window than the one it was counted in.
+        sent = [request for request in requests if not run.frozen_before(request.at)]
+        most, window = run.settings.members, run.settings.member_window
+        began, count = float("-inf"), 0
+        for request in sent:
+            began, count = (began, count + 1) if request.at < began + window else (request.at, 1)
+            found.expect(count <= most, request.at, None, f"{count} member requests of {request.person} in a window")
+    return found
+
+
+def _member_requests(run: Run) -> dict[str, list[Request]]:
+    found: dict[str, list[Request]] = defaultdict(list)
+    for request in sorted(run.requests, key=lambda request: request.at):
+        if request.guild_id and request.person:
+            found[request.person].append(request)
+    return found
+
+
+def r2_each_request_was_taken(run: Run) -> Finding:
+    """Each member request was taken from the person's allowance just before, once, and only while it was open."""
+    found = Finding("R2 R3 allowance")
+    names = {name: user_id for user_id, name in run.people.items()}
+    taken: dict[str, list[float]] = defaultdict(list)
+    for user_id, changes in run.allowances.items():
+        for change in changes:
+            before, after = change.before, change.after
+            if (
+                not before
+                or not after
+                or (before["sent"], before["window_ends_at"])
+                == (
+                    after["sent"],
+                    after["window_ends_at"],
+                )
+            ):
+                continue
+            taken[run.people.get(user_id, "?")].append(change.at)
+            found.expect(
+                (before["until"] or 0.0) <= change.at + BLINK, change.at, user_id, "taken during a wait Discord named"
+            )
+            found.expect(after["sent"] <= run.settings.members, change.at, user_id, f"{after['sent']} in a window")
+            found.expect(
+                before["window_ends_at"] == after["window_ends_at"]
+                or (before["window_ends_at"] or 0.0) <= change.at + BLINK,
+                change.at,
+                user_id,
+                "a window ended too early",
+            )
+    for person, requests in _member_requests(run).items():
+        free = sorted(taken[person])
+        for request in requests:
+            earliest = min([request.at, *run.frozen_before(request.at)]) - WIRE - QUEUE
+            place = next((at for at in free if earliest <= at <= request.at + BLINK), None)
+            found.expect(place is not None, request.at, names.get(person), "a member request that was not counted")
+            if place is not None:
+                free.remove(place)
+    return found
+
+
+def r3_a_wait_closes_the_allowance(run: Run) -> Finding:
+    """After a 429 for the person on the member's route their allowance is closed for the wait that it named."""
+    found = Finding("R3 the wait is recorded")
+    names: dict[str, list[int]] = defaultdict(list)
+    for user_id, name in run.people.items():
+        names[name].append(user_id)
+    for request in run.requests:
+        moods = run.moods_of(request)
+        if request.status != 429 or not request.guild_id or not request.person:
+            continue
+        if not moods or any(mood.mode != "rate_limited" for mood in moods) or run.lost(request):
+            continue
+        wait = min(mood.wait or 0.0 for mood in moods)
+        rows = [
+            row
+            for user_id in names[request.person]
+            for row in _during(run.allowances.get(user_id, []), request.end - BLINK, request.end + QUEUE)
+        ]
+        gone = any(
+            change.after is None and request.at - BLINK <= change.at <= request.end + QUEUE
+            for user_id in names[request.person]
+            for change in run.records.get((user_id, 0), [])
+        )
+        found.expect(
+            gone or any(row and (row["until"] or 0.0) >= request.end + wait - BLINK for row in rows),
+            request.end,
+            None,
+            f"Discord named {wait:.0f} s for {request.person}, but the allowance was not closed for that long",
+        )
+    return found
+
+
+def r5_members_change_only_with_their_generation(run: Run) -> Finding:
+    """A member changes only at the end of the newest attempt, to what Discord sent to it, or with a new list."""
+    found = Finding("R5 R6 only with the lease")
+    ends = {id(attempt.change): attempt for attempt in run.all_attempts() if attempt.outcome == "verified"}
+    nicks: dict[tuple[str, int], list[Nick]] = defaultdict(list)
+    for nick in run.nicks:
+        nicks[nick.person, nick.guild_id].append(nick)
+    for change in run.of(MEMBERS):
+        before, after = change.before, change.after
+        if change.actor or not before or not after or _answer(before) == _answer(after):
+            continue
+        if change.id in run.said_by_lists:
+            lists = run.rows_during((change.user_id, 0), change.at - COMMIT, change.at + COMMIT)
+            found.expect(
+                not after["is_member"]
+                and after["verified_at"] in (None, *(row["verified_at"] for row in lists if row)),
+                change.at,
+                change.user_id,
+                "a member was changed by a list that was not stored then, or made one",
+            )
+            continue
+        attempt = ends.get(id(change))
+        found.expect(attempt, change.at, change.user_id, "a member changed outside the end of the newest attempt")
+        if attempt is None:
+            continue
+        # Without a nickname the stored one is empty.
+        sent = {
+            None if request.status == 404 else "" for request in attempt.perhaps if request.status in (200, 404)
+        } | {
+            nick.nick
+            for request in attempt.perhaps
+            for nick in nicks[attempt.person, attempt.key[1]]
+            if request.status == 200 and nick.at <= request.end + BLINK and nick.until >= request.at - BLINK
+        }
+        stored = _nick(after)
+        found.expect(stored in sent, change.at, change.user_id, f"stored {stored!r}, and Discord sent {sent}")
+    return found
+
+
+def _answer(row: Row) -> tuple[object, ...]:
+    return row["is_member"], row["nick"], row["verified_at"]
+
+
+def _nick(row: Row) -> str | None:
+    return row["nick"] if row["is_member"] else None
+
+
+def r9_members_are_true_and_less_than_a_day_old(run: Run) -> Finding:
+    """A served member was stored at that time, or a list without that server was, and its age is correct."""
+    found = Finding("R4 R6 age and content")
+    for read in run.reads:
+        if read.kind != "member" or read.status != 200 or read.verified_at is None or read.age is None:
+            continue
+        verified_at = read.verified_at
+        found.expect(read.age < DAY, read.end, read.user_id, f"a member {read.age} s old was served")
+        found.expect(
+            read.at - verified_at - 1 - BLINK <= read.age <= read.end - verified_at + BLINK,
+            read.end,
+            read.user_id,
+            f"an age of {read.age} s was shown for a member verified {read.at - verified_at:.1f} s before",
+        )
+        span = read.at - COMMIT, read.end + BLINK
+        rows = [row for row in run.rows_during(read.key, *span) if row and _nick(row) == read.nick]
+        if read.nick is None:
+            rows += [row for row in run.rows_during((read.user_id, 0), *span) if row]
+        found.expect(
+            any(row["verified_at"] and abs(row["verified_at"] - verified_at) < BLINK for row in rows),
+            read.end,
+            read.user_id,
+            f"{read.nick!r} was shown, which was not stored then",
         )
     return found
 
@@ -897,6 +1239,11 @@ CHECKS: tuple[Callable[[Run], Finding], ...] = (
     g9_nothing_fresh_is_asked_for,
     g11_only_ones_own_attempt_sets_ones_wait,
     g13_a_refusal_says_truly_how_long,
+    r2_five_requests_in_a_window,
+    r2_each_request_was_taken,
+    r3_a_wait_closes_the_allowance,
+    r5_members_change_only_with_their_generation,
+    r9_members_are_true_and_less_than_a_day_old,
 )
 
 

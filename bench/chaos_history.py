@@ -1,6 +1,6 @@
-"""What became of each row, and when: triggers write it down, whichever process wrote the row.
+"""The history of each row, recorded by triggers for all processes.
 
-The bench's own writes carry its name for them. Tokens are in none of the columns.
+The bench's own writes are labelled with its action. No column contains tokens.
 """
 
 import json
@@ -12,23 +12,29 @@ from typing import Any
 
 from django.db import connection, transaction
 
-from accounts.models import DiscordAccount, DiscordGate, DiscordRefusal
+from accounts.models import DiscordAccount, DiscordAllowance, DiscordGate, DiscordRefusal
 from bench.chaos_checker import Change, Row
-from guilds.models import GuildListVerification, UserGuildMembership
+from guilds.models import GuildListVerification, GuildMember, UserGuildMembership
 
+RECORD = (
+    *("user_id", "verified_at", "refresh_after", "not_before", "lease_until"),
+    *("reason", "failure_streak", "generation", "silent_at"),
+)
 COLUMNS = {
-    GuildListVerification: (
-        *("user_id", "verified_at", "refresh_after", "not_before", "lease_until"),
-        *("reason", "failure_streak", "generation"),
-    ),
+    GuildListVerification: RECORD,
+    GuildMember: (*RECORD, "guild_id", "is_member", "nick"),
+    DiscordAllowance: ("kind", "owner", "window_ends_at", "sent", "until"),
     UserGuildMembership: ("user_id", "guild_id", "name"),
-    DiscordGate: ("until", "tat", "reason", "streak", "version"),
+    DiscordGate: ("until", "tat", "reason", "streak", "version", "recovered_at"),
     DiscordAccount: ("user_id", "token_version", "disconnected_at"),
     DiscordRefusal: ("id", "at", "status"),
 }
 TABLES = {model._meta.db_table: model._meta.model_name or "" for model in COLUMNS}
 MOMENTS = frozenset(
-    {"verified_at", "refresh_after", "not_before", "lease_until", "until", "tat", "disconnected_at", "at"}
+    {
+        *("verified_at", "refresh_after", "not_before", "lease_until", "silent_at"),
+        *("until", "tat", "window_ends_at", "recovered_at", "disconnected_at", "at"),
+    }
 )
 SIDES = {"INSERT": ("NEW",), "UPDATE": ("OLD", "NEW"), "DELETE": ("OLD",)}
 
@@ -49,9 +55,12 @@ DIALECTS = {
 
 
 def install() -> None:
-    """Write down every change from now on."""
+    """Record every change from now on."""
     dialect = DIALECTS[connection.vendor]
     with connection.cursor() as cursor:
+        if connection.vendor == "sqlite":
+            # A process may be frozen while it holds the lock.
+            cursor.execute("PRAGMA busy_timeout = 30000")
         cursor.execute("CREATE TABLE chaos_actor (name TEXT NOT NULL)")
         cursor.execute("INSERT INTO chaos_actor VALUES ('')")
         cursor.execute(
@@ -87,7 +96,7 @@ def _install(
 
 @contextmanager
 def acting_as(name: str) -> Iterator[None]:
-    """One transaction whose writes are the bench's; nobody else ever sees the name, which is gone at the commit."""
+    """Label the writes of one transaction as the bench's. Other transactions never see the label."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("UPDATE chaos_actor SET name = %s", [name])
         yield
@@ -95,7 +104,7 @@ def acting_as(name: str) -> Iterator[None]:
 
 
 def read() -> list[Change]:
-    """Every change so far, in the order of writing."""
+    """Return all changes so far, in the order of writing."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT id, at, within, actor, relation, before, after FROM chaos_history ORDER BY id")
         changes = [
@@ -106,7 +115,7 @@ def read() -> list[Change]:
 
 
 def _numbered(changes: Iterable[Change]) -> Iterator[Change]:
-    """With the numbers that SQLite has none of: its one writer's memberships follow their verification at once."""
+    """Add transaction numbers, which SQLite lacks: a writer's memberships directly follow their verification."""
     lists = (GuildListVerification._meta.model_name, UserGuildMembership._meta.model_name)
     previous: Change | None = None
     for change in changes:

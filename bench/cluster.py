@@ -1,4 +1,4 @@
-"""Several processes of the site on the stage's database, and people who are signed in there."""
+"""Several processes of the site on the stage's database, and signed-in people."""
 
 import os
 from collections.abc import Iterator
@@ -9,6 +9,7 @@ from typing import Any
 
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
 from django.contrib.sessions.backends.base import SessionBase
+from django.contrib.sessions.backends.db import SessionStore as StockStore
 
 from accounts.clock import database_now
 from accounts.discord import Tokens
@@ -23,7 +24,7 @@ from sandbox.remote import Remote
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody who is signed in; `cookie` is the session's."""
+    """A signed-in person; `cookie` is their session cookie."""
 
     user_id: int
     name: str
@@ -37,12 +38,17 @@ class Cluster:
 
 
 @contextmanager
-def cluster(stage: Stage, processes: int = 4, threads: int = 16, **settings: str) -> Iterator[Cluster]:
-    """`processes` of the site, with `settings` in their environment; gone with the block."""
-    # Discord's own limits are not what is measured, but for those that a bench sets itself.
+def cluster(
+    stage: Stage, processes: int = 4, threads: int = 16, application: str = "config.wsgi:application", **settings: str
+) -> Iterator[Cluster]:
+    """Run `processes` of the site with `settings` in their environment until the block ends."""
+    # Discord's limits are not measured here, except for those that a bench sets itself.
     stage.sandbox.limits(per_person=False, per_second=1_000_000, invalid_per_10_minutes=1_000_000)
     environment = {**os.environ, **settings}
-    sites = [Site(environment, stage.folder / f"site{number}.log", threads) for number in range(processes)]
+    sites = [
+        Site(environment, stage.folder / f"site{number}.log", threads, application=application)
+        for number in range(processes)
+    ]
     try:
         start_all(sites)
         yield Cluster(sites, stage.sandbox)
@@ -51,25 +57,27 @@ def cluster(stage: Stage, processes: int = 4, threads: int = 16, **settings: str
             site.stop()
 
 
-def sign_in(stage: Stage, name: str, guilds: int = 12, age: timedelta | None = None) -> Person:
-    """Somebody new who has signed in, with a list verified `age` ago, or with none."""
+def sign_in(
+    stage: Stage, name: str, guilds: int = 12, age: timedelta | None = None, scopes: tuple[str, ...] = ()
+) -> Person:
+    """Create a signed-in person with a list verified `age` ago, or without a list; `scopes` replace the usual ones."""
     stage.sandbox.person(name, count=guilds)
-    tokens = Tokens.from_json(stage.sandbox.token(name))
+    tokens = Tokens.from_json(stage.sandbox.token(name, *scopes))
     user = User.objects.create_user(username=name, discord_username=name)
-    stored: Any = sealed(tokens)
+    stored: Any = sealed(tokens, user.pk)
     DiscordAccount.objects.create(user=user, provider="discord", uid=name, extra_data=stored)
     if age is not None:
         _verify(user, guilds, age)
     return Person(user.pk, name, session_of(user, "guilds.backends.DiscordBackend"))
 
 
-def sign_in_again(person: Person, backend: str) -> str:
-    """The cookie of another session of the same person, in which `backend` says who they are."""
-    return session_of(User.objects.get(pk=person.user_id), backend)
+def stock_session_of(person: Person) -> str:
+    """Return the cookie of another session of the person, in Django's own table."""
+    return session_of(User.objects.get(pk=person.user_id), "django.contrib.auth.backends.ModelBackend", StockStore())
 
 
-def session_of(user: User, backend: str) -> str:
-    session: SessionBase = SessionStore()
+def session_of(user: User, backend: str, session: SessionBase | None = None) -> str:
+    session = SessionStore() if session is None else session
     session[SESSION_KEY] = str(user.pk)
     session[BACKEND_SESSION_KEY] = backend
     session[HASH_SESSION_KEY] = user.get_session_auth_hash()

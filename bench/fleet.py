@@ -1,8 +1,10 @@
-"""A day of a million people under Discord's limits: four ways to cache, on a virtual clock.
+"""A simulated day of a million people under Discord's limits, with four caching strategies, on a virtual clock.
 
-The same views are played against the same Discord for each strategy: 50 requests a second, one a second per person,
-a ban for 10,000 invalid requests in 10 minutes, an hour of outage and five minutes of a global limit. Discord's limits
-stay what they are however many people there are: with few of them nobody meets a limit, and that says little.
+Then this site's day once more, with one in five visits behind a role.
+
+Each strategy gets the same views and the same Discord: 50 requests per second, one per second and person, a ban for
+10,000 invalid requests in 10 minutes, an hour of outage and five minutes of a global limit. The limits don't depend on
+the number of people, so a day with few people meets no limits and shows little.
 """
 
 import argparse
@@ -16,11 +18,12 @@ from typing import Any
 from django.conf import settings
 from django.test import override_settings
 
-from bench import fleet_picture
+from bench import fleet_picture, fleet_roles
 from bench.fleet_discord import PER_SECOND, Discord, Weather
 from bench.fleet_ours import Guildhall
 from bench.fleet_peers import Events, FailSafePerNode, NaiveTTL, StaleWhileRevalidate, Strategy, play
 from bench.fleet_people import DAY, SECOND, Population, draw
+from bench.fleet_roles import DayWithRoles, Roles
 from bench.fleet_tally import Tally
 
 OURS = "guildhall"
@@ -34,65 +37,61 @@ STRATEGIES: dict[str, Callable[[Population, Discord, Tally, Events, int], Strate
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a day came to: for Discord, and for the people."""
+    """The result of a day, for Discord and for the people."""
 
     discord: Discord
     tally: Tally
 
     def broken(self) -> list[str]:
-        """The promises of this site that this day broke, in sentences."""
-        oldest, disobeyed = self.tally.max_age, self.discord.obedience.disobeyed
+        """Return the guarantees of this site that this day broke, as sentences."""
+        oldest, violations = self.tally.max_age, self.discord.compliance.violations
         promises = {
             f"{self.discord.bans} bans, none allowed": self.discord.bans == 0,
             f"a list {oldest / SECOND:.0f} s old was served, under {DAY // SECOND} s allowed": oldest < DAY,
             f"{self.discord.busiest_second} requests in one second, {PER_SECOND} allowed": (
                 self.discord.busiest_second <= PER_SECOND
             ),
-            f"{disobeyed} requests beside the probe while told to wait, none allowed": disobeyed == 0,
+            f"{violations} requests beside the probe while told to wait, none allowed": violations == 0,
         }
         return [what for what, holds in promises.items() if not holds]
 
     def figures(self) -> dict[str, Any]:
-        discord, tally = self.discord, self.tally
+        discord = self.discord
         return {
             "requests": discord.requests,
             "rate_limited": discord.rate_limited,
             "bans": discord.bans,
-            "sent_while_told_to_wait": discord.obedience.disobeyed,
+            "sent_while_told_to_wait": discord.compliance.violations,
             "busiest_second": discord.busiest_second,
-            "errors": tally.errors,
-            "errors_in_outage": tally.errors_in_outage,
-            "errors_in_limit": tally.errors_in_limit,
-            "errors_else": tally.errors - tally.errors_in_outage - tally.errors_in_limit,
-            "stale": tally.stale,
-            "age_p50_s": tally.age(0.5),
-            "age_p90_s": tally.age(0.9),
-            "age_p99_s": tally.age(0.99),
-            "age_max_s": tally.max_age // SECOND,
-            "wait_p50_s": tally.wait(0.5),
-            "wait_p90_s": tally.wait(0.9),
-            "wait_p99_s": tally.wait(0.99),
-            "wait_max_s": round(tally.max_wait / SECOND, 2),
+            **self.tally.figures(),
         }
 
 
 def live(name: str, population: Population, seed: int, weather: Weather | None = None) -> Outcome:
-    """One strategy's day."""
+    """Simulate one strategy's day."""
     weather = weather or Weather()
     discord, tally, events = Discord(population.people, seed, weather), Tally(weather), Events()
     play(population, STRATEGIES[name](population, discord, tally, events, seed), events)
     return Outcome(discord, tally)
 
 
+def live_with_roles(population: Population, seed: int, weather: Weather | None = None) -> DayWithRoles:
+    """Simulate this site's day with one in five visits behind a role."""
+    weather = weather or Weather()
+    discord = Discord(population.people, seed, weather)
+    site = Guildhall(population, discord, Tally(weather), Events(), seed)
+    return fleet_roles.live(population, site, Roles(site, Tally(weather), seed), seed)
+
+
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--people", type=int, default=1_000_000, help="how many people visit that day")
+    parser.add_argument("--people", type=int, default=1_000_000, help="number of people")
     parser.add_argument("--seed", type=int, default=1, help="the same seed gives the same day")
     parser.add_argument("--send-rate", type=int, default=settings.DISCORD_SEND_RATE, help="DISCORD_SEND_RATE")
-    parser.add_argument("--picture", type=Path, default=Path("var/fleet.png"), help="where the picture goes")
+    parser.add_argument("--picture", type=Path, default=Path("var/fleet.png"), help="where to save the picture")
 
 
 def run(_stage: None, options: argparse.Namespace) -> int:
-    """Play the day, print, draw, and say by the exit code whether this site kept its promises."""
+    """Simulate, print and draw. Returns the exit code: 0 if this site kept its guarantees."""
     started = time.monotonic()
     population = draw(options.people, options.seed)
     views = len(population.moments)
@@ -109,13 +108,20 @@ def run(_stage: None, options: argparse.Namespace) -> int:
         Weather(),
     )
 
-    _print_table(outcomes)
+    with override_settings(DISCORD_SEND_RATE=options.send_rate):
+        with_roles = live_with_roles(population, options.seed)
+
+    _print_table({name: outcome.figures() for name, outcome in outcomes.items()})
+    print(f"\n{OURS}, one in five visits behind a role")
+    _print_table(with_roles.figures())
     print(f"picture: {options.picture}")
-    broken = outcomes[OURS].broken()
+    broken = [*outcomes[OURS].broken(), *Outcome(with_roles.discord, with_roles.site.tally).broken()]
+    broken += with_roles.broken()
     for what in broken:
         print(f"BROKEN {what}")
     summary = {
         "strategies": {name: outcome.figures() for name, outcome in outcomes.items()},
+        "with_roles": with_roles.figures(),
         "people": population.people,
         "visits": population.visits,
         "views": views,
@@ -125,8 +131,7 @@ def run(_stage: None, options: argparse.Namespace) -> int:
     return 1 if broken else 0
 
 
-def _print_table(outcomes: dict[str, Outcome]) -> None:
-    figures = {name: outcome.figures() for name, outcome in outcomes.items()}
+def _print_table(figures: dict[str, dict[str, Any]]) -> None:
     print(f"{'':<24}" + "".join(f"{name:>24}" for name in figures))
     for row in next(iter(figures.values())):
         print(f"{row.replace('_', ' '):<24}" + "".join(f"{_shown(row, of[row]):>24}" for of in figures.values()))

@@ -1,6 +1,6 @@
-"""A Discord for the fleet: only its limits and its bad hours, on a virtual clock.
+"""The fleet's model of Discord: its limits and outages, on a virtual clock.
 
-What it does is what Discord's documentation says where that says anything, and what people measured elsewhere:
+It follows Discord's documentation, and measurements of others for what is undocumented:
 https://docs.discord.com/developers/topics/rate-limits
 """
 
@@ -8,16 +8,22 @@ import heapq
 import math
 import random
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import partial
 from typing import NamedTuple
 
 from bench.fleet_people import DAY, HOUR, MINUTE, NEVER, SECOND
+from sandbox.limits import Bucket, Limits
 
 PER_SECOND = 50
-# The list route, as measured by several libraries; not documented.
+# The limit of the list route, measured by several libraries; undocumented.
 PER_PERSON = SECOND
+# The limit of the bot's requests for members of one guild, as an old version of hata has it; undocumented too.
+PER_GUILD = 5
 INVALID_REQUESTS, INVALID_WINDOW = 10_000, 10 * MINUTE
-# Reported are an hour and a day; the shorter is the kinder to who is banned.
+# Reports say an hour to a day; this is the shortest.
 BAN = HOUR
 FASTEST, SLOWEST = SECOND // 10, 3 * SECOND // 10
 # A Cloudflare block may name no wait; a minute is what clients assume then.
@@ -26,14 +32,14 @@ UNNAMED_WAIT = MINUTE
 
 @dataclass(frozen=True, slots=True)
 class Weather:
-    """Discord's bad hours: in the outage half the answers are 503 and half never come; the limit is for the site."""
+    """Discord's failures. In the outage half of the requests get 503 and half no response; the limit is global."""
 
     outage: tuple[int, int] = (11 * HOUR, 12 * HOUR)
     limit: tuple[int, int] = (16 * HOUR, 16 * HOUR + 5 * MINUTE)
 
 
-class Answer(NamedTuple):
-    """What came at the moment `at`; `status` is None for silence, `retry_after` in seconds as the header has it."""
+class Response(NamedTuple):
+    """A response at the time `at`; `status` is None for no response, `retry_after` in seconds as in the header."""
 
     at: int
     status: int | None
@@ -41,36 +47,40 @@ class Answer(NamedTuple):
     retry_after: float | None = None
 
     @property
-    def limits_everybody(self) -> bool:
+    def wait(self) -> timedelta | None:
+        return None if self.retry_after is None else timedelta(seconds=self.retry_after)
+
+    @property
+    def limits_site(self) -> bool:
         return self.scope in ("global", "cloudflare")
 
 
 @dataclass(slots=True)
-class Obedience:
-    """Whether a site that was told to wait waits, judged from the wire alone.
+class WaitCompliance:
+    """Whether a site obeys the waits that it was told, judged by its requests alone.
 
-    After an answer that limits the whole site nothing may be sent until its time is over, then one request, and the
-    others only once that one was answered. What was on the wire before the answer came is nobody's fault.
+    After a response that limits the whole site, nothing may be sent until the wait is over; then one request, and the
+    others only after its response. Requests that were in flight before the response arrived are no violations.
     """
 
-    disobeyed: int = 0
+    violations: int = 0
     _limited: bool = False
     _until: int = NEVER
     _probe_ends: int = NEVER
     _coming: list[tuple[int, int]] = field(default_factory=list)
 
-    def sent(self, at: int, answer: Answer) -> None:
+    def sent(self, at: int, response: Response) -> None:
         self._learn(at)
         probes = self._limited and at >= max(self._until, self._probe_ends)
         if probes:
-            self._probe_ends = answer.at
+            self._probe_ends = response.at
         elif self._limited:
-            self.disobeyed += 1
-        if answer.limits_everybody:
-            wait = UNNAMED_WAIT if answer.retry_after is None else int(answer.retry_after * SECOND)
-            heapq.heappush(self._coming, (answer.at, answer.at + wait))
-        elif probes and answer.status is not None and answer.status < 500:
-            heapq.heappush(self._coming, (answer.at, NEVER))
+            self.violations += 1
+        if response.limits_site:
+            wait = UNNAMED_WAIT if response.retry_after is None else int(response.retry_after * SECOND)
+            heapq.heappush(self._coming, (response.at, response.at + wait))
+        elif probes and response.status is not None and response.status < 500:
+            heapq.heappush(self._coming, (response.at, NEVER))
 
     def _learn(self, now: int) -> None:
         while self._coming and self._coming[0][0] <= now:
@@ -80,46 +90,66 @@ class Obedience:
 
 
 class Discord:
-    """What one site meets there. `send` must be called in order of time."""
+    """Discord as one site sees it. `send` must be called in order of time."""
 
     def __init__(self, people: int, seed: int, weather: Weather) -> None:
         self.weather = weather
         self.requests = self.rate_limited = self.bans = self.busiest_second = 0
         self.per_minute = [0] * (DAY // MINUTE)
-        self.obedience = Obedience()
+        self.compliance = WaitCompliance()
         self._random = random.Random(seed)
         self._last = [NEVER] * people
         self._second: deque[int] = deque()
         self._accepted: deque[int] = deque(maxlen=PER_SECOND)
         self._invalid: deque[int] = deque()
         self._banned_until = NEVER
+        self._members = Limits(per_guild=PER_GUILD)
 
-    def send(self, person: int, at: int, patience: int) -> Answer:
-        """The answer to one request for the list; silence lasts as long as the sender's `patience`."""
-        answer = self._answer(person, at, patience)
+    def send(self, person: int, at: int, timeout: int) -> Response:
+        """Return the response to a list request; without one, `at` is when the sender's `timeout` ends."""
+        return self._send(at, timeout, partial(self._wait_for_list, person))
+
+    def send_member(self, person: int, at: int, timeout: int) -> Response:
+        """Return the response to a request for one of a person's roles with their own token, as `send` does."""
+        return self._send(at, timeout, lambda at: _wait_for(self._members.take_member(str(person), at / SECOND)))
+
+    def send_bot_member(self, guild: int, at: int, timeout: int) -> Response:
+        """Return the response to a request of the bot for a member of a guild, as `send` does."""
+        return self._send(
+            at, timeout, lambda at: _wait_for(self._members.take_guild("member", str(guild), at / SECOND))
+        )
+
+    def _send(self, at: int, timeout: int, wait_for: Callable[[int], int]) -> Response:
+        response = self._respond(at, timeout, wait_for)
         self._count(at)
-        if answer.status == 429:
+        if response.status == 429:
             self.rate_limited += 1
-            if answer.scope != "cloudflare":
+            if response.scope != "cloudflare":
                 self._count_invalid(at)
-        self.obedience.sent(at, answer)
-        return answer
+        self.compliance.sent(at, response)
+        return response
 
-    def _answer(self, person: int, at: int, patience: int) -> Answer:
+    def _respond(self, at: int, timeout: int, wait_for: Callable[[int], int]) -> Response:
         arrives = at + FASTEST + int(self._random.random() * (SLOWEST - FASTEST))
         if at < self._banned_until:
-            return Answer(arrives, 429, "cloudflare")
+            return Response(arrives, 429, "cloudflare")
         if self.weather.outage[0] <= at < self.weather.outage[1]:
-            return Answer(arrives, 503) if self._random.random() < 0.5 else Answer(at + patience, None)
+            return Response(arrives, 503) if self._random.random() < 0.5 else Response(at + timeout, None)
         if self.weather.limit[0] <= at < self.weather.limit[1]:
-            return Answer(arrives, 429, "global", _whole_seconds(self.weather.limit[1] - at))
+            return Response(arrives, 429, "global", _whole_seconds(self.weather.limit[1] - at))
         if len(self._accepted) == PER_SECOND and at - self._accepted[0] < SECOND:
-            return Answer(arrives, 429, "global", 1.0)
+            return Response(arrives, 429, "global", 1.0)
         self._accepted.append(at)
+        if wait := wait_for(at):
+            return Response(arrives, 429, "user", _whole_seconds(wait))
+        return Response(arrives, 200)
+
+    def _wait_for_list(self, person: int, at: int) -> int:
+        """Take the request for the person's list and return 0, or return how long Discord still refuses it."""
         if at - self._last[person] < PER_PERSON:
-            return Answer(arrives, 429, "user", _whole_seconds(self._last[person] + PER_PERSON - at))
+            return self._last[person] + PER_PERSON - at
         self._last[person] = at
-        return Answer(arrives, 200)
+        return 0
 
     def _count(self, at: int) -> None:
         self.requests += 1
@@ -139,6 +169,10 @@ class Discord:
             self._invalid.clear()
 
 
+def _wait_for(bucket: Bucket) -> int:
+    return 0 if bucket.allowed else int(bucket.reset_after * SECOND)
+
+
 def _whole_seconds(wait: int) -> float:
-    """As the header has it: rounded up."""
+    """Return the wait as in the header: rounded up to whole seconds."""
     return float(math.ceil(wait / SECOND))

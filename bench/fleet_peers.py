@@ -1,6 +1,6 @@
-"""Three ways to cache that are in use, each as its documentation recommends it, and the clock all strategies share.
+"""Three common caching strategies, each as its documentation recommends, and the event queue that all strategies share.
 
-All keep a list for an hour and, where they stand in with an old one at all, for a day, as ours does.
+All treat a list as fresh for an hour and, if they serve stale lists at all, serve them for a day, as ours does.
 """
 
 import heapq
@@ -10,16 +10,16 @@ from array import array
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from bench.fleet_discord import Answer, Discord
+from bench.fleet_discord import Discord, Response
 from bench.fleet_people import DAY, HOUR, NEVER, SECOND, Population
 from bench.fleet_tally import Tally
 
-# How long anybody waits for one answer of Discord's; the site's DISCORD_REQUEST_TIMEOUT_MS.
-PATIENCE = 4 * SECOND
+# The timeout of a request to Discord, as the site's DISCORD_REQUEST_TIMEOUT_MS.
+REQUEST_TIMEOUT = 4 * SECOND
 
 
 class Events:
-    """What is to happen later, in order of time; at one moment, in the order it was planned."""
+    """A queue of future events by time; simultaneous ones in the order in which they were planned."""
 
     def __init__(self) -> None:
         self._queue: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
@@ -42,11 +42,11 @@ class Events:
 
 class Strategy(Protocol):
     def read(self, at: int, person: int) -> None:
-        """One view: sooner or later it is counted as served or as an error."""
+        """Handle one view, which is eventually counted as served or as an error."""
 
 
 def play(population: Population, strategy: Strategy, events: Events) -> None:
-    """The whole day, and after it what is still under way."""
+    """Play the whole day, and then the events that are still pending."""
     for at, person in population.views():
         events.run_until(at)
         strategy.read(at, person)
@@ -54,7 +54,7 @@ def play(population: Population, strategy: Strategy, events: Events) -> None:
 
 
 class NaiveTTL:
-    """A cache with a time to live. A miss asks, and an error is asked again at once, three times, as dashboards do."""
+    """A cache with a time to live. A miss sends a request; an error is retried three times at once."""
 
     RETRIES = 3
 
@@ -70,11 +70,11 @@ class NaiveTTL:
             self._ask(at, person, at, self.RETRIES)
 
     def _ask(self, at: int, person: int, since: int, retries: int) -> None:
-        answer = self.discord.send(person, at, PATIENCE)
-        self.events.plan(answer.at, self._answered, person, since, retries, at, answer)
+        response = self.discord.send(person, at, REQUEST_TIMEOUT)
+        self.events.plan(response.at, self._answered, person, since, retries, at, response)
 
-    def _answered(self, now: int, person: int, since: int, retries: int, asked_at: int, answer: Answer) -> None:
-        if answer.status == 200:
+    def _answered(self, now: int, person: int, since: int, retries: int, asked_at: int, response: Response) -> None:
+        if response.status == 200:
             self._verified[person] = max(self._verified[person], asked_at)
             self.tally.served(now - asked_at, now - since)
         elif retries:
@@ -84,9 +84,9 @@ class NaiveTTL:
 
 
 class FailSafePerNode:
-    """A cache in each of four nodes that stands in for an error for a day, then leaves Discord alone for 30 s.
+    """A cache in each of four nodes. After an error it serves the old list for up to a day, and pauses for 30 s.
 
-    One request at a time per node and person; the load balancer picks a node for each view.
+    There is one request at a time per node and person; the load balancer picks a node for each view.
     """
 
     NODES = 4
@@ -115,11 +115,11 @@ class FailSafePerNode:
             self._readers[key].append(at)
         else:
             self._readers[key] = [at]
-            answer = self.discord.send(person, at, PATIENCE)
-            self.events.plan(answer.at, self._answered, key, at, answer)
+            response = self.discord.send(person, at, REQUEST_TIMEOUT)
+            self.events.plan(response.at, self._answered, key, at, response)
 
-    def _answered(self, now: int, key: int, asked_at: int, answer: Answer) -> None:
-        if answer.status == 200:
+    def _answered(self, now: int, key: int, asked_at: int, response: Response) -> None:
+        if response.status == 200:
             self._verified[key] = asked_at
         else:
             self._throttled[key] = now + self.THROTTLE
@@ -135,7 +135,7 @@ class FailSafePerNode:
 
 
 class StaleWhileRevalidate:
-    """A shared cache that serves an old list at once and asks behind it, at each read of an old one."""
+    """A shared cache that serves a stale list at once and refreshes it in the background, at each such read."""
 
     def __init__(self, population: Population, discord: Discord, tally: Tally, events: Events, _seed: int) -> None:
         self.discord, self.tally, self.events = discord, tally, events
@@ -146,11 +146,11 @@ class StaleWhileRevalidate:
         if age < DAY:
             self.tally.served(age)
         if age >= HOUR:
-            answer = self.discord.send(person, at, PATIENCE)
-            self.events.plan(answer.at, self._answered, person, at, age >= DAY, answer)
+            response = self.discord.send(person, at, REQUEST_TIMEOUT)
+            self.events.plan(response.at, self._answered, person, at, age >= DAY, response)
 
-    def _answered(self, now: int, person: int, asked_at: int, waits: bool, answer: Answer) -> None:
-        if answer.status == 200:
+    def _answered(self, now: int, person: int, asked_at: int, waits: bool, response: Response) -> None:
+        if response.status == 200:
             self._verified[person] = max(self._verified[person], asked_at)
         age = now - self._verified[person]
         if waits and age < DAY:

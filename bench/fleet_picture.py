@@ -1,4 +1,4 @@
-"""The picture of the fleet's day: what Discord was sent, and how old what people saw was."""
+"""The picture of the fleet's day: the requests to Discord, and the ages of the lists that people saw."""
 
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
@@ -14,7 +14,7 @@ from bench.fleet_discord import PER_SECOND, Weather
 from bench.fleet_people import HOUR
 from bench.fleet_tally import Tally
 
-# Told apart by dash and weight too, for those who print in grey; ours is the thick black one.
+# The lines also differ in dashes and width, for printing in greyscale; ours is the thick black one.
 STYLES: dict[str, dict[str, Any]] = {
     "naive_ttl": {"color": "#b0413e", "linestyle": "-", "linewidth": 0.9},
     "fail_safe_per_node": {"color": "#d08c2f", "linestyle": (0, (5, 1.5)), "linewidth": 1.3},
@@ -46,7 +46,7 @@ def _draw_requests(axes: Any, per_minute: Mapping[str, Sequence[int]], weather: 
         axes.plot(hours, means, label=_title(name), **STYLES[name])
     limit = PER_SECOND * 60
     ticks = [10, 30, 100, 300, 1000, 3000, 10_000, 30_000, 100_000]
-    # The quiet night decides the bottom; ours falls to nothing while it is told to wait, which no such axis can show.
+    # The quiet night sets the lower bound. Our line drops to zero during a wait, which a log axis can't show.
     bottom = min(min(filter(None, counts), default=1) for counts in per_minute.values()) / 2
     top = 1.6 * max(limit, *(max(counts) for counts in per_minute.values()))
     axes.set(xlim=(0, 24), ylim=(max(bottom, 5), top), xticks=range(0, 25, 3), xlabel="hour of the day")
@@ -64,7 +64,7 @@ def _draw_requests(axes: Any, per_minute: Mapping[str, Sequence[int]], weather: 
 
 
 def _draw_ages(axes: Any, tallies: Mapping[str, Tally]) -> None:
-    """Of all views, not of those served: who shows errors instead of old lists must not look young."""
+    """Draw the ages as shares of all views, so that errors instead of stale lists don't look like fresh lists."""
     for name, tally in tallies.items():
         part = 100 / max(tally.views, 1)
         younger = [part * count for count in accumulate(tally.ages)]

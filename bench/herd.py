@@ -1,11 +1,11 @@
-"""A herd: 500 people open the same list that nobody has stored, at once, over four processes.
+"""A thundering herd: 500 concurrent readers of one list that is not stored, over four processes.
 
-All are the same person, and each obeys Retry-After until served. Discord is asked once. It takes some seconds to
-answer; that long other pages are read at a steady rate, far below what two cores can serve, and were before: the ratio
-compares how many were served in those seconds, so it shows whether those who wait take the web threads. Five hundred
-answers need processor time too, whatever they say: the same is measured beside 500 readers of a fresh list, who wait
-for nothing. Where those take near two seconds the machine is too busy to tell anything: who was told to come back meets
-those who are not answered yet.
+All readers are the same person, and each obeys Retry-After until it is served. Discord gets one request and takes some
+seconds to respond. During that time, and before, other pages are read at a steady rate, far below what two cores can
+serve: the ratio compares how many were served, so it shows whether waiting readers occupy the web threads. Since 500
+responses also need CPU time, the same is measured beside 500 readers of a fresh list, who wait for nothing. If those
+take close to two seconds, the machine is too busy for a meaningful result, because retries meet readers that have not
+been served yet.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from bench.cluster import Person, cluster, sign_in
 from bench.readers import (
     LIST,
     PAGE,
-    Answer,
+    Response,
     at_once,
     at_rate,
     percentile_ms,
@@ -32,13 +32,13 @@ from bench.readers import (
 from bench.stage import Stage
 
 PROCESSES, THREADS = 4, 16
-# Other pages a second, over all processes.
+# Other pages per second, over all processes.
 RATE = 20
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--readers", type=int, default=500)
-    parser.add_argument("--delay", type=float, default=3.0, metavar="SECONDS", help="what Discord takes to answer")
+    parser.add_argument("--delay", type=float, default=3.0, metavar="SECONDS", help="Discord's response time")
 
 
 def run(stage: Stage, options: argparse.Namespace) -> int:
@@ -50,8 +50,8 @@ def run(stage: Stage, options: argparse.Namespace) -> int:
         read_other_pages()
         before = read_other_pages()
 
-        def crowd(person: Person) -> tuple[list[list[Answer]], list[Answer]]:
-            """What everybody got who read the list at once, and what the other pages' reader got meanwhile."""
+        def crowd(person: Person) -> tuple[list[list[Response]], list[Response]]:
+            """Return the responses of all concurrent readers of the list, and of the other pages' reader."""
             herd = [
                 partial(read_until_served, site.sites[number % PROCESSES], person) for number in range(options.readers)
             ]
@@ -70,15 +70,15 @@ def run(stage: Stage, options: argparse.Namespace) -> int:
 def _report(
     options: argparse.Namespace,
     requests: Counter[str],
-    histories: list[list[Answer]],
-    before: list[Answer],
-    beside_fresh: list[Answer],
-    during: list[Answer],
+    histories: list[list[Response]],
+    before: list[Response],
+    beside_fresh: list[Response],
+    during: list[Response],
 ) -> int:
     last = [history[-1] for history in histories]
     took = [history[-1].end - history[0].due for history in histories]
-    served = [answer for answer in last if answer.status == 200]
-    lists = {json.dumps(answer.json["guilds"]) for answer in served}
+    served = [response for response in last if response.status == 200]
+    lists = {json.dumps(response.json["guilds"]) for response in served}
     others_before, others_during = served_within(before, options.delay), served_within(during, options.delay)
     summary = {
         "database": connection.vendor,
@@ -92,19 +92,19 @@ def _report(
         "p99_ms": percentile_ms(took, 99),
         "other_pages_ratio": round(others_during / max(others_before, 1), 3),
         "other_pages_ratio_beside_fresh": round(served_within(beside_fresh, options.delay) / max(others_before, 1), 3),
-        "other_pages_p99_ms": percentile_ms([answer.seconds for answer in during], 99),
-        "other_pages_p99_ms_before": percentile_ms([answer.seconds for answer in before], 99),
-        "other_pages_p99_ms_beside_fresh": percentile_ms([answer.seconds for answer in beside_fresh], 99),
+        "other_pages_p99_ms": percentile_ms([response.seconds for response in during], 99),
+        "other_pages_p99_ms_before": percentile_ms([response.seconds for response in before], 99),
+        "other_pages_p99_ms_beside_fresh": percentile_ms([response.seconds for response in beside_fresh], 99),
     }
     print_table(
         {
             f"requests to Discord for {options.readers} readers": requests["cold"],
             f"served in the end (all lists {LIST})": len(served),
-            "answers on the way": dict(Counter(answer.status for history in histories for answer in history)),
-            "until served, p50 / p99": f"{summary['p50_ms']:.0f} / {summary['p99_ms']:.0f} ms",
+            "responses by status": dict(Counter(response.status for history in histories for response in history)),
+            "time until served, p50 / p99": f"{summary['p50_ms']:.0f} / {summary['p99_ms']:.0f} ms",
             f"other pages at {RATE}/s, served meanwhile": f"{others_during} of {len(during)}",
             "the same before the herd": f"{others_before} of {len(before)}",
-            "p99 of them, with / without a herd": (
+            "their p99, with / without a herd": (
                 f"{summary['other_pages_p99_ms']:.0f} / {summary['other_pages_p99_ms_before']:.0f} ms"
             ),
             f"beside {options.readers} readers of a fresh list": (

@@ -1,6 +1,6 @@
-"""How good Lighthouse finds the picker, a server's page and sign-in, on a phone: at least 95 in each category.
+"""Lighthouse scores of the picker, a server's page and sign-in on a phone; each must be at least 95.
 
-Lighthouse comes from npm, once, into `var/lighthouse`; Node and Chromium must be there.
+Lighthouse is installed from npm into `var/lighthouse`, once; Node and Chromium are required.
 """
 
 import argparse
@@ -17,23 +17,23 @@ from typing import Any
 from bench.cluster import Person, cluster, sign_in
 from bench.stage import Stage
 
-# Its next major version wants a Node that no Debian has yet.
+# The next major version needs a Node that Debian doesn't have yet.
 LIGHTHOUSE = "lighthouse@12.8.2"
 HOME = Path(__file__).resolve().parent.parent / "var" / "lighthouse"
-LEAST = 95
+MIN_SCORE = 95
 CATEGORIES = ("performance", "accessibility", "best-practices", "seo")
 CHROME = "--headless=new --no-sandbox --disable-gpu --disable-background-networking --disable-component-update"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--guilds", type=int, default=100, help="how many servers the person is in")
-    parser.add_argument("--runs", type=int, default=3, help="how often each page is looked at; the median counts")
+    parser.add_argument("--guilds", type=int, default=100, help="number of servers the person is in")
+    parser.add_argument("--runs", type=int, default=3, help="how often to measure each page; the median counts")
 
 
 def run(stage: Stage, options: argparse.Namespace) -> int:
     lighthouse, chromium = _lighthouse(), _chromium()
     if not lighthouse or not chromium:
-        print("npm (Node 20 or newer) and chromium are needed", file=sys.stderr)
+        print("npm (Node 20 or newer) and Chromium are required", file=sys.stderr)
         return 2
     with cluster(stage, processes=1) as site:
         ada = sign_in(stage, "ada", options.guilds, age=timedelta(minutes=5))
@@ -45,28 +45,32 @@ def run(stage: Stage, options: argparse.Namespace) -> int:
     print(f"{'':<10}" + "".join(f"{category:>16}" for category in CATEGORIES))
     for name, found in scores.items():
         print(f"{name:<10}" + "".join(f"{found[category]:>16}" for category in CATEGORIES))
-    good = all(score >= LEAST for found in scores.values() for score in found.values())
-    print(json.dumps({"bench": "lighthouse", "least": LEAST, "guilds": options.guilds, "scores": scores, "good": good}))
+    good = all(score >= MIN_SCORE for found in scores.values() for score in found.values())
+    print(
+        json.dumps(
+            {"bench": "lighthouse", "least": MIN_SCORE, "guilds": options.guilds, "scores": scores, "good": good}
+        )
+    )
     return 0 if good else 1
 
 
 def _scores(
     lighthouse: Path, chromium: str, url: str, person: Person | None, folder: Path, runs: int
 ) -> dict[str, int]:
-    """Each category's median, 0 to 100; what cost points is printed."""
+    """Return each category's median score, 0 to 100, and print the audits that cost points."""
     headers = {"Cookie": f"guildhall_session={person.cookie}"} if person else {}
     report = folder / "lighthouse.json"
     command = [str(lighthouse), url, "--quiet", "--output=json", f"--output-path={report}", f"--chrome-flags={CHROME}"]
     command += [f"--extra-headers={json.dumps(headers)}", f"--only-categories={','.join(CATEGORIES)}"]
     reports: list[Any] = []
     for _ in range(2 * runs):
-        # On a busy machine Chromium now and then misses the start of its own recording.
+        # On a busy machine Chromium occasionally misses the start of its own trace.
         if subprocess.run(command, check=False, env={**os.environ, "CHROME_PATH": chromium}).returncode == 0:
             reports.append(json.loads(report.read_text()))
         if len(reports) == runs:
             break
     else:
-        raise SystemExit(f"Lighthouse could not look at {url}")
+        raise SystemExit(f"Lighthouse could not measure {url}")
     for category in CATEGORIES:
         for ref in reports[-1]["categories"][category]["auditRefs"]:
             audit = reports[-1]["audits"][ref["id"]]

@@ -1,9 +1,9 @@
-"""An outage: one person's stale list is read forty times a second by four processes while Discord gives no list.
+"""An outage: one person's stale list is read forty times a second from four processes while Discord fails.
 
-Three episodes, each with a new person: Discord answers 503, then 429 with Retry-After 20, then never. In each it is
-asked once, and no reader sees an error. Before them the same page is read at the same rate with a fresh list: the
-ratio of the p99s says what readers feel. Who reads while the one attempt is young waits for it, for the soft wait at
-most; the p99s count those readers apart too.
+There are three episodes, each with a new person: Discord responds with 503, with 429 and Retry-After 20, or never. In
+each one it gets one request, and no reader sees an error. Before that, the same page is read at the same rate with a
+fresh list: the ratio of the p99s shows the effect on readers. Reads at the start of the attempt wait for it, at most
+for the soft wait; the p99s are also given without them.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from django.db import connection
 
 from accounts.models import DiscordGate, DiscordRefusal
 from bench.cluster import Cluster, cluster, sign_in
-from bench.readers import PAGE, Answer, at_rate, percentile_ms
+from bench.readers import PAGE, Response, at_rate, percentile_ms
 from bench.stage import Stage
 
 PROCESSES, THREADS = 4, 16
@@ -27,53 +27,53 @@ EPISODES: dict[str, dict[str, Any]] = {
     "429": {"mode": "rate_limited", "retry_after": 20},
     "never": {"mode": "timeout"},
 }
-# The shortest pause after a failure; within it there is one attempt.
-LONGEST = 30.0
+# The shortest pause after a failure, during which there is one attempt.
+MAX_SECONDS = 30.0
 
 
 def seconds_of_an_episode(text: str) -> float:
     seconds = float(text)
-    if not 0 < seconds <= LONGEST:
-        raise argparse.ArgumentTypeError(f"after {LONGEST:.0f} s Discord is rightly asked again")
+    if not 0 < seconds <= MAX_SECONDS:
+        raise argparse.ArgumentTypeError(f"must be at most {MAX_SECONDS:.0f} s, after which the site retries")
     return seconds
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--seconds", type=seconds_of_an_episode, default=LONGEST, help="of each episode")
+    parser.add_argument("--seconds", type=seconds_of_an_episode, default=MAX_SECONDS, help="duration of each episode")
 
 
 @dataclass
 class Episode:
     name: str
     requests: int
-    answers: list[Answer] = field(repr=False)
+    responses: list[Response] = field(repr=False)
 
     @property
     def errors(self) -> int:
-        return sum(answer.status != 200 for answer in self.answers)
+        return sum(response.status != 200 for response in self.responses)
 
     @property
     def p99_ms(self) -> float:
-        return percentile_ms([answer.seconds for answer in self.answers], 99)
+        return percentile_ms([response.seconds for response in self.responses], 99)
 
     @property
     def settled_p99_ms(self) -> float:
-        """Without those who came while the attempt was younger than the soft wait."""
-        first = self.answers[0].due + settings.DISCORD_REFRESH_WAIT_MS / 1000
-        return percentile_ms([answer.seconds for answer in self.answers if answer.due > first], 99)
+        """The p99 without the reads that came within the soft wait after the attempt's start."""
+        first = self.responses[0].due + settings.DISCORD_REFRESH_WAIT_MS / 1000
+        return percentile_ms([response.seconds for response in self.responses if response.due > first], 99)
 
 
 def live(stage: Stage, site: Cluster, name: str, seconds: float, *, age: timedelta, mood: dict[str, Any]) -> Episode:
-    """One episode, with a person and a state of its own."""
+    """Run one episode with a new person and a fresh state."""
     DiscordGate.objects.all().delete()
     DiscordRefusal.objects.all().delete()
     person = sign_in(stage, f"reader_{name}", age=age)
     stage.take_requests()
     stage.sandbox.mood(**mood)
-    answers = at_rate(RATE, seconds, site.sites, person, PAGE)
+    responses = at_rate(RATE, seconds, site.sites, person, PAGE)
     requests = stage.take_requests()[person.name]
     stage.sandbox.mood()
-    return Episode(name, requests, answers)
+    return Episode(name, requests, responses)
 
 
 def run(stage: Stage, options: argparse.Namespace) -> int:
@@ -89,24 +89,24 @@ def run(stage: Stage, options: argparse.Namespace) -> int:
 def _report(healthy: Episode, episodes: list[Episode]) -> int:
     requests = sum(episode.requests for episode in episodes)
     errors = sum(episode.errors for episode in episodes)
-    everybody = percentile_ms([answer.seconds for episode in episodes for answer in episode.answers], 99)
+    all_readers = percentile_ms([response.seconds for episode in episodes for response in episode.responses], 99)
 
     print(f"{'Discord':<12}{'reads':>8}{'requests':>10}{'errors':>8}{'p50 ms':>9}{'p99 ms':>9}{'later p99':>11}")
     for episode in [healthy, *episodes]:
-        median = percentile_ms([answer.seconds for answer in episode.answers], 50)
+        median = percentile_ms([response.seconds for response in episode.responses], 50)
         print(
-            f"{episode.name:<12}{len(episode.answers):>8}{episode.requests:>10}{episode.errors:>8}"
+            f"{episode.name:<12}{len(episode.responses):>8}{episode.requests:>10}{episode.errors:>8}"
             f"{median:>9}{episode.p99_ms:>9}{episode.settled_p99_ms:>11}"
         )
     ratios = {episode.name: round(episode.p99_ms / healthy.p99_ms, 2) for episode in episodes}
     settled = {episode.name: round(episode.settled_p99_ms / healthy.p99_ms, 2) for episode in episodes}
     summary = {
         "database": connection.vendor,
-        "reads": sum(len(episode.answers) for episode in episodes),
+        "reads": sum(len(episode.responses) for episode in episodes),
         "discord_requests": requests,
         "errors": errors,
         "healthy_p99_ms": healthy.p99_ms,
-        "p99_ratio": round(everybody / healthy.p99_ms, 2),
+        "p99_ratio": round(all_readers / healthy.p99_ms, 2),
         "p99_ratio_by_episode": ratios,
         "p99_ratio_after_soft_wait": settled,
     }

@@ -1,7 +1,6 @@
-"""People who read the site from many threads: at a steady rate or all at once; and how long answers took.
+"""Readers of the site in many threads, at a steady rate or all at once, with response times.
 
-Each read has a connection of its own. The web server counts connections against its threads, idle ones too, so that
-readers who kept theirs would measure how many browsers fit on it.
+Each read uses its own connection, because persistent connections would measure how many clients the web server holds.
 """
 
 import json
@@ -20,21 +19,24 @@ from bench.sites import Site
 T = TypeVar("T")
 
 LIST, PAGE = "/api/v1/guilds/", "/servers/"
-# Longer than any answer may take: the budget, and a queue before it.
-PATIENCE = 60.0
-# Threads of one steady stream of reads: enough that each begins when it is due though earlier ones still wait.
-HANDS = 96
+# Seconds. Longer than any response may take, including the budget and queueing.
+READ_TIMEOUT = 60.0
+# Pages answer a failure with JSON then.
+HEADERS = {"Accept": "application/json, text/html;q=0.9", "Connection": "close"}
+# Threads for reads at a steady rate: enough that each read starts when it is due, even if earlier ones still wait.
+READER_THREADS = 96
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What one read got. `status` is 0 if there was no answer; `due` and `end` are moments of time.monotonic()."""
+class Response:
+    """The result of one read. `status` is 0 if there was no response; `due` and `end` are time.monotonic() values."""
 
     due: float
     end: float
     status: int
     retry_after: int | None = None
     body: bytes = field(default=b"", repr=False)
+    age: int | None = None
 
     @property
     def seconds(self) -> float:
@@ -46,33 +48,36 @@ class Answer:
         return found
 
 
-def read(site: Site, person: Person, path: str = LIST, due: float | None = None) -> Answer:
-    """One read, timed from when it was `due`, or from now."""
+def read(site: Site, person: Person, path: str = LIST, due: float | None = None) -> Response:
+    """Read once, timed from `due` or from now."""
     due = time.monotonic() if due is None else due
-    http = HTTPConnection("127.0.0.1", site.port, timeout=PATIENCE)
+    http = HTTPConnection("127.0.0.1", site.port, timeout=READ_TIMEOUT)
     try:
-        http.request("GET", path, headers={"Cookie": f"guildhall_session={person.cookie}", "Connection": "close"})
-        answer = http.getresponse()
-        body, wait = answer.read(), answer.getheader("Retry-After")
-        return Answer(due, time.monotonic(), answer.status, int(wait) if wait else None, body)
+        http.request("GET", path, headers={"Cookie": f"guildhall_session={person.cookie}", **HEADERS})
+        response = http.getresponse()
+        body, wait, age = response.read(), response.getheader("Retry-After"), response.getheader("Age")
+        told = int(wait) if wait else None, body, int(age) if age else None
+        return Response(due, time.monotonic(), response.status, *told)
     except (OSError, HTTPException):
-        return Answer(due, time.monotonic(), 0)
+        return Response(due, time.monotonic(), 0)
     finally:
         http.close()
 
 
-def read_until_served(site: Site, person: Person, path: str = LIST, *, patience: float = PATIENCE) -> list[Answer]:
-    """Read as a browser that obeys Retry-After would, until there is a list; all answers, each due when it was told."""
-    answers = [read(site, person, path)]
-    start = answers[0].due
-    while (wait := answers[-1].retry_after) is not None and answers[-1].end + wait < start + patience:
+def read_until_served(
+    site: Site, person: Person, path: str = LIST, *, max_wait: float = READ_TIMEOUT
+) -> list[Response]:
+    """Read, obeying Retry-After, until there is a list, and return all responses."""
+    responses = [read(site, person, path)]
+    start = responses[0].due
+    while (wait := responses[-1].retry_after) is not None and responses[-1].end + wait < start + max_wait:
         time.sleep(wait)
-        answers.append(read(site, person, path))
-    return answers
+        responses.append(read(site, person, path))
+    return responses
 
 
 def at_once(jobs: Sequence[Callable[[], T]]) -> list[T]:
-    """What the jobs return, all begun in the same moment, each in a thread of its own."""
+    """Start all jobs at the same time, each in its own thread, and return their results."""
     start = threading.Barrier(len(jobs))
 
     def begin(job: Callable[[], T]) -> T:
@@ -85,29 +90,29 @@ def at_once(jobs: Sequence[Callable[[], T]]) -> list[T]:
 
 def at_rate(
     rate: float, seconds: float, sites: Sequence[Site], person: Person, path: str, over: threading.Event | None = None
-) -> list[Answer]:
-    """Reads at `rate` a second, by turns at `sites`, for `seconds` or until it is `over`.
+) -> list[Response]:
+    """Read `rate` times a second from `sites` in turn, for `seconds` or until `over` is set.
 
-    An open loop: each is due at its moment however long the ones before it take, and timed from then.
+    This is an open loop: each read is due at a fixed time, however long earlier ones take, and timed from then.
     """
     start, over = time.monotonic(), over or threading.Event()
-    with ThreadPoolExecutor(HANDS) as hands:
+    with ThreadPoolExecutor(READER_THREADS) as pool:
         reads = []
         for number in range(math.ceil(rate * seconds)):
             due = start + number / rate
             if over.wait(max(due - time.monotonic(), 0)):
                 break
-            reads.append(hands.submit(read, sites[number % len(sites)], person, path, due))
-        return [answer.result() for answer in reads]
+            reads.append(pool.submit(read, sites[number % len(sites)], person, path, due))
+        return [response.result() for response in reads]
 
 
-def served_within(answers: Sequence[Answer], seconds: float) -> int:
-    """How many were served by that time after the first was due: the throughput; what is held up longer is lost."""
-    return sum(answer.status == 200 and answer.end <= answers[0].due + seconds for answer in answers)
+def served_within(responses: Sequence[Response], seconds: float) -> int:
+    """Count the responses with status 200 within `seconds` after the first read was due: the throughput."""
+    return sum(response.status == 200 and response.end <= responses[0].due + seconds for response in responses)
 
 
 def percentile_ms(seconds: Iterable[float], percent: float) -> float:
-    """The smallest time that `percent` of all don't exceed, in milliseconds; 0 of none."""
+    """Return the smallest time in milliseconds that `percent` of all don't exceed; 0 for no times."""
     ordered = sorted(seconds)
     index = max(math.ceil(len(ordered) * percent / 100) - 1, 0)
     return round(ordered[index] * 1000, 1) if ordered else 0.0

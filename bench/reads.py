@@ -1,10 +1,10 @@
-"""A day of one person's reads: how often Discord is asked, and what the person sees.
+"""A day of one person's reads: the number of requests to Discord, and what the person sees.
 
-Pages and API reads take turns at a steady rate for 24 hours of which 3, in the middle, Discord answers 429. Time is
-moved by shifting the stored moments into the past, never by moving a clock, and less by what the reads themselves took.
-Beside each read another person's list is asked for directly, as a site that keeps nothing would.
+Pages and API reads alternate at a steady rate for 24 hours; for 3 hours in the middle Discord responds with 429. Time
+passes by shifting the stored times into the past, minus the duration of the reads themselves; no clock is changed. With
+each read, another person's list is requested directly, as a site without a cache would.
 
-The sandbox's own limits are off: hours pass here in seconds, and it counts by its own clock.
+The sandbox's rate limits are off, because hours pass in seconds here and the sandbox uses its own clock.
 """
 
 import argparse
@@ -35,13 +35,13 @@ from sandbox.remote import LIST
 RATES = (30, 120)
 CLAIMED_PERCENT = 99
 HEALTHY = {"mode": "healthy"}
-# Thirty seconds is longer than an attempt may take, and no longer than our first pause: our own schedule decides.
+# Thirty seconds is longer than an attempt and not longer than our first pause, so our own schedule applies.
 LIMITED = {"mode": "rate_limited", "retry_after": 30, "routes": [LIST]}
 DAY = ((timedelta(hours=10.5), HEALTHY), (timedelta(hours=3), LIMITED), (timedelta(hours=10.5), HEALTHY))
-# Of the pause after a failure, at its longest.
-LONG_STREAK, LARGEST_JITTER = 10, 1.25
-# Of the moment at which a list comes due.
-SMALLEST_JITTER = 0.9
+# The longest pause after a failure.
+LONG_STREAK, MAX_JITTER = 10, 1.25
+# The smallest jitter of the time at which a list is due.
+MIN_JITTER = 0.9
 READER, NAIVE = "ada", "linus"
 PATHS = ("/servers/", "/api/v1/guilds/")
 PAGE_AGE = re.compile(rb'data-age="(\d+)"')
@@ -49,7 +49,7 @@ PAGE_AGE = re.compile(rb'data-age="(\d+)"')
 
 @dataclass(slots=True)
 class Day:
-    """What one day at `rate` reads an hour came to; the bounds are the most that the design allows."""
+    """The result of a day with `rate` reads an hour. The bounds are the maximum that the design allows."""
 
     rate: int
     reads: int = 0
@@ -75,7 +75,7 @@ class Day:
         return round(100 * (1 - self.requests / self.naive_requests), 2)
 
     def broken(self) -> list[str]:
-        """What was expected and did not come, in sentences."""
+        """Return the expectations that were not met, as sentences."""
         oldest = oldest_bound(self.rate).total_seconds()
         expectations = {
             f"{self.requests_healthy} requests while healthy, at most {self.requests_healthy_bound} expected": (
@@ -94,12 +94,12 @@ class Day:
 
 
 def healthy_bound(stretch: timedelta) -> int:
-    """The most requests in a stretch: one at its start, then one each time a list comes due at the earliest."""
-    return 1 + stretch // (GUILD_LIST.windows().fresh * settings.DISCORD_REFRESH_AT * SMALLEST_JITTER)
+    """Return the maximum number of requests in a stretch: one at its start, then one per earliest due time."""
+    return 1 + stretch // (GUILD_LIST.windows().fresh * settings.DISCORD_REFRESH_AT * MIN_JITTER)
 
 
 def limited_bound(stretch: timedelta) -> int:
-    """The most requests in a stretch of nothing but 429: each is an attempt, as the wait is beyond the budget."""
+    """Return the maximum number of requests while Discord only sends 429, whose wait exceeds an attempt's budget."""
     attempts, at = 0, timedelta(0)
     while at < stretch:
         at += retry_pause(attempts, None, 1)
@@ -108,21 +108,16 @@ def limited_bound(stretch: timedelta) -> int:
 
 
 def oldest_bound(rate: int) -> timedelta:
-    """No list is older: due just before the limit, which ends just after an attempt, and the next read is to come."""
+    """Return the maximum age: a list that was due just before the limit, which ends just after an attempt."""
     limited = sum((stretch for stretch, mood in DAY if mood is LIMITED), timedelta(0))
-    return (
-        GUILD_LIST.windows().fresh
-        + limited
-        + retry_pause(LONG_STREAK, None, LARGEST_JITTER)
-        + timedelta(hours=1) / rate
-    )
+    return GUILD_LIST.windows().fresh + limited + retry_pause(LONG_STREAK, None, MAX_JITTER) + timedelta(hours=1) / rate
 
 
 class Site:
-    """One signed-in browser, and the time between its reads."""
+    """A signed-in client, and the time between its reads."""
 
     def __init__(self, user: User) -> None:
-        # A fault of ours is an error that is shown, not the end of the bench.
+        # An exception in a view counts as an error and must not end the bench.
         self.client = Client(raise_request_exception=False, SERVER_NAME="localhost")
         self.client.force_login(user, backend="guilds.backends.DiscordBackend")
         self._read_at = time.monotonic()
@@ -136,8 +131,8 @@ class Site:
         else:
             day.ages.append(_age(response.headers, response.content))
 
-    def let_pass(self, interval: timedelta) -> None:
-        """What is running ends, and then the next read is `interval` after the last."""
+    def advance_time(self, interval: timedelta) -> None:
+        """Wait for running jobs, then shift time so that the next read is `interval` after the last."""
         for thread in threading.enumerate():
             if thread.name == "guildhall-job":
                 thread.join()
@@ -146,7 +141,7 @@ class Site:
 
 
 def _age(headers: Mapping[str, str], content: bytes) -> int:
-    """The age in seconds that the answer admits to: the API in `Age`, a page where its clock starts."""
+    """Return the age in seconds in the response: the API's `Age` header or the page's `data-age`."""
     if "Age" in headers:
         return int(headers["Age"])
     shown = PAGE_AGE.search(content)
@@ -167,7 +162,7 @@ def _shift(delta: timedelta) -> None:
 
 
 def live(stage: Stage, rate: int) -> Day:
-    """One day at `rate` reads an hour, from nothing."""
+    """Run one day with `rate` reads an hour on an empty database."""
     call_command("flush", interactive=False, verbosity=0)
     stage.sandbox.reset()
     stage.sandbox.limits(per_person=False, per_second=1_000_000, invalid_per_10_minutes=1_000_000)
@@ -181,7 +176,7 @@ def live(stage: Stage, rate: int) -> Day:
         for _ in range(stretch // interval):
             site.read(day)
             day.naive_errors += not _naive_view_works(naive_token)
-            site.let_pass(interval)
+            site.advance_time(interval)
         _count(day, stage, stretch, limited=mood is LIMITED)
     return day
 
@@ -189,13 +184,13 @@ def live(stage: Stage, rate: int) -> Day:
 def _sign_up(tokens: Tokens) -> User:
     person = discord_client().get_current_user(tokens.access_token)
     user = User.objects.create_user(username=str(person.id), discord_id=person.id, discord_username=person.username)
-    stored: Any = sealed(tokens)
+    stored: Any = sealed(tokens, user.pk)
     DiscordAccount.objects.create(user=user, provider="discord", uid=str(person.id), extra_data=stored)
     return user
 
 
 def _naive_view_works(token: str) -> bool:
-    """Ask as a view would that keeps nothing; it does not retry, so that it is not counted worse than it is."""
+    """Request the list as a view without a cache would, without retries, so that it isn't counted too badly."""
     try:
         replace(discord_client(), max_retries=0).get_user_guilds(token)
     except DiscordAPIError:
@@ -215,7 +210,7 @@ def _count(day: Day, stage: Stage, stretch: timedelta, *, limited: bool) -> None
 
 
 def run(stage: Stage, _options: argparse.Namespace) -> int:
-    """Measure, print, and say by the exit code whether it came out as designed."""
+    """Measure and print. Returns the exit code: 0 if the expectations were met."""
     started = time.monotonic()
     days = [live(stage, rate) for rate in RATES]
     seconds = round(time.monotonic() - started, 1)
@@ -237,11 +232,11 @@ def _print_table(days: list[Day]) -> None:
         "errors shown": [day.errors for day in days],
         "stale lists served": [day.stale_reads for day in days],
         "median age": [_minutes(statistics.median(day.ages)) for day in days],
-        "greatest age": [_minutes(max(day.ages)) for day in days],
+        "maximum age": [_minutes(max(day.ages)) for day in days],
         "naive requests": [day.naive_requests for day in days],
         "naive errors": [day.naive_errors for day in days],
         "requests saved": [f"{day.saved_percent} %" for day in days],
-        "said of such caching": [f"{CLAIMED_PERCENT} %" for _ in days],
+        "claimed for such caching": [f"{CLAIMED_PERCENT} %" for _ in days],
     }
     for name, values in rows.items():
         print(f"{name:<24}" + "".join(f"{value!s:>12}" for value in values))
@@ -252,7 +247,7 @@ def _minutes(seconds: float) -> str:
 
 
 def _summary(days: list[Day], seconds: float) -> dict[str, Any]:
-    """The first day's figures, what each day saved, and the other days' under their rate."""
+    """Return the first day's figures, each day's savings, and the other days' figures by rate."""
     first, *others = days
     return {
         **_figures(first),

@@ -1,8 +1,8 @@
-"""Time against the number of people, each in 50 servers, on PostgreSQL; the rows are made in the database.
+"""Response times by the number of people, each in 50 servers, on PostgreSQL; the database generates the rows.
 
-A server has 500 members at any size. What is keyed by a person must not care how many others there are.
-Times are medians. Growth is that of the times against a yardstick, the gate's row read just before each, so that it
-doesn't count if the machine is busier with one size than with the other.
+A server has 500 members at any size. Operations keyed by a person must not depend on the number of people.
+Times are medians. Growth compares the times relative to a yardstick, reading the gate's row just before each one, so
+that a varying load on the machine cancels out.
 """
 
 import argparse
@@ -39,7 +39,7 @@ SIZES = (10_000, 100_000)
 FULL = (*SIZES, 1_000_000)
 SERVERS, MEMBERS = 50, 500
 CHANGES = 5
-OPERATOR = 10**12  # beyond everybody else's id
+OPERATOR = 10**12  # greater than all other ids
 FIRST_GUILD = 80351110224678912
 GROWTH, STATEMENTS = 1.2, 4
 ADMIN = {
@@ -53,20 +53,20 @@ ADMIN = {
     "admin, running refreshes": "guilds/refreshlease/",
     "admin, numbers": "guilds/servingminute/",
 }
-# What must not care how many others there are. The rest may: it reads rows that no cache of this size holds, and
-# "running refreshes" reads all verifications.
+# The operations that must not depend on the number of people. The others may: they read rows that don't fit into the
+# database's cache, and "running refreshes" reads all verifications.
 KEYED_BY_PERSON = ("API, cold snapshot", "API hit", "refresh, no change", f"refresh, {CHANGES} changes")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sizes", type=int, nargs="+", metavar="PEOPLE", help="instead of 10000 and 100000")
-    parser.add_argument("--full", action="store_true", help="a million people too: 50 million rows, some 20 GB")
-    parser.add_argument("--samples", type=int, default=100, help="people to measure with (%(default)s)")
+    parser.add_argument("--full", action="store_true", help="also a million people: 50 million rows, about 20 GB")
+    parser.add_argument("--samples", type=int, default=100, help="number of people to measure with (%(default)s)")
 
 
 @dataclass
 class Size:
-    """What was measured with that many people."""
+    """The measurements with this number of people."""
 
     people: int
     seconds: dict[str, list[float]] = field(default_factory=dict)
@@ -101,7 +101,7 @@ def _clocked(call: Callable[[], object]) -> float:
 
 def run(_stage: Stage, options: argparse.Namespace) -> int:
     if connection.vendor != "postgresql":
-        print("this takes PostgreSQL: --database postgres://postgres@127.0.0.1:5432/postgres", file=sys.stderr)
+        print("this bench needs PostgreSQL: --database postgres://postgres@127.0.0.1:5432/postgres", file=sys.stderr)
         return 2
     started = time.monotonic()
     sizes = []
@@ -130,7 +130,7 @@ def run(_stage: Stage, options: argparse.Namespace) -> int:
 
 
 def populate(first: int, people: int) -> None:
-    """People number `first` to `people`, with their lists, in three statements."""
+    """Insert the people with numbers from `first` to `people` and their lists, in three statements."""
     print(f"{people:,} people …", file=sys.stderr, flush=True)
     numbers = {"first": first + 1, "last": people, "guilds": people * SERVERS // MEMBERS, "base": FIRST_GUILD}
     with connection.cursor() as cursor:
@@ -148,7 +148,7 @@ def populate(first: int, people: int) -> None:
                FROM generate_series(%(first)s, %(last)s) n""",
             numbers,
         )
-        # Neighbours share servers, so that a server's members arrive together as they do where people join.
+        # People with adjacent numbers share servers, so that a server's members are stored close together.
         cursor.execute(
             """INSERT INTO guilds_userguildmembership (user_id, guild_id, name, icon, banner, owner, permissions,
                    features, first_seen_at, changed_at)
@@ -185,7 +185,7 @@ def measure(people: int, samples: int) -> Size:
 
 
 def read_lists(size: Size, chosen: list[int]) -> None:
-    """Each person's list three times: once to open everything, then without its snapshot, then with it."""
+    """Read each person's list three times: to warm up, without its snapshot, and with it."""
     client = Client(SERVER_NAME="localhost")
     for user_id in chosen:
         client.cookies[settings.SESSION_COOKIE_NAME] = session_of(
@@ -195,14 +195,14 @@ def read_lists(size: Size, chosen: list[int]) -> None:
         cache.clear()
         for what in ("API, cold snapshot", "API hit"):
             with size.timed(what):
-                answer = client.get("/api/v1/guilds/")
-            assert answer.status_code == 200, answer.content
+                response = client.get("/api/v1/guilds/")
+            assert response.status_code == 200, response.content
 
 
 def refresh_list(size: Size, what: str, user_id: int, change: Callable[[list[Guild]], list[Guild]]) -> None:
-    """Claim and store, as a refresh does around its call to Discord; the statements are those of the transaction."""
+    """Claim and store, as a refresh does around its request to Discord, and count the transaction's statements."""
     guilds = change(stored_guilds(user_id))
-    # What capturing costs, it costs at every size.
+    # The cost of capturing is the same at every size.
     with CaptureQueriesContext(connection) as captured, size.timed(what):
         refresh.store(claim(user_id), Verified(tuple(guilds)), database_now())
     statements = [query["sql"] for query in captured.captured_queries]
@@ -227,7 +227,7 @@ def stored_guilds(user_id: int) -> list[Guild]:
 
 
 def changed(guilds: list[Guild]) -> list[Guild]:
-    """Two left, two joined, one with another name."""
+    """Return the list with two guilds left, two joined and one renamed."""
     last = guilds[-1]
     joined = [Guild(last.id + 10**12 + number, "New", None, None, False, 0, ("COMMUNITY",)) for number in range(2)]
     renamed = Guild(last.id, "Renamed", last.icon, None, last.owner, last.permissions, last.features)
@@ -252,8 +252,8 @@ def look_into_the_admin(size: Size, chosen: list[int]) -> None:
         sought = {"user_id": user_id, "guild_id": guild_of(user_id)}
         for what, page in ADMIN.items():
             with size.timed(what):
-                answer: Any = client.get("/admin/" + page.format(**sought))
-            assert answer.status_code == 200
+                response: Any = client.get("/admin/" + page.format(**sought))
+            assert response.status_code == 200
 
 
 def print_table(sizes: list[Size]) -> None:

@@ -1,4 +1,4 @@
-"""The site as real processes on one database, each a web server of its own, to be killed, stopped and restarted."""
+"""The site as real processes, each with its own web server, that can be killed, frozen and restarted."""
 
 import os
 import signal
@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-# A worker imports Django; several at once on a busy machine take their time.
-STARTS_WITHIN = 60.0
+# Seconds. Starting several workers at once takes long on a busy machine.
+START_TIMEOUT = 60.0
 
 
 def free_port() -> int:
@@ -26,16 +26,19 @@ def free_port() -> int:
 
 @dataclass
 class Site:
-    """One process of the site: a granian with one worker, in a process group of its own, so that one signal gets both.
+    """One process of the site: gunicorn with its workers, in its own process group, so that a signal reaches both.
 
-    `environment` is all that it knows; what it logs is appended to `log`.
+    It gets no other environment than `environment`; its output is appended to `log`. `project` is where its code is.
     """
 
     environment: Mapping[str, str]
     log: Path
     threads: int = 16
+    # None leaves the number to the settings.
+    workers: int | None = 1
     application: str = "config.wsgi:application"
     port: int = field(default_factory=free_port)
+    project: Path = ROOT
     process: "subprocess.Popen[bytes] | None" = field(default=None, repr=False)
 
     @property
@@ -43,30 +46,32 @@ class Site:
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        """Start it, without waiting until it answers."""
+        """Start the process without waiting until it is up."""
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
-                [
-                    Path(sys.executable).with_name("granian"),
-                    *("--interface", "wsgi", self.application, "--host", "127.0.0.1", "--port", str(self.port)),
-                    *("--no-ws", "--workers", "1", "--workers-kill-timeout", "3", "--log-level", "error"),
-                    # As `./run` does: backpressure counts connections, idle ones too.
-                    *("--blocking-threads", str(self.threads), "--backpressure", "1024"),
-                ],
-                cwd=ROOT,
-                env={**self.environment, "WEB_THREADS": str(self.threads), "PATH": os.environ["PATH"]},
+                [sys.executable, "-m", "config.supervisor", "--config", "file:config/server.py", self.application],
+                cwd=self.project,
+                env={
+                    "SITE_URL": self.url,
+                    **self.environment,
+                    "PATH": os.environ["PATH"],
+                    "HOST": "127.0.0.1",
+                    "PORT": str(self.port),
+                    **({"WEB_WORKERS": str(self.workers)} if self.workers else {}),
+                    "WEB_THREADS": str(self.threads),
+                },
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
             )
 
     def wait_until_up(self) -> None:
-        end = time.monotonic() + STARTS_WITHIN
+        end = time.monotonic() + START_TIMEOUT
         while time.monotonic() < end and self.process and self.process.poll() is None:
             try:
                 urllib.request.urlopen(f"{self.url}/sign-in/", timeout=5).close()
             except urllib.error.HTTPError:
-                return  # it answers, if only that it can't
+                return  # it responds, if only with an error
             except OSError:
                 time.sleep(0.05)
             else:
@@ -81,7 +86,7 @@ class Site:
         os.killpg(self.process.pid, number)
 
     def kill(self) -> None:
-        """`kill -9`: nothing of it can write, release or say goodbye."""
+        """Send SIGKILL, so that the process can't release or write anything."""
         self._signal(signal.SIGKILL)
         assert self.process
         self.process.wait(10)
@@ -93,13 +98,13 @@ class Site:
         self._signal(signal.SIGCONT)
 
     def stop(self) -> None:
-        """Stop it as an operator does; gone in the end, however it was left."""
+        """Stop the process with SIGTERM, and kill it if that takes too long."""
         if not self.process or self.process.poll() is not None:
             return
         self._signal(signal.SIGCONT)
         self.process.terminate()
         try:
-            self.process.wait(15)
+            self.process.wait(20)
         except subprocess.TimeoutExpired:
             self.kill()
 

@@ -1,6 +1,6 @@
-"""Where a bench plays: a sandbox as a process of its own, and the site in this process on a database of its own.
+"""The environment of a bench: a sandbox in a separate process, and the site in this process on its own database.
 
-The environment of whoever calls counts for nothing, so that two machines measure the same site.
+The caller's environment variables are removed, so that all machines measure the same site.
 """
 
 import os
@@ -16,7 +16,7 @@ import psycopg
 
 from sandbox.remote import Remote, running
 
-OURS = (
+SITE_PREFIXES = (
     "DISCORD_",
     "SANDBOX_",
     "SITE_",
@@ -36,13 +36,13 @@ OURS = (
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """The stand-in for Discord; Django is set up and leads to it. `folder` is there for files until the end."""
+    """The sandbox, which Django's settings point to, and a temporary folder."""
 
     sandbox: Remote
     folder: Path
 
     def take_requests(self) -> Counter[str]:
-        """How often each person's list was asked for since the last call."""
+        """Return how often each person's list was requested since the last call, and reset the counts."""
         requests = self.sandbox.requests()
         self.sandbox.forget_requests()
         return Counter(request["person"] for request in requests)
@@ -50,7 +50,7 @@ class Stage:
 
 @contextmanager
 def build_stage(server: str = "") -> Iterator[Stage]:
-    """A stage on SQLite, or on a database of its own at the PostgreSQL `server`, a URL."""
+    """Set up a stage on SQLite, or on a new database at the PostgreSQL server with the URL `server`."""
     with (
         tempfile.TemporaryDirectory(prefix="guildhall-bench-") as name,
         _database(Path(name), server) as database,
@@ -78,18 +78,18 @@ def _database(folder: Path, server: str) -> Iterator[str]:
 
 
 def _close_pool() -> None:
-    """Of this process, which would find its connections dead once the database is gone."""
+    """Close this process's connections before the database is dropped."""
     from django.conf import settings
     from django.db import connection
 
     if settings.configured and connection.vendor == "postgresql":
         connection.close()
-        connection.close_pool()  # type: ignore[attr-defined]  # PostgreSQL's alone has one
+        connection.close_pool()  # type: ignore[attr-defined]  # only on PostgreSQL
 
 
 @contextmanager
 def build_settings() -> Iterator[None]:
-    """Django's settings and models alone, for a bench that asks nobody and stores nothing."""
+    """Set up only Django's settings and models, for a bench without requests and data."""
     with tempfile.TemporaryDirectory(prefix="guildhall-bench-") as name:
         _set_environment(Path(name), "http://127.0.0.1")
         import django
@@ -99,7 +99,7 @@ def build_settings() -> Iterator[None]:
 
 
 def _set_environment(folder: Path, url: str) -> None:
-    for name in [name for name in os.environ if name.startswith(OURS)]:
+    for name in [name for name in os.environ if name.startswith(SITE_PREFIXES)]:
         del os.environ[name]
     os.environ |= {
         "DJANGO_SETTINGS_MODULE": "config.settings",
@@ -109,9 +109,10 @@ def _set_environment(folder: Path, url: str) -> None:
         "SECRET_KEY": "only for benches",
         "TOKEN_KEYS": "YmVuY2hlcyBzZWFsIHRoZWlyIHRva2VucyBsaWtlIGE=",
         "LOG_LEVEL": "ERROR",
-        # One address plays everybody.
+        # All readers share one address.
         "API_THROTTLE_USER": "off",
         "API_THROTTLE_ADDRESS": "off",
+        "SIGN_IN_THROTTLE_ADDRESS": "off",
         "DISCORD_API_URL": f"{url}/api/v10",
     }
 
@@ -122,5 +123,5 @@ def _set_up() -> None:
 
     django.setup()
     call_command("migrate", verbosity=0)
-    # Pages name their files by content, as they do for people.
+    # Pages refer to static files by hashed names, as in production.
     call_command("collectstatic", interactive=False, verbosity=0)

@@ -1,4 +1,4 @@
-"""How the site's own code is built: the figures that docs/architecture.md quotes, counted from the files."""
+"""Metrics of the site's own code, as quoted in docs/architecture.md."""
 
 import argparse
 import ast
@@ -26,7 +26,7 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def files(*places: str) -> Iterator[Path]:
-    """The Python files at these places, migrations left out."""
+    """Yield the Python files in these folders, without migrations."""
     for place in places:
         path = ROOT / place
         yield from (
@@ -35,7 +35,7 @@ def files(*places: str) -> Iterator[Path]:
 
 
 def functions() -> Iterator[tuple[int, str]]:
-    """Each function's length in lines, decorators and docstring left out, and where it stands."""
+    """Yield each function's length in lines, without decorators and docstring, and its location."""
     for file in files(*PACKAGES):
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, Function):
@@ -45,7 +45,7 @@ def functions() -> Iterator[tuple[int, str]]:
 
 
 def lines_of_code() -> int:
-    """Lines that hold code: neither blank, nor a comment, nor a docstring."""
+    """Count the lines of code, without blank lines, comments and docstrings."""
     return sum(len(_code(file.read_text())) for file in files(*PACKAGES))
 
 
@@ -63,7 +63,7 @@ def _code(source: str) -> set[int]:
 
 
 def complexities() -> Iterator[tuple[int, str]]:
-    """McCabe's cyclomatic complexity of each function, as ruff counts it."""
+    """Yield McCabe's cyclomatic complexity of each function, as computed by ruff, and its location."""
     command = [sys.executable, "-m", "ruff", "check", "--isolated", "--select", "C901", "--output-format", "json"]
     options = ["--config", "lint.mccabe.max-complexity = 0", *(str(file) for file in files(*PACKAGES))]
     found = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
@@ -75,7 +75,7 @@ def complexities() -> Iterator[tuple[int, str]]:
 
 
 def rooms() -> "tuple[set[str], set[tuple[str, str]]]":
-    """The rooms of guilds, which are its packages and single modules, and the imports between them."""
+    """Return the packages and top-level modules of guilds, and the imports between them."""
     graph = grimp.build_graph(*PACKAGES)
     inside = [module for module in graph.modules if module.startswith("guilds.") and ".migrations" not in module]
     room = {module: module.split(".")[1] for module in inside}
@@ -89,7 +89,7 @@ def rooms() -> "tuple[set[str], set[tuple[str, str]]]":
 
 
 def circles(arrows: "set[tuple[str, str]]") -> "list[tuple[str, str]]":
-    """The pairs of rooms that import each other, directly or through others."""
+    """Return the pairs of packages that import each other, directly or indirectly."""
     reach = {start: {end for begin, end in arrows if begin == start} for start, _ in arrows}
     while True:
         grown = {start: ends | {far for end in ends for far in reach.get(end, set())} for start, ends in reach.items()}

@@ -1,10 +1,10 @@
-"""A takeover: the process that asks Discord is killed with `kill -9`, twenty times, and another one asks in its place.
+"""A takeover: the process that is refreshing a list is killed with `kill -9`, twenty times, and another one takes over.
 
-Each time somebody with a stale list reads at one of four processes, Discord doesn't answer, and at a random moment of
-the attempt that process is killed. The others are read on at a steady rate: their readers get the stored list. When
-the next request is sent is taken from the sandbox's log: not before the lease of the first is over, and no later than
-the lease and a second after the kill. Who was connected to the killed process has lost the connection, which is the
-load balancer's to repeat and counts nowhere.
+Each time a person with a stale list reads from one of four processes, Discord doesn't respond, and the process is
+killed at a random time during the attempt. Reads from the other processes continue at a steady rate and get the stored
+list. The sandbox's log shows when the next request is sent: not before the first attempt's lease has expired, and at
+most the lease plus a second after the kill. Clients of the killed process lose their connection; a load balancer would
+retry their requests, and they are not counted.
 """
 
 import argparse
@@ -21,30 +21,30 @@ from django.db import connection
 
 from accounts.limits import LEASE_MARGIN
 from bench.cluster import Cluster, Person, cluster, sign_in
-from bench.readers import LIST, Answer, at_rate, print_table, read
+from bench.readers import LIST, Response, at_rate, print_table, read
 from bench.sites import Site
 from bench.stage import Stage
 
 PROCESSES, THREADS = 4, 16
 RATE = 10
-# Short, so that twenty leases are soon over.
+# Seconds. Short, so that twenty leases expire quickly.
 BUDGET = 2.0
 LEASE = BUDGET + LEASE_MARGIN.total_seconds()
 GRACE = 1.0
-# From the claim to the request's arrival in the sandbox, on a busy machine.
-ON_THE_WAY = 0.5
-# Nobody takes over later than this; waiting on would tell nothing.
-GIVE_UP = LEASE + 10
+# Seconds from the claim to the request's arrival at the sandbox on a busy machine.
+MAX_TRANSIT = 0.5
+# Seconds after which the takeover counts as failed.
+TAKEOVER_TIMEOUT = LEASE + 10
 
 
 @dataclass(frozen=True, slots=True)
 class Takeover:
-    """When Discord was asked, when who asked was killed, and when Discord was asked again."""
+    """When the first request was sent, when its process was killed, and when the next request was sent."""
 
     asked_at: float
     killed_at: float
     asked_again_at: float
-    answers: list[Answer] = field(repr=False)
+    responses: list[Response] = field(repr=False)
 
     @property
     def seconds(self) -> float:
@@ -52,11 +52,11 @@ class Takeover:
 
     @property
     def in_time(self) -> bool:
-        return self.asked_at + LEASE - ON_THE_WAY <= self.asked_again_at <= self.killed_at + LEASE + GRACE
+        return self.asked_at + LEASE - MAX_TRANSIT <= self.asked_again_at <= self.killed_at + LEASE + GRACE
 
     @property
     def errors(self) -> int:
-        return sum(answer.status != 200 for answer in self.answers)
+        return sum(response.status != 200 for response in self.responses)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -82,21 +82,21 @@ def _take_over(stage: Stage, site: Cluster, number: int) -> Takeover:
         beside.submit(read, doomed, person)
         asked_at = _next_request(stage, person, after=0.0)
         time.sleep(random.uniform(0, BUDGET / 2))
-        reads = beside.submit(at_rate, RATE, GIVE_UP, others, person, LIST, over)
+        reads = beside.submit(at_rate, RATE, TAKEOVER_TIMEOUT, others, person, LIST, over)
         killed_at = time.time()
         doomed.kill()
         stage.sandbox.mood()
         restarted = beside.submit(_restart, doomed)
         asked_again_at = _next_request(stage, person, after=killed_at)
         over.set()
-        answers = reads.result()
+        responses = reads.result()
         restarted.result()
-    return Takeover(asked_at, killed_at, asked_again_at, answers)
+    return Takeover(asked_at, killed_at, asked_again_at, responses)
 
 
 def _next_request(stage: Stage, person: Person, *, after: float) -> float:
-    """When Discord was first asked for the person's list after that moment; waits for it. Infinity if it wasn't."""
-    end = time.monotonic() + GIVE_UP
+    """Wait for the first request for the person's list after this time and return when it came, or infinity."""
+    end = time.monotonic() + TAKEOVER_TIMEOUT
     while time.monotonic() < end:
         moments: list[float] = [
             request["time"]
@@ -123,7 +123,7 @@ def _report(takeovers: list[Takeover]) -> int:
         "times": len(takeovers),
         "within_lease": within,
         "errors": errors,
-        "reads": sum(len(takeover.answers) for takeover in takeovers),
+        "reads": sum(len(takeover.responses) for takeover in takeovers),
         "lease_s": LEASE,
         "best_s": round(min(seconds), 2),
         "worst_s": round(max(seconds), 2),

@@ -1,7 +1,7 @@
-"""Redis as Django's cache, which nobody has to wait for: while it is away, there is simply nothing in it.
+"""Redis as Django's cache behind a circuit breaker: while Redis is down, the cache looks empty.
 
-An error, or an answer that takes longer than the socket timeout, lets Redis rest: for `REST_SECONDS` nobody of this
-process asks it; then one caller tries, and only its success ends the rest.
+An error or a response slower than the socket timeout opens the breaker: this process sends no command to Redis for
+`PAUSE_SECONDS`. Then one caller tries, and only a success closes the breaker.
 """
 
 import json
@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import Any
 
 import structlog
-from django.core.exceptions import ImproperlyConfigured
 from django_redis.cache import RedisCache as DjangoRedisCache
 from django_redis.serializers.base import BaseSerializer
 from redis.backoff import NoBackoff
@@ -20,104 +19,113 @@ from redis.retry import Retry
 
 logger = structlog.get_logger(__name__)
 
-# An answer from Redis takes less than a millisecond; one that takes this long is slower than asking the database.
+# Redis usually responds within a millisecond; a response this slow takes longer than querying the database.
 TIMEOUT_SECONDS = 0.25
-REST_SECONDS = 5.0
+PAUSE_SECONDS = 5.0
 
 
 class Breaker:
-    """Whether Redis may be asked now."""
+    """A circuit breaker for Redis, shared by the process's threads. `pause` is in seconds."""
 
-    def __init__(self, rest: float = REST_SECONDS, clock: Callable[[], float] = time.monotonic) -> None:
-        self.rest = rest
+    def __init__(self, pause: float = PAUSE_SECONDS, clock: Callable[[], float] = time.monotonic) -> None:
+        self.pause = pause
         self.clock = clock
         self._lock = threading.Lock()
-        self._resting_until: float | None = None
+        self._open_until: float | None = None
 
     def admits(self) -> bool:
-        if self._resting_until is None:
+        """Whether the caller may send a command now."""
+        if self._open_until is None:
             return True
         with self._lock:
             now = self.clock()
-            if self._resting_until is None or now < self._resting_until:
-                return self._resting_until is None
-            # Who gets through is the one who tries; the others rest on.
-            self._resting_until = now + self.rest
+            if self._open_until is None or now < self._open_until:
+                return self._open_until is None
+            # This caller tries; the breaker stays open for the others.
+            self._open_until = now + self.pause
             return True
 
     def failed(self) -> bool:
-        """Rest from now on; True if this is the first failure of a series."""
+        """Open the breaker. Returns True for the first failure of a series."""
         with self._lock:
-            first = self._resting_until is None
-            self._resting_until = self.clock() + self.rest
+            first = self._open_until is None
+            self._open_until = self.clock() + self.pause
             return first
 
     def worked(self) -> bool:
-        """Back to normal; True if this ended a rest."""
-        if self._resting_until is None:
+        """Close the breaker. Returns True if it was open."""
+        if self._open_until is None:
             return False
         with self._lock:
-            self._resting_until = None
+            self._open_until = None
             return True
 
 
-# One for all threads: Django makes a cache object for each.
+# One for all threads, because Django creates a cache object per thread.
 breaker = Breaker()
 
 
-class RedisCache(DjangoRedisCache):
-    """django-redis behind the breaker; each method answers what an empty cache would while Redis is away."""
+def _count_failure() -> None:
+    # Imported here because the settings import this module, and may set the folder that prometheus_client needs.
+    from guilds.engine.metrics import CACHE_FAILURES
 
-    def _ask(self, otherwise: Any, name: str, *args: Any, **kwargs: Any) -> Any:
+    CACHE_FAILURES.inc()
+
+
+class RedisCache(DjangoRedisCache):
+    """django-redis behind the breaker. While Redis is down, each method returns what an empty cache would."""
+
+    def _call(self, otherwise: Any, name: str, *args: Any, **kwargs: Any) -> Any:
         if not breaker.admits():
             return otherwise
         try:
-            answer = getattr(super(), name)(*args, **kwargs)
+            result = getattr(super(), name)(*args, **kwargs)
         except (RedisError, OSError) as error:
+            _count_failure()
             if breaker.failed():
                 logger.warning("cache_unavailable", error=type(error).__name__)
             return otherwise
         if breaker.worked():
             logger.info("cache_available")
-        return answer
+        return result
 
     def get(self, key: Any, default: Any = None, version: Any = None, client: Any = None) -> Any:
-        return self._ask(default, "get", key, default, version, client)
+        return self._call(default, "get", key, default, version, client)
 
     def get_many(self, *args: Any, **kwargs: Any) -> Any:
-        return self._ask({}, "get_many", *args, **kwargs)
+        return self._call({}, "get_many", *args, **kwargs)
 
     def set(self, *args: Any, **kwargs: Any) -> Any:
-        return self._ask(False, "set", *args, **kwargs)
+        return self._call(False, "set", *args, **kwargs)
 
     def set_many(self, *args: Any, **kwargs: Any) -> Any:
-        return self._ask([], "set_many", *args, **kwargs)
+        return self._call([], "set_many", *args, **kwargs)
 
     def add(self, *args: Any, **kwargs: Any) -> Any:
-        # As if it had been added: "somebody else has it" would be believed until the key ends.
-        return self._ask(True, "add", *args, **kwargs)
+        # True, as if the key had been added: callers take False to mean that another process holds it.
+        return self._call(True, "add", *args, **kwargs)
 
     def incr(self, *args: Any, **kwargs: Any) -> Any:
-        return self._ask(1, "incr", *args, **kwargs)
+        return self._call(1, "incr", *args, **kwargs)
 
     def delete(self, *args: Any, **kwargs: Any) -> Any:
-        return self._ask(False, "delete", *args, **kwargs)
+        return self._call(False, "delete", *args, **kwargs)
 
     def delete_many(self, *args: Any, **kwargs: Any) -> Any:
-        return self._ask(0, "delete_many", *args, **kwargs)
+        return self._call(0, "delete_many", *args, **kwargs)
 
     def has_key(self, *args: Any, **kwargs: Any) -> Any:
-        return self._ask(False, "has_key", *args, **kwargs)
+        return self._call(False, "has_key", *args, **kwargs)
 
     def touch(self, *args: Any, **kwargs: Any) -> Any:
-        return self._ask(False, "touch", *args, **kwargs)
+        return self._call(False, "touch", *args, **kwargs)
 
     def clear(self) -> Any:
-        return self._ask(None, "clear")
+        return self._call(None, "clear")
 
 
 class Serializer(BaseSerializer):
-    """Bytes as they are, the rest as JSON: nothing in Redis is ever executed, as a pickle would be."""
+    """Stores bytes unchanged and other values as JSON. Unlike pickles, neither can execute code when loaded."""
 
     RAW = b"\0"
 
@@ -129,12 +137,10 @@ class Serializer(BaseSerializer):
 
 
 def cache_settings(url: str) -> dict[str, Any]:
-    """Django's `CACHES` entry: Redis at `url`, or the process's own memory without one."""
+    """Return Django's `CACHES` entry: Redis at `url`, or the process's own memory if `url` is empty."""
     if not url:
-        # A snapshot of 100 guilds has 30 kB.
+        # A snapshot of 100 guilds takes 30 kB.
         return {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "OPTIONS": {"MAX_ENTRIES": 2000}}
-    if not url.startswith(("redis://", "rediss://", "unix://")):
-        raise ImproperlyConfigured("REDIS_URL is wrong: it takes redis://, rediss:// or unix://")
     return {
         "BACKEND": "config.cache.RedisCache",
         "LOCATION": url,
@@ -143,7 +149,7 @@ def cache_settings(url: str) -> dict[str, Any]:
             "SERIALIZER": "config.cache.Serializer",
             "SOCKET_TIMEOUT": TIMEOUT_SECONDS,
             "SOCKET_CONNECT_TIMEOUT": TIMEOUT_SECONDS,
-            # Trying again is the breaker's business.
+            # Retries are up to the breaker.
             "CONNECTION_POOL_KWARGS": {"retry": Retry(NoBackoff(), 0)},
         },
     }

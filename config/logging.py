@@ -1,20 +1,25 @@
-"""Logs: one event name and its fields a line, readable at a terminal or as JSON, never with a secret in it."""
+"""Logging: one event name with its fields per line, as text or as JSON, without secrets."""
 
 import logging
 import logging.config
+import logging.handlers
 import re
+import sys
 import time
-import uuid
 from collections.abc import Callable, Mapping, MutableMapping
+from pathlib import Path
 from typing import Any
 
 import structlog
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
+
+from config.tracing import new_id, trace_of
 
 SECRET_NAMES = re.compile(r"token|secret|password|authorization|cookie|session_?key|code_verifier|^code$|^state$", re.I)
 SECRET_VALUES = re.compile(
     r"\b(Bearer|Bot|Basic)\s+[\w.~+/=-]{6,}"
-    r"|(gdh_)\w{8,}"
+    r"|(gdhs?_)\w{8,}"
     r"|((?:access_token|refresh_token|client_secret|code_verifier|code|state)[\"']?\s*[=:]\s*[\"']?)[^\s&\"',}]+",
     re.I,
 )
@@ -24,29 +29,69 @@ logger = structlog.get_logger(__name__)
 
 
 def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Hide what looks like a secret, by its field's name or by its shape; the last line of defence, not the first."""
+    """Hide values that look like secrets, by field name or by format. Only a second line of defence."""
     for name, value in event.items():
-        event[name] = _without_secrets(name, value)
+        event[name] = without_secrets(name, value)
     return event
 
 
-def _without_secrets(name: str, value: Any) -> Any:
+def without_secrets(name: str, value: Any) -> Any:
+    """Return the value of a field without what looks like a secret."""
     if isinstance(value, int | float | bool | None):
         return value
     if name != "event" and SECRET_NAMES.search(name):
         return HIDDEN
     if isinstance(value, Mapping):
-        return {key: _without_secrets(str(key), each) for key, each in value.items()}
+        return {key: without_secrets(str(key), each) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_without_secrets(name, each) for each in value]
+        return [without_secrets(name, each) for each in value]
     if isinstance(value, HttpRequest):
-        # Django's own lines carry it, and its words would be the address with its query.
+        # Django's own log lines include it, and its repr contains the URL with its query.
         return f"{value.method} {value.path}"
     return SECRET_VALUES.sub(lambda m: f"{m[1]} {HIDDEN}" if m[1] else f"{m[2] or m[3]}{HIDDEN}", str(value))
 
 
-def logging_config(*, log_format: str, level: str) -> None:
-    """Send structlog and the standard library through one handler on stderr, in one format."""
+# A single list for the process: loggers keep a reference to it, so all of them must see new processors when the
+# settings are read again.
+PROCESSORS: list[Any] = []
+
+
+LOGGERS: dict[str, dict[str, Any]] = {
+    # Whatever the level of the log, since a restored backup is corrected with these.
+    "accounts.deletions": {"handlers": ["deletions"], "level": "INFO"},
+    "django.request": {"filters": ["faults"]},
+    # The development server logs every request, which the site's own line about a request already covers.
+    "django.server": {"level": "CRITICAL"},
+    "urllib3": {"level": "ERROR"},
+}
+
+
+class DeletionsHandler(logging.handlers.WatchedFileHandler):
+    """Appends to the list of deletions, and follows logrotate. A failure is logged and never fails the deletion."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            super().emit(record)
+        except OSError:
+            self.handleError(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the library's name
+        logger.error("deletion_not_listed", file=self.baseFilename, error=str(sys.exc_info()[1]))
+
+
+# What an entry in the list of deletions consists of; a request's id would connect it with other lines of the log.
+IN_DELETIONS = ("event", "user_id", "token_id", "timestamp")
+
+
+def only_deletion(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> dict[str, Any]:
+    return {name: event[name] for name in IN_DELETIONS if name in event}
+
+
+def logging_config(*, log_format: str, level: str, deletions: Path) -> None:
+    """Configure structlog and the standard library to log through one handler on stderr, in one format.
+
+    `deletions` is the file that the list of deletions is appended to.
+    """
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -55,6 +100,7 @@ def logging_config(*, log_format: str, level: str) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     processors = [structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_last_processors(log_format)]
+    of_deletions = [only_deletion, structlog.processors.JSONRenderer()]
     logging.config.dictConfig(
         {
             "version": 1,
@@ -64,56 +110,86 @@ def logging_config(*, log_format: str, level: str) -> None:
                     "()": structlog.stdlib.ProcessorFormatter,
                     "foreign_pre_chain": shared,
                     "processors": processors,
-                }
+                },
+                "deletions": {"()": structlog.stdlib.ProcessorFormatter, "processors": of_deletions},
             },
-            "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "lines"}},
+            "handlers": {
+                "stderr": {"class": "logging.StreamHandler", "formatter": "lines", "level": level},
+                "deletions": {
+                    "()": lambda: DeletionsHandler(deletions, encoding="utf-8", delay=True),
+                    "formatter": "deletions",
+                },
+            },
             "root": {"handlers": ["stderr"], "level": level},
-            # Django repeats every 4xx; the request line below says it once. Tracebacks of 5xx still come through.
-            "loggers": {"django.request": {"level": "ERROR"}, "urllib3": {"level": "ERROR"}},
+            "filters": {"faults": {"()": lambda: is_fault}},
+            "loggers": LOGGERS,
         }
     )
+    logging.captureWarnings(True)
+    PROCESSORS[:] = [
+        structlog.stdlib.filter_by_level,
+        *(step for step in shared if not isinstance(step, structlog.stdlib.ExtraAdder)),
+        structlog.stdlib.PositionalArgumentsFormatter(),
+        structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+    ]
     structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            *(step for step in shared if not isinstance(step, structlog.stdlib.ExtraAdder)),
-            structlog.stdlib.PositionalArgumentsFormatter(),
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
+        processors=PROCESSORS,
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
 
 
+def is_fault(record: logging.LogRecord) -> bool:
+    """Whether Django's line about a response has a traceback that an operator should read.
+
+    It logs every 4xx and 5xx, and `RequestLogMiddleware` covers those, with the request's id. A database that is down
+    is no fault of the code.
+    """
+    # Imported here because the settings import this module.
+    from accounts.database import is_unavailable
+
+    return bool(record.exc_info) and not is_unavailable(record.exc_info[1] if record.exc_info else None)
+
+
 def _last_processors(log_format: str) -> list[Any]:
-    """Hide secrets and render the line: as JSON for `json`, else readable at a terminal."""
+    """Return the processors that hide secrets and render the line as JSON (`json`) or as text."""
     if log_format == "json":
         return [structlog.processors.format_exc_info, redact, structlog.processors.JSONRenderer(default=str)]
-    # Plain tracebacks: the rich ones print local variables, and a local variable may be a token.
+    # Plain tracebacks, because rich ones print local variables, which may hold tokens.
     plain = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
     return [structlog.processors.format_exc_info, redact, plain]
 
 
 class RequestLogMiddleware:
-    """Bind a request id to every line a request causes, return it as `X-Request-ID`, and log the request once.
+    """Binds a request id to all log lines of a request, returns it as `X-Request-ID`, and logs the request once.
 
-    The path is logged without its query, where an OAuth code would stand.
+    With a valid `traceparent`, the lines also have the caller's trace, in which the request's id is that of a span.
+    The path is logged without its query, which may contain an OAuth code. A 5xx is a warning and is logged even
+    without `LOG_REQUESTS`: it is intended, such as a wait for Discord, or has an error line of its own.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
+        self.logs_all = settings.LOG_REQUESTS
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        request_id = uuid.uuid4().hex[:16]
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
+        request_id = new_id()
+        # OpenTelemetry's, if it is on.
+        trace = getattr(request, "trace", None) or trace_of(request.headers.get("traceparent"), request_id)
+        with structlog.contextvars.bound_contextvars(request_id=request_id, **trace):
             started = time.monotonic()
             response = self.get_response(request)
-            logger.info(
-                "request",
-                method=request.method,
-                path=request.path,
-                status=response.status_code,
-                seconds=round(time.monotonic() - started, 3),
-            )
+            has_failed = response.status_code >= 500
+            if self.logs_all or has_failed:
+                problem = getattr(response, "problem_name", None)
+                (logger.warning if has_failed else logger.info)(
+                    "request",
+                    method=request.method,
+                    path=request.path,
+                    status=response.status_code,
+                    seconds=round(time.monotonic() - started, 3),
+                    **({"problem": problem} if problem else {}),
+                )
         response["X-Request-ID"] = request_id
         return response

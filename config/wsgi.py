@@ -1,4 +1,4 @@
-"""The WSGI application that granian, or any other WSGI server, serves."""
+"""The WSGI application that `config/server.py`, or any other WSGI server, serves."""
 
 import os
 
@@ -7,7 +7,10 @@ from django.core.wsgi import get_wsgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 application = get_wsgi_application()
 
-# Only now there are applications to import from.
+# Imported here because Django's applications must be loaded first.
+from config import pool_metrics, request_metrics  # noqa: E402 - as above
 from guilds.operations import serving_minutes  # noqa: E402 - as above
 
+request_metrics.describe_process()
+pool_metrics.start()
 serving_minutes.start()

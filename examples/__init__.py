@@ -1,1 +1,1 @@
-"""Pages of a site of yours, on the public doors alone: `EXAMPLES=1 ./run` puts them under /examples/."""
+"""Example pages that use only the public API. `EXAMPLES=1 ./run` serves them under /examples/."""

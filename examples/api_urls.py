@@ -1,4 +1,4 @@
-"""Mounted below /api/, where errors are problems and requests are counted before Discord is asked."""
+"""URLs below /api/, where errors are problem+json and requests are throttled before Discord is asked."""
 
 from django.urls import path
 

@@ -1,4 +1,4 @@
-"""Counts who came and left, as the site learns of it: `GUILDHALL_MEMBERSHIP_HOOKS` names `count`."""
+"""Counts people who joined and left each server. Put `count` in `GUILDHALL_MEMBERSHIP_HOOKS`."""
 
 from django.db.models import F
 
@@ -8,7 +8,7 @@ from .models import Traffic
 
 
 def count(change: MembershipChange) -> None:
-    """Everybody's first list is all `joined`: they came to this site's knowledge."""
+    """Count the change. In a person's first list every server counts as joined."""
     for name, guild_ids in (("joined", change.joined), ("left", change.left)):
         for guild_id in guild_ids:
             row, _made = Traffic.objects.get_or_create(guild_id=guild_id, day=change.at.date())

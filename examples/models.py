@@ -1,20 +1,22 @@
-"""What a server greets its newcomers with, and how many came and left."""
+"""The welcome message of a server, and how many people joined and left."""
 
 from django.db import models
 
 
 class WelcomeMessage(models.Model):
-    """The message of one server; there is none until somebody writes it."""
+    """The message of one server; the row exists once a manager has written it."""
 
     guild_id = models.BigIntegerField(primary_key=True)
     text = models.CharField(max_length=200)
+    channel_id = models.BigIntegerField(null=True, blank=True)
+    role_id = models.BigIntegerField(null=True, blank=True)
 
     def __str__(self) -> str:
         return self.text
 
 
 class Traffic(models.Model):
-    """How many people of this site came to one server and left it in one day. It names nobody."""
+    """How many of this site's people joined and left one server on one day. It contains no names."""
 
     guild_id = models.BigIntegerField()
     day = models.DateField()

@@ -1,10 +1,9 @@
-"""Pages behind each of the doors: a person's list, one server's page, and what only those who manage it may do."""
+"""Example pages for each decorator: a person's list, a server's page, and a form for its managers."""
 
 from datetime import timedelta
 from typing import Any
 
 from django.contrib import messages
-from django.forms import modelform_factory
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods
@@ -15,9 +14,8 @@ from guilds.decorators import GuildRequiredMixin, guild_list_required, guild_req
 from guilds.middleware import GuildListRequest, GuildRequest
 from guilds.permissions import GuildAPIRequest, InGuild, ThrottledFirst
 
+from .forms import WelcomeForm
 from .models import Traffic, WelcomeMessage
-
-WelcomeForm = modelform_factory(WelcomeMessage, fields=["text"])
 
 
 @require_GET
@@ -28,7 +26,7 @@ def index(request: GuildListRequest) -> HttpResponse:
 
 
 class Server(GuildRequiredMixin, TemplateView):
-    """What any member sees of a server: its message, and who came and left."""
+    """A server's page for all members: its message, and how many people joined and left."""
 
     template_name = "examples/server.html"
 
@@ -39,29 +37,41 @@ class Server(GuildRequiredMixin, TemplateView):
 
 
 @require_http_methods(["GET", "POST"])
-@guild_required("manage_guild")
+@guild_required("manage_guild", write_max_age=timedelta(minutes=5))
 def edit(request: GuildRequest, guild_id: int) -> HttpResponse:
-    if request.method == "POST":
-        return save(request, guild_id=guild_id)
-    form = WelcomeForm(instance=message_of(guild_id))
-    return render(request, "examples/edit.html", {"form": form, "guild": request.guild})
+    form = WelcomeForm(request.POST or None, instance=message_of(guild_id))
+    if form.is_valid():
+        form.save()
+        messages.success(request, f"{request.guild} has a new welcome message.")
+        return redirect("examples:server", guild_id)
+    status = 400 if form.is_bound else 200
+    return render(request, "examples/edit.html", {"form": form, "guild": request.guild}, status=status)
 
 
-@guild_required("manage_guild", max_age=timedelta(minutes=5))
-def save(request: GuildRequest, guild_id: int) -> HttpResponse:
-    form = WelcomeForm(request.POST, instance=message_of(guild_id))
-    if not form.is_valid():
-        return render(request, "examples/edit.html", {"form": form, "guild": request.guild}, status=400)
-    form.save()
-    messages.success(request, f"{request.guild.name} has a new welcome message.")
-    return redirect("examples:server", guild_id)
+@require_GET
+@guild_required("manage_guild", bot="send_messages")  # only where the bot is and can send messages
+def preview(request: GuildRequest, guild_id: int) -> HttpResponse:
+    """The message as the bot would post it."""
+    return render(request, "examples/preview.html", {"guild": request.guild, "message": message_of(guild_id)})
+
+
+def role_of(request: GuildRequest) -> int | None:
+    """The role that the managers chose in the form; before that, the owner alone may enter."""
+    return message_of(request.guild.guild_id).role_id
+
+
+@require_GET
+@guild_required(role=role_of)
+def lounge(request: GuildRequest, guild_id: int) -> HttpResponse:
+    """A page for the people with one role."""
+    return render(request, "examples/lounge.html", {"guild": request.guild})
 
 
 class Message(ThrottledFirst):
-    """The message for programs of the server's members."""
+    """The message as JSON, for programs of the server's members."""
 
     permission_classes = (InGuild,)
-    token_scope = "guilds:read"  # what a program's token has to be allowed
+    token_scope = "guilds:read"  # the scope that a program's token needs
 
     def get(self, request: GuildAPIRequest, guild_id: int) -> Response:
         return Response({"server": request.guild.name, "text": message_of(guild_id).text})

@@ -1,13 +1,25 @@
 from django.apps import AppConfig
-from django.conf import settings
 from django.utils.translation import gettext_lazy as _
+
+from accounts.token_scopes import Holder, Scope, TokenScope
 
 
 class GuildsConfig(AppConfig):
     name = "guilds"
     verbose_name = _("Servers")
+    token_scopes = (
+        TokenScope(Scope.GUILDS_READ, _("Read my servers")),
+        TokenScope(Scope.GUILDS_REFRESH, _("Refresh my servers")),
+        TokenScope(Scope.ME_READ, _("Read my profile")),
+        TokenScope(Scope.BOT_READ, _("Read the bot's servers"), Holder.STAFF),
+        TokenScope(Scope.BOT_MEMBERS, _("Read what people may do in servers"), Holder.SERVICE),
+        TokenScope(Scope.BOT_VERIFY, _("Ask Discord about people in servers"), Holder.SERVICE),
+        TokenScope(Scope.BOT_EVENTS, _("Report Discord's events"), Holder.SERVICE),
+    )
 
     def ready(self) -> None:
-        from guilds.hooks import load_hooks
+        from accounts.hooks import load_hooks
+        from guilds import checks  # noqa: F401 - registers the system checks
+        from guilds.hooks import MEMBERSHIP_HOOKS
 
-        load_hooks(settings.GUILDHALL_MEMBERSHIP_HOOKS)
+        load_hooks(MEMBERSHIP_HOOKS)

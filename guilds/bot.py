@@ -1,173 +1,184 @@
-"""The bot's servers: reading them from Discord into `Guild` rows, and adding the bot to a server.
+"""The bot's servers: where the bot is, as last stored, and adding the bot to a server.
 
 Without DISCORD_BOT_TOKEN no request is sent and no page mentions a bot.
 """
 
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
-from datetime import datetime
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from urllib.parse import urlencode
 
 import structlog
+from django.apps import apps
 from django.conf import settings
 from django.core import signing
-from django.db import transaction
+from django.core.cache import cache
+from django.db import Error
 from django.urls import reverse
 
-from accounts import background, gate
-from accounts.clock import database_now
-from accounts.discord import DiscordAPIError, PartialGuild
-from accounts.discord import Guild as DiscordGuild
-from accounts.limits import GateShut, Priority
-from accounts.tokens import discord_client
-from guilds.models import BotPresence, Guild, new_tag
+from accounts.database import is_unavailable
+from accounts.discord import Permissions
+from accounts.storage import use_once
+from guilds.engine import policy
+from guilds.engine.policy import Served
+from guilds.engine.refusal import NoAnswer
+from guilds.models import BotGuild, BotGuilds
+from guilds.resources.bot_guilds import ALL_GUILDS, BOT_GUILDS, NO_ANSWER, ask_now
+from guilds.services import GuildList
 
 logger = structlog.get_logger(__name__)
 
-# Discord allows one request per second for this list, and each 429 counts towards its ban.
-PAGE_PAUSE = 1.1
 # How many seconds the person has on Discord's consent page.
 STATE_TTL = 3600
 STATE_SALT = "guilds.bot.add"
+GUILD_INSTALL = "0"
+# The permissions of the application's install link, how many seconds they are kept, and a failure to read them.
+INSTALL_KEY = "install-permissions:1"
+INSTALL_TTL = 3600
+INSTALL_RETRY = 60
 
 
 def has_token() -> bool:
     return bool(settings.DISCORD_BOT_TOKEN)
 
 
-def present_in(guild_ids: Iterable[int]) -> frozenset[int] | None:
-    """Those of the guilds that have the bot, as last stored; None if the site has no bot."""
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """Which of the given guilds have the bot: `present`. For the others this is known once a list `is_complete`."""
+
+    # The bot's permissions by guild; None while they are unknown.
+    present: Mapping[int, int | None]
+    is_complete: bool
+
+    def includes(self, guild_id: int) -> bool | None:
+        """Whether the bot is in the guild; None if it isn't known."""
+        return True if guild_id in self.present else False if self.is_complete else None
+
+    def missing(self, guild_id: int, wanted: int) -> int | None:
+        """Return those of the `wanted` permissions that the bot lacks in the guild; None if that isn't known."""
+        has = self.present.get(guild_id)
+        return None if has is None else Permissions.missing(has, False, wanted)
+
+
+def present_in(guild_ids: Iterable[int]) -> Presence | None:
+    """Return which of the guilds have the bot, as last stored; None if the site has no bot."""
     if not has_token():
         return None
-    return frozenset(Guild.objects.filter(pk__in=guild_ids, deleted_at=None).values_list("pk", flat=True))
+    rows = BotGuild.objects.filter(pk__in=guild_ids, deleted_at=None).values_list("pk", "permissions", "owner")
+    present = {pk: effective_permissions(permissions, owner) for pk, permissions, owner in rows}
+    return Presence(present, BotGuilds.last_verified_at() is not None)
 
 
-# Asking
+def effective_permissions(permissions: int | None, owner: bool) -> int | None:
+    """Return a row's permissions with what owning the guild adds; None while they are unknown."""
+    return int(Permissions.ADMINISTRATOR) if owner else permissions
 
 
-@dataclass(frozen=True, slots=True)
-class SyncResult:
-    """The result of a complete run."""
-
-    guilds: int
-    joined: int
-    left: int
+def needed_permissions() -> Permissions:
+    """Return the permissions that the pages of the installed apps need the bot to have: their `bot_permissions`."""
+    return Permissions.all_named(name for app in apps.get_app_configs() for name in getattr(app, "bot_permissions", ()))
 
 
-def sync(*, sleep: Callable[[float], None] = time.sleep) -> SyncResult:
-    """Read and store all of the bot's guilds. Guilds that a complete run did not see are marked as deleted.
+def missing_permissions(permissions: int | None, owner: bool) -> int:
+    """Return what the apps need and a bot with these `permissions` in a guild lacks; nothing while that is unknown."""
+    return 0 if permissions is None else Permissions.missing(permissions, owner, needed_permissions())
 
-    Raises what the client and the gate raise. In that case the pages read so far are stored and no guild is marked.
+
+def refresh_when_due(guild_list: GuildList) -> None:
+    """Refresh the bot's guilds in the background if they were due when `guild_list` was read. Never waits for Discord.
+
+    Call it wherever a page or an endpoint says where the bot is. Takes no query unless they were due.
     """
-    started = database_now()
-    client = gate.gated(discord_client(), Priority.STALE)
-    pages = client.iter_bot_guilds(settings.DISCORD_BOT_TOKEN)
-    guilds = joined = 0
-    while True:
-        gate.wait_for_place(sleep)
-        asked_at = database_now()
-        page = next(pages, None)
-        if page is None:
-            break
-        guilds += len(page)
-        joined += store(page, asked_at)
-        background.release_connection()
-        sleep(PAGE_PAUSE)
-    gone = Guild.objects.filter(deleted_at=None, verified_at__lt=started)
-    with transaction.atomic():
-        if left := gone.update(deleted_at=started, verified_at=started):
-            _renew_tag()
-    logger.info("bot_guilds_synced", guilds=guilds, joined=joined, left=left)
-    return SyncResult(guilds, joined, left)
+    if guild_list.is_bot_due and has_token():
+        # Without an answer there is nothing to serve yet, and the attempt is running or has to wait.
+        try:
+            Served.of(policy.read(BOT_GUILDS, ALL_GUILDS, timeout=0))
+        except NoAnswer:
+            pass
+        except Error as error:
+            if not is_unavailable(error):
+                raise
+            logger.warning("bot_guilds_not_refreshed", error=type(error).__name__)
 
 
-def check(guild_id: int) -> bool | None:
-    """Ask Discord now whether the bot is in the guild, and store it; None if Discord didn't answer in time."""
-    client = discord_client()
-    client = replace(client, deadline=client.clock() + client.request_timeout)
-    gated = gate.gated(client, Priority.STALE)
+# Adding the bot
 
-    def ask() -> bool:
-        asked_at = database_now()
-        guild = gated.get_guild(guild_id, settings.DISCORD_BOT_TOKEN)
-        if guild is None:
-            known = Guild.objects.filter(pk=guild_id, deleted_at=None, verified_at__lte=asked_at)
-            with transaction.atomic():
-                if known.update(deleted_at=asked_at, verified_at=asked_at):
-                    _renew_tag()
-            return False
-        store([guild], asked_at)
-        return True
 
+def wanted_permissions(guild_id: int, also: int = 0) -> int:
+    """Return the permissions to request for the bot in the guild: what it has there and what the apps need.
+
+    A bot that isn't there has none, and requests the default ones. `also` are permissions to add.
+    """
+    row = BotGuild.objects.filter(pk=guild_id, deleted_at=None).only("permissions").first()
+    has = default_permissions() if row is None or row.permissions is None else row.permissions
+    return int(has) | int(needed_permissions()) | also
+
+
+def default_permissions() -> int:
+    """Return the permissions of the settings; without the setting, those of the application's install link at Discord.
+
+    Discord itself uses its install link only for addresses without a redirect URL, and we have one. It is asked once an
+    hour; without an answer, the result is 0, and the next attempt follows a minute later.
+    """
+    if settings.DISCORD_BOT_PERMISSIONS is not None:
+        return int(settings.DISCORD_BOT_PERMISSIONS)
+    stored = cache.get(INSTALL_KEY)
+    if stored is not None:
+        return int(stored)
     try:
-        return background.call(ask, timeout=client.request_timeout)
-    except (DiscordAPIError, GateShut, TimeoutError) as error:
-        logger.warning("bot_guild_not_checked", guild_id=guild_id, error=str(error) or type(error).__name__)
-        return None
+        application = ask_now(lambda client: client.get_application(settings.DISCORD_BOT_TOKEN))
+    except NO_ANSWER as error:
+        logger.warning("install_link_not_read", error=str(error) or type(error).__name__)
+        permissions, ttl = 0, INSTALL_RETRY
+    else:
+        install = application.guild_install
+        permissions, ttl = install.permissions if install else 0, INSTALL_TTL
+    cache.set(INSTALL_KEY, permissions, ttl)
+    return permissions
 
 
-def store(page: Iterable[DiscordGuild | PartialGuild], asked_at: datetime) -> int:
-    """Store guilds that had the bot at `asked_at`, without overwriting newer rows. Returns how many are new."""
-    found = {guild.id: guild for guild in page}
-    with transaction.atomic():
-        before = set(Guild.objects.filter(pk__in=found, deleted_at=None).values_list("pk", flat=True))
-        Guild.objects.bulk_create(
-            [
-                Guild(id=guild.id, name=guild.name[:100], first_seen_at=asked_at, verified_at=asked_at)
-                for guild in found.values()
-            ],
-            ignore_conflicts=True,
-        )
-        rows = list(Guild.objects.select_for_update().filter(pk__in=found, verified_at__lte=asked_at).order_by("pk"))
-        for row in rows:
-            row.name, row.icon = found[row.pk].name[:100], found[row.pk].icon or ""
-            row.verified_at, row.deleted_at = asked_at, None
-        Guild.objects.bulk_update(rows, ["name", "icon", "verified_at", "deleted_at"])
-        if new := {row.pk for row in rows} - before:
-            _renew_tag()
-    return len(new)
-
-
-def _renew_tag() -> None:
-    """Invalidate everyone's cached extras.
-
-    Call it last in the transaction that changes the bot's guilds: all such transactions lock this one row.
-    """
-    BotPresence.objects.bulk_create(
-        [BotPresence(tag=new_tag())], update_conflicts=True, unique_fields=["id"], update_fields=["tag"]
-    )
-
-
-# Adding
-
-
-def add_url(user_id: int, guild_id: int) -> str:
+def add_url(user_id: int, guild_id: int, permissions: int) -> str:
     """The address of Discord's page for adding the bot to the guild. Discord then redirects to `bot_added`.
+
+    There the person can give the bot `permissions`, also if it is in the guild already.
 
     https://docs.discord.com/developers/topics/oauth2#bot-authorization-flow
     """
     question = {
         "client_id": settings.DISCORD_CLIENT_ID,
         "scope": "bot applications.commands",
-        "permissions": str(settings.DISCORD_BOT_PERMISSIONS),
+        # To the server, also if people can install the application to their own account.
+        "integration_type": GUILD_INSTALL,
+        "permissions": str(permissions),
         "guild_id": str(guild_id),
         "disable_guild_select": "true",
         # Discord redirects back only if a code is requested; we ignore the code.
         "response_type": "code",
         "redirect_uri": settings.SITE_URL + reverse("guilds:bot-added"),
-        "state": signing.dumps([user_id, guild_id], salt=STATE_SALT),
+        "state": signing.dumps([user_id, guild_id, int(time.time())], salt=STATE_SALT),
     }
     return f"{settings.DISCORD_AUTHORIZE_URL}?{urlencode(question)}"
 
 
 def guild_of_state(user_id: int, state: str) -> int | None:
-    """The guild that `add_url` was made for; None if it was made for another person or has expired.
+    """Return the guild that `add_url` was made for; None if it was made for another person or has expired.
 
     The `guild_id` that Discord adds to the redirect is only a hint: anyone can write it into an address.
     """
     try:
-        whose, guild_id = signing.loads(state, salt=STATE_SALT, max_age=STATE_TTL)
-    except signing.BadSignature:
+        whose, guild_id, _issued_at = signing.loads(state, salt=STATE_SALT, max_age=STATE_TTL)
+    # ValueError: a state issued by an earlier release has two parts.
+    except (signing.BadSignature, ValueError):
         return None
     return int(guild_id) if whose == user_id else None
+
+
+def is_first_return(state: str) -> bool:
+    """Whether this valid state is used for the first time. Each state allows one request to Discord."""
+    *_, issued_at = signing.loads(state, salt=STATE_SALT)
+    return use_once(STATE_SALT, state, issued_at)
+
+
+def is_first_return_this_minute(user_id: int, guild_id: int) -> bool:
+    """Like `is_first_return`, for a return without a state, from a link that this site did not create."""
+    return use_once(STATE_SALT, f"{user_id} {guild_id}", int(time.time()) // 60 * 60)

@@ -3,10 +3,10 @@
 Both also work on async views. `GuildRequiredMixin` is `@guild_required` for class-based views.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from functools import partial, wraps
+from functools import wraps
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast, overload
 
 from asgiref.sync import iscoroutinefunction, sync_to_async
@@ -16,21 +16,27 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.views import View
 from django.views.generic.base import TemplateResponseMixin
+from django.views.generic.detail import SingleObjectMixin
+from django.views.generic.edit import BaseCreateView, FormMixin
+from django_htmx.http import HttpResponseClientRedirect
 
-from accounts.discord import Permissions
-from accounts.models import User
-from guilds.bot import has_token
-from guilds.extras import get_extras
+from accounts.decorators import open_to_all as open_to_all  # views import it from here
+from accounts.discord import PermissionName, Permissions
+from accounts.requests import say_not_saved
+from guilds.access import BotNeed, Requirements, RoleNeed, Rule, Validate
 from guilds.middleware import GuildListRequest, GuildRequest
-from guilds.problems import BotNotInGuild, MissingPermission, NotInGuild, ProblemRaised
 from guilds.problems.catalogue import NOT_SIGNED_IN
-from guilds.problems.of_errors import problem_of_no_answer
-from guilds.problems.responses import problem_response, wants_json, way_back
-from guilds.services import GuildList, NoAnswer, get_guild_list
+from guilds.problems.responses import is_fragment, problem_response, wants_json, way_back
 
 ViewFunction = TypeVar("ViewFunction", bound=Callable[..., Any])
+MarkedView = TypeVar("MarkedView", bound=Callable[..., Any])
 # Returns a response to short-circuit the view, else None.
-Step = Callable[[HttpRequest, dict[str, Any]], HttpResponse | None]
+Step = Callable[[HttpRequest, Sequence[Any], dict[str, Any]], HttpResponse | None]
+
+FOR_CLASSES = (
+    "For a class-based view, use GuildRequiredMixin, or method_decorator on its dispatch; "
+    "for a REST framework view, use permission_classes = [InGuild]."
+)
 
 
 def guild_list_required(view: ViewFunction) -> ViewFunction:
@@ -46,114 +52,122 @@ def guild_list_required(view: ViewFunction) -> ViewFunction:
 def guild_required(permission: ViewFunction) -> ViewFunction: ...
 @overload
 def guild_required(
-    permission: str | Permissions | None = None,
+    permission: PermissionName | Permissions | None = None,
     *,
+    role: RoleNeed | None = None,
+    member: bool = False,
     max_age: timedelta | None = None,
-    bot: bool = False,
+    write_max_age: timedelta | None = None,
+    bot: BotNeed = False,
+    rule: Rule | None = None,
+    validate: Validate | None = None,
     guild_id: str = "guild_id",
 ) -> Callable[[ViewFunction], ViewFunction]: ...
-def guild_required(
-    permission: Any = None, *, max_age: timedelta | None = None, bot: bool = False, guild_id: str = "guild_id"
-) -> Any:
+def guild_required(permission: Any = None, **needs: Any) -> Any:
     """Set `request.guild` before the view runs: the person's membership in the guild whose id is in the URL.
 
     `guild_id` is the name of that URL argument. The response is 404 if the person isn't in the guild and 403 if they
     lack `permission`, which is Discord's name, such as "manage_guild"; an unknown name raises `ValueError` here.
-    `max_age` requires a list verified within that time, for actions that would be dangerous with an old list. It fails
-    closed: 429 or 503 if Discord can't confirm the list now. `bot` requires the bot in the guild, else 409. All other
-    visitors are answered as by `guild_list_required`. `@guild_required` works with and without parentheses.
+
+    `role` requires one of these roles: an id, several ids, or a function of the request that returns them. The owner
+    needs none; administrators do. Without the role the response is 403, and the view never runs if the roles can't be
+    had (429, 503, or 403 if the person has to share them). With `member=True`, `request.guild.member` is known when
+    the view begins.
+
+    `max_age` requires a list, and roles, verified within that time, for actions that would be dangerous with old ones.
+    It fails closed: 429 or 503 if Discord can't confirm them now. `write_max_age` does so for unsafe methods
+    alone, such as POST. `validate` is a function of the request and `request.guild` that rejects bad input by returning
+    a response. It runs before Discord is asked, if older answers admit the person, so that mistakes don't get a 503.
+
+    `rule` is a function of the request and `request.guild` that decides last: it returns True, False or a `Refusal`,
+    which is a 403 with its reason.
+
+    `bot` requires the bot in the guild, else 409, or 503
+    before the first complete list of the bot's guilds; with names, such as `bot=("send_messages", "embed_links")`, it
+    also requires that the bot has these permissions there. All other visitors are answered as by `guild_list_required`.
+    `@guild_required` works with and without parentheses.
     """
     if callable(permission):
         return guild_required()(cast(Callable[..., Any], permission))
-    wanted = None if permission is None else Permissions.named(permission)
-    if bot:
-        assert_bot()
+    return _guard(Requirements.of(permission=permission, **needs))
 
-    def step(request: HttpRequest, kwargs: dict[str, Any]) -> HttpResponse | None:
-        if response := _not_signed_in(request):
+
+def _guard(requirements: Requirements) -> Callable[[ViewFunction], ViewFunction]:
+    def step(request: HttpRequest, args: Sequence[Any], kwargs: dict[str, Any]) -> HttpResponse | None:
+        if response := not_signed_in(request):
             return response
-        enter(request, kwargs, guild_id, wanted, max_age, bot=bot)
-        return None
+        return requirements.enter(request, args, kwargs)
 
-    return partial(_run_first, step)
+    def guard(view: ViewFunction) -> ViewFunction:
+        guarded = _run_first(step, view)
+        guarded.guards_guild = requirements.guild_id  # type: ignore[attr-defined]  # read by `guilds.checks`
+        return guarded
 
-
-def enter(
-    request: HttpRequest,
-    kwargs: Mapping[str, Any],
-    guild_id: str = "guild_id",
-    permission: Permissions | None = None,
-    max_age: timedelta | None = None,
-    *,
-    bot: bool = False,
-) -> None:
-    """Set `request.guild` of a signed-in person, or raise the problem to respond with.
-
-    `kwargs` are the arguments of the URL; the one named `guild_id` is the guild's id.
-    """
-    if guild_id not in kwargs:
-        there = ", ".join(kwargs) or "none"
-        raise ImproperlyConfigured(
-            f"The guild's id is read from the URL argument '{guild_id}', but {request.path} has {there}. "
-            f"Write <int:{guild_id}> in the URL, or pass the argument's name as guild_id."
-        )
-    entering = cast(GuildRequest, request)
-    if max_age is not None:
-        entering.guild_list = _young_list(entering.user, max_age)
-    guild = entering.guild_list.get(kwargs[guild_id])
-    if guild is None:
-        raise NotInGuild
-    # Set before the permission is checked, because the 403 page links to this guild's page.
-    entering.guild = guild
-    if permission is not None and not guild.may(permission):
-        raise MissingPermission(permission)
-    if bot and guild.guild_id not in (get_extras(entering.guild_list).with_bot or ()):
-        raise BotNotInGuild
+    return guard
 
 
-def _young_list(user: User, max_age: timedelta) -> GuildList:
-    """A list no older than `max_age`. A refusal names that age, since the person may well have an older list."""
-    try:
-        return get_guild_list(user, max_age)
-    except NoAnswer as error:
-        if error.reason.is_refusal:
-            raise
-        raise ProblemRaised(replace(problem_of_no_answer(error), max_age=int(max_age.total_seconds()))) from error
-
-
-def assert_bot() -> None:
-    """Stop the start of a site that has a view with `bot=True` but no bot."""
-    if not has_token():
-        raise ImproperlyConfigured("A view requires the bot (bot=True), but DISCORD_BOT_TOKEN is not set.")
-
-
-def _read_list(request: HttpRequest, _kwargs: dict[str, Any]) -> HttpResponse | None:
-    if response := _not_signed_in(request):
+def _read_list(request: HttpRequest, _args: Sequence[Any], _kwargs: dict[str, Any]) -> HttpResponse | None:
+    if response := not_signed_in(request):
         return response
     _ = cast(GuildListRequest, request).guild_list.guilds_json  # reading it is the point
     return None
 
 
-def _not_signed_in(request: HttpRequest) -> HttpResponse | None:
+def not_signed_in(request: HttpRequest) -> HttpResponse | None:
+    """Return the response to an anonymous visitor, who returns to this page; None for a signed-in person."""
     if request.user.is_authenticated:
         return None
     if wants_json(request):
         return problem_response(request, NOT_SIGNED_IN)
-    return redirect_to_login(way_back(request))
+    say_not_saved(request)
+    to_sign_in = redirect_to_login(way_back(request))
+    # htmx would follow a redirect and put the sign-in page where the fragment belongs.
+    return HttpResponseClientRedirect(to_sign_in.url) if is_fragment(request) else to_sign_in
 
 
 def _run_first(step: Step, view: ViewFunction) -> ViewFunction:
     """Wrap `view` so that it runs only if `step` returns no response of its own."""
+    if isinstance(view, type):
+        raise ImproperlyConfigured(
+            f"The decorator is for view functions, but {view.__qualname__} is a class. {FOR_CLASSES}"
+        )
 
     @wraps(view)
     def run(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        return step(request, kwargs) or view(request, *args, **kwargs)
+        _require_request(request, view)
+        return step(request, args, kwargs) or view(request, *args, **kwargs)
 
     @wraps(view)
     async def run_async(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        return await sync_to_async(step)(request, kwargs) or await view(request, *args, **kwargs)
+        _require_request(request, view)
+        return await sync_to_async(step)(request, args, kwargs) or await view(request, *args, **kwargs)
 
     return cast(ViewFunction, run_async if iscoroutinefunction(view) else run)
+
+
+def _require_request(first: object, view: Callable[..., Any]) -> None:
+    if hasattr(first, "META"):
+        return
+    name = getattr(view, "__qualname__", "the view")
+    raise ImproperlyConfigured(
+        f"The decorator is for view functions, but {name} was called with {type(first).__name__} instead of a request. "
+        f"{FOR_CLASSES}"
+    )
+
+
+def unguarded(reason: str) -> Callable[[MarkedView], MarkedView]:
+    """Declare why a view with `guild_id` in its URL needs no guard; the system check `guilds.W001` then accepts it.
+
+    It decorates functions and classes, and changes nothing else.
+    """
+    if not reason.strip():
+        raise ValueError("Say why the view needs no guard, for example @unguarded('shows public data only').")
+
+    def mark(view: MarkedView) -> MarkedView:
+        view.unguarded = reason  # type: ignore[attr-defined]  # read by `guilds.checks`
+        return view
+
+    return mark
 
 
 if TYPE_CHECKING:
@@ -172,18 +186,45 @@ class GuildRequiredMixin(_AnyView):
     visitors are answered.
     """
 
-    permission: ClassVar[str | Permissions | None] = None
+    permission: ClassVar[PermissionName | Permissions | None] = None
+    role: ClassVar[RoleNeed | None] = None
+    member: ClassVar[bool] = False
     max_age: ClassVar[timedelta | None] = None
-    bot: ClassVar[bool] = False
+    write_max_age: ClassVar[timedelta | None] = None
+    bot: ClassVar[BotNeed] = False
+    rule: ClassVar[Rule | None] = None
+    validate: ClassVar[Validate | None] = None
     guild_id_kwarg: ClassVar[str] = "guild_id"
     request: GuildRequest
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         # Makes a wrong attribute fail when the module is imported, not at the first request.
-        guild_required(cls.permission, bot=cls.bot)
+        cls._requirements({})
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        required = guild_required(self.permission, max_age=self.max_age, bot=self.bot, guild_id=self.guild_id_kwarg)
+        requirements = self._requirements(vars(self))
+        if requirements.validate is None and isinstance(self, FormMixin):
+            requirements = replace(requirements, validate=lambda _request, _guild: _form_rejected(self))
+        required = _guard(requirements)
         response: HttpResponseBase = required(super().dispatch)(request, *args, **kwargs)
         return response
+
+    @classmethod
+    def _requirements(cls, of_instance: Mapping[str, Any]) -> Requirements:
+        """`of_instance` has what `as_view` was called with. A function must not be read from `self`, which binds it."""
+        names = (
+            *("permission", "role", "member", "max_age", "write_max_age"),
+            *("bot", "rule", "validate", "guild_id_kwarg"),
+        )
+        needs = {name: of_instance.get(name, getattr(cls, name)) for name in names}
+        return Requirements.of(guild_id=needs.pop("guild_id_kwarg"), **needs)
+
+
+def _form_rejected(view: Any) -> HttpResponse | None:
+    """Return the response to an invalid form, as the view's own `post` would."""
+    if isinstance(view, SingleObjectMixin):
+        view.object = None if isinstance(view, BaseCreateView) else view.get_object()  # type: ignore[attr-defined]
+    form = view.get_form()
+    response: HttpResponse | None = None if form.is_valid() else view.form_invalid(form)
+    return response

@@ -1,4 +1,4 @@
-"""Permissions and features as they are called in Discord's own user interface."""
+"""Discord's own user-interface names for permissions and features."""
 
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
@@ -60,6 +60,18 @@ PERMISSIONS: dict[Permissions, str | Promise] = {
     P.PIN_MESSAGES: _("Pin Messages"),
     P.BYPASS_SLOWMODE: _("Bypass Slowmode"),
 }
+
+
+def in_words(permissions: int) -> str:
+    """Return the names of the permissions in the reader's language, separated by commas."""
+    return ", ".join(str(PERMISSIONS[flag]) for flag in Permissions(permissions) if flag in PERMISSIONS)
+
+
+def for_programs(permissions: int) -> str:
+    """Return Discord's names of the permissions in lower case, separated by spaces."""
+    return " ".join((flag.name or "").lower() for flag in Permissions(permissions))
+
+
 # The features that mean something to people. Discord adds new ones at any time, and most are internal switches.
 FEATURES: dict[str, str | Promise] = {
     "ANIMATED_BANNER": _("Animated banner"),
@@ -67,16 +79,22 @@ FEATURES: dict[str, str | Promise] = {
     "AUTO_MODERATION": _("AutoMod"),
     "BANNER": _("Banner"),
     "COMMUNITY": _("Community"),
+    "DEVELOPER_SUPPORT_SERVER": _("Support server of an app"),
     "DISCOVERABLE": _("In Server Discovery"),
+    "ENHANCED_ROLE_COLORS": _("Enhanced role styles"),
+    "GUESTS_ENABLED": _("Guest invites"),
+    "GUILD_TAGS": _("Server tag"),
     "INVITE_SPLASH": _("Invite background"),
     "INVITES_DISABLED": _("Invites paused"),
     "MEMBER_VERIFICATION_GATE_ENABLED": _("Rules screening"),
     "NEWS": _("Announcement channels"),
     "PARTNERED": _("Partnered"),
+    "PREVIEW_ENABLED": _("Preview before joining"),
     "ROLE_ICONS": _("Role icons"),
     "ROLE_SUBSCRIPTIONS_ENABLED": _("Role subscriptions"),
+    "SOUNDBOARD": _("Soundboard"),
     "TICKETED_EVENTS_ENABLED": _("Ticketed events"),
-    "VANITY_URL": _("Invite link of its own"),
+    "VANITY_URL": _("Custom invite link"),
     "VERIFIED": _("Verified"),
     "WELCOME_SCREEN_ENABLED": _("Welcome screen"),
 }

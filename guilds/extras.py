@@ -1,43 +1,49 @@
-"""What the site adds to a person's list: where the bot is, their favourites, and the servers they opened last.
+"""The extras that pages show with a list: where the bot is, the person's favourites and recently opened servers.
 
-The cache key contains everything the extras depend on, all of which is read with the list. So a change is never missed,
-and a cache hit costs no query.
+The cache key contains everything the extras depend on, and all of it is read together with the list. So a change is
+never missed, and a cache hit costs no query.
 """
 
 import json
 from dataclasses import dataclass
 
 from guilds import bot
+from guilds.bot import Presence
 from guilds.engine import sealed_cache
 from guilds.preferences import Preferences, preferences_of
+from guilds.resources import snapshots
 from guilds.services import GuildList
 
-FORMAT = 1
+FORMAT = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Extras:
-    """`with_bot` are the person's guilds that the bot is in; None if the site has no bot."""
+    """The extras of one list. `bot_presence` says which of its guilds have the bot; None if the site has no bot."""
 
-    with_bot: frozenset[int] | None
+    bot_presence: Presence | None
     preferences: Preferences
 
 
 def get_extras(guild_list: GuildList) -> Extras:
-    """The extras from the cache, or from the database with one query for each kind."""
+    """Return the extras, from the cache or with one database query for each kind."""
+    bot.refresh_when_due(guild_list)
+    place = snapshots.place(snapshots.EXTRAS, guild_list.snapshot.user_id)
     key = (
         f"{guild_list.snapshot.key}:annotations:{FORMAT}:"
         f"{guild_list.tags.preferences}:{guild_list.tags.bot}:{bot.has_token()}"
     )
-    cached = sealed_cache.read(key)
+    cached = sealed_cache.read(place, key)
     if cached is not None:
-        ids, favourites, recent = json.loads(cached)
-        return Extras(None if ids is None else frozenset(ids), Preferences(frozenset(favourites), tuple(recent)))
+        present, favourites, recent = json.loads(cached)
+        presence = None if present is None else Presence(dict(present[0]), present[1])
+        return Extras(presence, Preferences(frozenset(favourites), tuple(recent)))
     extras = Extras(
         bot.present_in(membership.guild_id for membership in guild_list),
         preferences_of(guild_list.snapshot.user_id),
     )
-    with_bot = None if extras.with_bot is None else sorted(extras.with_bot)
-    parts = (with_bot, sorted(extras.preferences.favourites), extras.preferences.recent)
-    sealed_cache.keep(key, json.dumps(parts).encode())
+    known = extras.bot_presence
+    present = None if known is None else (list(known.present.items()), known.is_complete)
+    parts = (present, sorted(extras.preferences.favourites), extras.preferences.recent)
+    sealed_cache.write(place, key, json.dumps(parts).encode())
     return extras

@@ -7,6 +7,7 @@ urlpatterns = [
     path("delete-my-data/", views.delete_my_data, name="delete-my-data"),
     path("my-data.json", views.export_my_data, name="export-my-data"),
     path("", views.picker, name="picker"),
+    path("switch/", views.switch, name="switch"),
     path("refresh/", views.refresh, name="refresh"),
     path("freshness/", views.freshness, name="freshness"),
     path("favourites/", views.favourites, name="favourites"),

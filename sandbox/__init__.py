@@ -1,5 +1,5 @@
-"""A Discord for your own machine: people, servers, sign-in, and every way in which Discord can fail.
+"""A local stand-in for Discord: people, servers, sign-in, and simulated failures.
 
-A process of its own (`python manage.py sandbox` or `python -m sandbox`). Nothing of the site imports it, and it imports
-nothing of the site: the two meet over HTTP only, as the site and Discord do.
+It runs as a separate process (`python manage.py sandbox` or `python -m sandbox`). The site and the sandbox don't import
+each other; they communicate over HTTP only, like the site and Discord.
 """

@@ -1,4 +1,4 @@
-"""`python -m sandbox`: without Django, for tests and benchmarks."""
+"""`python -m sandbox`: runs the sandbox without Django, for tests and benchmarks."""
 
 import sys
 

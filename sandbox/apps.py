@@ -2,7 +2,7 @@ from django.apps import AppConfig
 
 
 class SandboxConfig(AppConfig):
-    """Lists the management command; the sandbox has no models and no pages inside the site."""
+    """Registers the management command; the sandbox adds no models and no pages to the site."""
 
     name = "sandbox"
     label = "sandbox"

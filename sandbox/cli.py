@@ -1,7 +1,7 @@
-"""Running the sandbox: its options, its scenario file, and a clean end.
+"""Running the sandbox: command-line options, scenario files and a clean shutdown.
 
-A scenario is a JSON file of people to create, as PUT /_sandbox/people/NAME takes them, and of moods on a timeline, as
-PUT /_sandbox/mood takes them, each with the seconds after the start (or after a reset) when it begins:
+A scenario is a JSON file with people to create, in the format of PUT /_sandbox/people/NAME, and moods on a timeline, in
+the format of PUT /_sandbox/mood plus the seconds after the start (or after a reset) at which each one begins:
 
     {
       "people": {"mallory": {"count": 120}, "eve": {"guilds": [{"name": "Eve's Garden", "owner": true}]}},
@@ -11,7 +11,7 @@ PUT /_sandbox/mood takes them, each with the seconds after the start (or after a
       ]
     }
 
-A mood that somebody sets by hand stays until the next one of the timeline begins.
+A mood that is set manually lasts until the next one of the timeline begins.
 """
 
 import argparse
@@ -25,16 +25,18 @@ from pathlib import Path
 from threading import Thread
 from typing import Any, TypeVar
 
-from sandbox.api import BOT
+from sandbox import websocket
+from sandbox.application import SITE_URL, Application
+from sandbox.calls import BOT
 from sandbox.inputs import BadInput, as_number, as_object, parse_json
 from sandbox.moods import Mood, mood_from_json
 from sandbox.people import first_people, person_from_json
 from sandbox.server import Server
-from sandbox.state import NOTHING_PLANNED, Sandbox, Scenario
+from sandbox.state import EMPTY_SCENARIO, Sandbox, Scenario
 
 HOST = "127.0.0.1"
 PORT = 8001
-ENDS = (signal.SIGTERM, signal.SIGINT)
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 SCENARIO_HELP = (
     'a JSON file: {"people": {NAME: {"guilds": […]} or {"count": n}}, '
     '"moods": [{"at_seconds": s, "mode": …, "for_seconds"?: s, …}]}'
@@ -44,28 +46,36 @@ SCENARIO_HELP = (
 T = TypeVar("T")
 
 
-class CannotRun(Exception):
-    """The sandbox did not start. Its text is one sentence that says why."""
+class StartFailed(Exception):
+    """The sandbox could not start. The message is a sentence that says why."""
 
 
-def add_options(parser: argparse.ArgumentParser, *, state: Path | None) -> None:
-    """The options, with `state` as the state file if none is named."""
-    parser.add_argument("--host", default=HOST, help=f"the address to listen on (default: {HOST})")
-    parser.add_argument("--port", type=_port, default=PORT, help=f"the port; 0 takes a free one (default: {PORT})")
+def add_options(parser: argparse.ArgumentParser, *, state: Path | None, site_url: str = SITE_URL) -> None:
+    """Add the options to `parser`; `state` is the default state file, `site_url` the default site."""
+    parser.add_argument("--host", default=HOST, help=f"address to listen on (default: {HOST})")
+    parser.add_argument(
+        "--port", type=_port, default=PORT, help=f"port to listen on; 0 selects a free one (default: {PORT})"
+    )
+    parser.add_argument(
+        "--site-url",
+        default=site_url,
+        metavar="URL",
+        help=f"address of the site, whose redirect URLs are registered (default: {site_url})",
+    )
     parser.add_argument("--scenario", type=Path, metavar="FILE", help=SCENARIO_HELP)
-    where = f"default: {state}" if state else "default: nothing is kept"
-    words = f"where people and tokens are kept ({where})"
-    parser.add_argument("--state", type=Path, metavar="FILE", default=state, help=words)
+    default = f"default: {state}" if state else "default: they are not stored"
+    text = f"file that stores people and tokens ({default})"
+    parser.add_argument("--state", type=Path, metavar="FILE", default=state, help=text)
 
 
 def _port(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"a port is a number from 0 to 65535, not {text!r}")
+        raise argparse.ArgumentTypeError(f"a port must be a number from 0 to 65535, not {text!r}")
     return int(text)
 
 
 def read_scenario(file: Path) -> Scenario:
-    """The scenario in the file. Raises BadInput, which names the place."""
+    """Read a scenario file. Raises BadInput, which names the invalid field."""
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -76,7 +86,7 @@ def read_scenario(file: Path) -> Scenario:
         _inside(f"people.{name}", partial(person_from_json, name, person, first_people().get(name)))
     planned = data.get("moods", [])
     if not isinstance(planned, list):
-        raise BadInput("'moods' has to be a list of objects")
+        raise BadInput("'moods' must be a list of objects")
     names = (*first_people(), *people, BOT)
     moods = [_inside(f"moods[{index}]", partial(_planned, mood, names)) for index, mood in enumerate(planned)]
     return Scenario(people, sorted(moods, key=lambda pair: pair[0]))
@@ -96,49 +106,57 @@ def _inside(place: str, read: Callable[[], T]) -> T:
         raise BadInput(f"{place}: {error}") from None
 
 
-def run(host: str, port: int, *, state: Path | None, scenario: Path | None, say: Callable[[str], Any]) -> None:
-    """Serve until SIGTERM or Ctrl-C. Raises CannotRun."""
+def run(
+    host: str, port: int, *, state: Path | None, scenario: Path | None, site_url: str, report: Callable[[str], Any]
+) -> None:
+    """Serve until SIGTERM or Ctrl-C. Calls `report` with a line once it listens. Raises StartFailed."""
     try:
-        plan = read_scenario(scenario) if scenario else NOTHING_PLANNED
+        plan = read_scenario(scenario) if scenario else EMPTY_SCENARIO
     except BadInput as error:
-        raise CannotRun(f"The scenario {scenario} is wrong: {error}.") from None
-    # Blocked in every thread and waited for in this one: a handler could run in the middle of anything, and lock up.
-    signal.pthread_sigmask(signal.SIG_BLOCK, ENDS)
+        raise StartFailed(f"The scenario {scenario} is invalid: {error}.") from None
     try:
-        _serve(host, port, state, plan, say)
+        Application.of_site(site_url)
+    except BadInput as error:
+        raise StartFailed(f"The address of the site is invalid: {error}.") from None
+    # Signals are blocked in all threads and awaited in this one, because a handler could interrupt code that holds a
+    # lock and deadlock.
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    try:
+        _serve(host, port, partial(Sandbox, state_file=state, scenario=plan, site_url=site_url), report)
     finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDS)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
 
 
-def _serve(host: str, port: int, state: Path | None, plan: Scenario, say: Callable[[str], Any]) -> None:
-    # The port first: a second sandbox must not touch the state of the one that has it.
+def _serve(host: str, port: int, restored: Callable[[], Sandbox], report: Callable[[str], Any]) -> None:
+    # Bind the port first: a second sandbox must not touch the state of the running one.
     try:
         server = Server(Sandbox(), host, port)
     except (OSError, OverflowError) as error:
-        raise CannotRun(_why_not(host, port, error)) from None
+        raise StartFailed(_start_error(host, port, error)) from None
     try:
-        sandbox = server.sandbox = Sandbox(state_file=state, scenario=plan)
+        sandbox = server.sandbox = restored()
     except BadInput as error:
         server.server_close()
-        raise CannotRun(f"The scenario does not fit the people in {state}: {error}.") from None
+        raise StartFailed(f"The scenario conflicts with the people in the state file: {error}.") from None
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, name="sandbox-server", daemon=True)
     thread.start()
-    say(f"sandbox listening on {server.url}")
-    signal.sigwait(ENDS)
+    off = "" if websocket.AVAILABLE else ", without its gateway (the package websockets is not installed),"
+    report(f"sandbox{off} listening on {server.url}")
+    signal.sigwait(STOP_SIGNALS)
     server.shutdown()
     server.server_close()
     sandbox.stop()
 
 
-def _why_not(host: str, port: int, error: Exception) -> str:
+def _start_error(host: str, port: int, error: Exception) -> str:
     if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
-        return f"Port {port} on {host} is taken; give the sandbox another one with --port, or end what uses it."
+        return f"Port {port} on {host} is in use; choose another one with --port, or stop the program that uses it."
     reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno and error.errno > 0 else error
     return f"The sandbox cannot listen on {host}, port {port}: {reason}."
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """`python -m sandbox`; returns the exit code."""
+    """Run `python -m sandbox` and return the exit code."""
     parser = argparse.ArgumentParser(
         "python -m sandbox", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -150,9 +168,10 @@ def main(arguments: list[str] | None = None) -> int:
             options.port,
             state=options.state,
             scenario=options.scenario,
-            say=lambda line: print(line, flush=True),  # noqa: T201 - the line that whoever started us waits for
+            site_url=options.site_url,
+            report=lambda line: print(line, flush=True),  # noqa: T201 - the parent process waits for this line
         )
-    except CannotRun as error:
+    except StartFailed as error:
         print(error, file=sys.stderr)  # noqa: T201 - a person reads it
         return 1
     return 0

@@ -1,30 +1,29 @@
-"""The moods in which the answer itself is wrong. How an answer goes wrong on its way is the server's part."""
+"""The moods that change the response itself. The server implements those that disturb its transmission."""
 
 import time
 
-from sandbox.answers import (
+from sandbox.moods import LISTS, Mood
+from sandbox.responses import (
     BAD_GATEWAY,
     FROM_DISCORD,
-    Answer,
+    Response,
     api_error,
     cloudflare_html,
     cloudflare_json,
-    html_answer,
-    json_answer,
+    html_response,
+    json_response,
     limit_without_headers,
     oauth_error,
     rate_limited,
     unauthorized,
 )
-from sandbox.api import LIST_ROUTE
-from sandbox.moods import Mood
 
 GARBAGE = b'[{"id": "80351110224678912", "na\xff'
 SCOPES = {"rate_limited": "user", "global_limit": "global", "shared_limit": "shared"}
 
 
-def failure(mood: Mood, route: str) -> Answer | None:
-    """What is said instead of the healthy answer, None if the mood leaves the answer as it is."""
+def failure(mood: Mood, route: str) -> Response | None:
+    """Return the response that replaces the healthy one, or None if the mood doesn't replace it."""
     if mood.mode in SCOPES:
         return rate_limited(route, mood.wait, time.time(), scope=SCOPES[mood.mode])
     match mood.mode:
@@ -37,24 +36,24 @@ def failure(mood: Mood, route: str) -> Answer | None:
         case "outage":
             return api_error(503, "503: Service Unavailable")
         case "bad_gateway":
-            return html_answer(502, BAD_GATEWAY)
+            return html_response(502, BAD_GATEWAY)
         case "garbage":
-            return Answer(200, (("Content-Type", "application/json"), *FROM_DISCORD), GARBAGE)
+            return Response(200, (("Content-Type", "application/json"), *FROM_DISCORD), GARBAGE)
         case "wrong_type":
-            return json_answer(200, {"guilds": "soon"} if route == LIST_ROUTE else ["not", "an", "object"])
+            return json_response(200, {"guilds": "soon"} if route in LISTS else ["not", "an", "object"])
         case "null_body":
-            return json_answer(200, None)
+            return json_response(200, None)
         case "unauthorized":
-            return _dead(route)
+            return _unauthorized_response(route)
         case "forbidden":
             return api_error(403, "Missing Access", 50001)
         case "raw":
-            return Answer(mood.status, mood.headers, mood.body.encode())
+            return Response(mood.status, mood.headers, mood.body.encode())
     return None
 
 
-def _dead(route: str) -> Answer:
-    """To a token endpoint, 401 means that the application's own secret is wrong."""
+def _unauthorized_response(route: str) -> Response:
+    """Return a 401. From a token endpoint it means that the application's own secret is wrong."""
     if route.startswith("/oauth2/token"):
         return oauth_error(401, "invalid_client", 'Invalid "client_id" or "client_secret".')
     return unauthorized()

@@ -1,7 +1,6 @@
-"""The ways in which Discord can fail, and which of them is on.
+"""Moods: the failures of Discord that the sandbox can simulate.
 
-A mood ends by itself after `for_seconds`, or once it has answered `for_requests`. Moods are never stored: a sandbox
-that starts is healthy.
+A mood ends after `for_seconds` or after `for_requests` requests. Moods are not stored, so a sandbox starts healthy.
 """
 
 import json
@@ -14,28 +13,28 @@ from sandbox.inputs import BadInput, as_integer, as_number, as_object, as_text, 
 
 MODES = {
     "healthy": "Everything works, within Discord's real limits.",
-    "rate_limited": "429, this person asks too often (scope user).",
-    "global_limit": "429, the whole application asks too often (scope global).",
-    "shared_limit": "429, the resource is busy, nobody's fault (scope shared).",
-    "cloudflare_html": "429 from Cloudflare: an HTML page, nothing from Discord in it.",
-    "cloudflare_json": "429 from Cloudflare: JSON without a time to wait.",
-    "outage": "503, Discord is down.",
+    "rate_limited": "429: too many requests for this person (scope user).",
+    "global_limit": "429: too many requests from the application (scope global).",
+    "shared_limit": "429: the resource is busy (scope shared).",
+    "cloudflare_html": "429 from Cloudflare with an HTML page.",
+    "cloudflare_json": "429 from Cloudflare with JSON that names no wait.",
+    "outage": "503: Discord is down.",
     "bad_gateway": "502 with an HTML page.",
-    "timeout": "Takes the request and never answers.",
-    "drip": "The right answer, one byte now and then.",
-    "reset": "Closes the connection without a word.",
-    "garbage": "200 and JSON by name, but not JSON.",
-    "truncated": "The right answer, cut off in the middle.",
-    "wrong_type": "200 and JSON, but an object for a list and a list for an object.",
-    "null_body": "200 and null.",
-    "unauthorized": "401, the token is dead.",
-    "forbidden": "403, not allowed.",
-    "no_headers": "429 without Retry-After and X-RateLimit-*; the body still has the time.",
-    "dead_refresh": "Refreshing a token works, and the new token is refused (401) for ever.",
-    "short_page": "A page of servers holds one less than it could: 199 of 200.",
-    "raw": "Your own status, headers and body.",
+    "timeout": "Never responds.",
+    "drip": "Sends the response byte by byte.",
+    "reset": "Resets the connection without a response.",
+    "garbage": "200 with a body that is not valid JSON.",
+    "truncated": "Sends only half of the response.",
+    "wrong_type": "200 with an object instead of a list, or a list instead of an object.",
+    "null_body": "200 with null.",
+    "unauthorized": "401: the token is no longer valid.",
+    "forbidden": "403: access denied.",
+    "no_headers": "429 without Retry-After and X-RateLimit-*; only the body names the wait.",
+    "dead_refresh": "Refreshing a token works, but the new token is always refused (401).",
+    "short_page": "A page of servers holds one less than its limit: 199 of 200.",
+    "raw": "Custom status, headers and body.",
 }
-# As templates, in the words of Discord's documentation.
+# Path templates as in Discord's documentation.
 ROUTES = (
     "/users/@me",
     "/users/@me/guilds",
@@ -45,9 +44,15 @@ ROUTES = (
     "/oauth2/@me",
     "/oauth2/applications/@me",
     "/applications/@me",
+    "/gateway",
+    "/gateway/bot",
     "/guilds/{guild.id}",
     "/guilds/{guild.id}/members/{user.id}",
+    "/guilds/{guild.id}/roles",
+    "/guilds/{guild.id}/channels",
 )
+# The routes whose answer is a list.
+LISTS = ("/users/@me/guilds", "/guilds/{guild.id}/roles", "/guilds/{guild.id}/channels")
 DEFAULT_RETRY_AFTER = 30.0
 DEFAULT_DRIP_MS = 500
 _PREFIX = re.compile(r"/api(?:/v[0-9]+)?(?=/)")
@@ -69,9 +74,9 @@ _FIELDS = (
 
 @dataclass(frozen=True, slots=True)
 class Mood:
-    """One way to answer, for some people and routes or for all.
+    """A way to respond, for some people and routes or for all.
 
-    `until` is a moment of the sandbox's clock, `for_requests` the number of requests that it answers from now on.
+    `until` is a time of the sandbox's clock, `for_requests` the number of requests it still applies to.
     """
 
     mode: str = "healthy"
@@ -91,7 +96,7 @@ class Mood:
 
     @property
     def latency(self) -> float:
-        """Seconds before the answer begins. `drip` takes the number for the pause between two bytes instead."""
+        """Seconds before the response begins; 0 for `drip`, which uses the value as the pause between bytes."""
         return 0.0 if self.mode == "drip" else self.latency_ms / 1000
 
     @property
@@ -99,31 +104,31 @@ class Mood:
         return (self.latency_ms or DEFAULT_DRIP_MS) / 1000
 
     def applies_to(self, path: str, route: str, person: str | None) -> bool:
-        """Whether this mood answers a request for `path`, which is of the template `route`."""
+        """Whether this mood applies to a request of `person` for `path`, whose template is `route`."""
         if self.people is not None and person not in self.people:
             return False
         if self.routes is None:
-            # An access token that is refused says nothing of the token endpoint, where 401 means a wrong secret.
+            # These moods refuse access tokens. At the token endpoint a 401 would mean a wrong client secret.
             return not (self.mode in ("unauthorized", "forbidden") and route.startswith("/oauth2/token"))
         return path in self.routes or route in self.routes
 
     def to_json(self, now: float) -> dict[str, Any]:
-        answer: dict[str, Any] = {"mode": self.mode, "latency_ms": self.latency_ms}
-        answer["retry_after"] = self.retry_after
-        answer["for_seconds"] = None if self.until is None else round(self.until - now, 3)
-        answer["for_requests"] = self.for_requests
-        answer["people"] = None if self.people is None else list(self.people)
-        answer["routes"] = None if self.routes is None else list(self.routes)
+        fields: dict[str, Any] = {"mode": self.mode, "latency_ms": self.latency_ms}
+        fields["retry_after"] = self.retry_after
+        fields["for_seconds"] = None if self.until is None else round(self.until - now, 3)
+        fields["for_requests"] = self.for_requests
+        fields["people"] = None if self.people is None else list(self.people)
+        fields["routes"] = None if self.routes is None else list(self.routes)
         if self.mode == "raw":
-            answer |= {"status": self.status, "headers": dict(self.headers), "body": self.body}
-        return answer
+            fields |= {"status": self.status, "headers": dict(self.headers), "body": self.body}
+        return fields
 
 
 HEALTHY = Mood()
 
 
 def route_of(path: str) -> tuple[str, tuple[str, ...]]:
-    """The template that the path (without /api/v10) belongs to, and the ids in it; ("", ()) if there is none."""
+    """Return the template of a path (without /api/v10) and the ids in it, or ("", ()) for an unknown path."""
     for route, pattern in _PATTERNS.items():
         match = pattern.fullmatch(path)
         if match:
@@ -132,9 +137,9 @@ def route_of(path: str) -> tuple[str, tuple[str, ...]]:
 
 
 def mood_from_json(data: Any, *, now: float, people: Iterable[str], also: Iterable[str] = ()) -> Mood:
-    """The mood that `data` describes, beginning at `now`. Raises BadInput.
+    """Parse a mood that begins at `now`. Raises BadInput.
 
-    `also` names fields that belong to somebody else (a scenario's `at_seconds`).
+    `also` names additional fields that the caller handles (a scenario's `at_seconds`).
     """
     data = as_object(data, "a mood", (*_FIELDS, *also))
     mode = data.get("mode", "healthy" if "latency_ms" in data else None)
@@ -144,13 +149,13 @@ def mood_from_json(data: Any, *, now: float, people: Iterable[str], also: Iterab
     lasts = _optional(data, "for_seconds")
     return Mood(
         mode=mode,
-        retry_after=_optional(data, "retry_after", most=30 * 24 * 3600),
+        retry_after=_optional(data, "retry_after", maximum=30 * 24 * 3600),
         until=None if lasts is None else now + lasts,
         for_requests=_requests(data),
         people=_people(data, people),
         routes=_routes(data),
-        latency_ms=as_integer(data.get("latency_ms", 0), "'latency_ms'", most=600_000),
-        status=as_integer(data.get("status", 200), "'status'", least=200, most=599),
+        latency_ms=as_integer(data.get("latency_ms", 0), "'latency_ms'", maximum=600_000),
+        status=as_integer(data.get("status", 200), "'status'", minimum=200, maximum=599),
         headers=_headers(data.get("headers", {})),
         body=_body(data.get("body", "")),
     )
@@ -159,19 +164,19 @@ def mood_from_json(data: Any, *, now: float, people: Iterable[str], also: Iterab
 def _only_for_raw(mode: str, data: Mapping[str, Any]) -> None:
     given = [name for name in ("status", "headers", "body") if name in data]
     if mode == "raw" and "status" not in given:
-        raise BadInput("the mode 'raw' needs a 'status', and takes 'headers' and a 'body'")
+        raise BadInput("the mode 'raw' needs a 'status'; 'headers' and 'body' are optional")
     if mode != "raw" and given:
-        raise BadInput(f"{given[0]!r} belongs to the mode 'raw', not to {mode!r}")
+        raise BadInput(f"{given[0]!r} is only for the mode 'raw', not for {mode!r}")
 
 
-def _optional(data: Mapping[str, Any], name: str, *, most: float = 10**9) -> float | None:
+def _optional(data: Mapping[str, Any], name: str, *, maximum: float = 10**9) -> float | None:
     value = data.get(name)
-    return None if value is None else as_number(value, f"'{name}'", most=most)
+    return None if value is None else as_number(value, f"'{name}'", maximum=maximum)
 
 
 def _requests(data: Mapping[str, Any]) -> int | None:
     value = data.get("for_requests")
-    return None if value is None else as_integer(value, "'for_requests'", least=1)
+    return None if value is None else as_integer(value, "'for_requests'", minimum=1)
 
 
 def _people(data: Mapping[str, Any], people: Iterable[str]) -> tuple[str, ...] | None:
@@ -181,7 +186,7 @@ def _people(data: Mapping[str, Any], people: Iterable[str]) -> tuple[str, ...] |
     there = sorted(people)
     for name in names:
         if name not in there:
-            raise BadInput(f"'people' names {name!r}, who is not here; here are {', '.join(there)}")
+            raise BadInput(f"'people' names {name!r}, who does not exist; choose from {', '.join(there)}")
     return tuple(names)
 
 
@@ -191,7 +196,7 @@ def _routes(data: Mapping[str, Any]) -> tuple[str, ...] | None:
     routes = tuple(_PREFIX.sub("", route, count=1) for route in as_texts(data["routes"], "'routes'"))
     for route in routes:
         if not route_of(route)[0]:
-            raise BadInput(f"'routes' names {route!r}, which is not answered here; these are: {', '.join(ROUTES)}")
+            raise BadInput(f"'routes' names {route!r}, which is unknown; choose from {', '.join(ROUTES)}")
     return routes
 
 
@@ -200,12 +205,12 @@ def _headers(headers: Any) -> tuple[tuple[str, str], ...]:
     for name, value in headers.items():
         text = as_text(value, f"'headers.{name}'")
         if not _HEADER_NAME.fullmatch(name) or "\r" in text or "\n" in text:
-            raise BadInput(f"'headers' has {name!r}, which cannot be sent as one header line")
+            raise BadInput(f"'headers' has {name!r}, which cannot be sent as a header")
     return tuple(headers.items())
 
 
 def _body(body: Any) -> str:
-    """A string as it is; anything else is meant as JSON."""
+    """Return a string unchanged, and anything else as JSON."""
     if isinstance(body, str):
         return as_text(body, "'body'")
     return json.dumps(body)

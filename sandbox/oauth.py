@@ -1,7 +1,7 @@
-"""Codes and tokens, as Discord hands them out.
+"""Authorization codes and tokens, issued as Discord does.
 
-A code works once and for 100 seconds. A refresh token works once: the answer brings the next one, and the old access
-token is dead from then on. Revoking any token ends all of that person's.
+A code works once, for 100 seconds. A refresh token works once: the response contains the next one, and the old access
+token is no longer valid. Revoking any token revokes all tokens of that person.
 
 https://docs.discord.com/developers/topics/oauth2, RFC 6749, RFC 7636.
 """
@@ -9,19 +9,21 @@ https://docs.discord.com/developers/topics/oauth2, RFC 6749, RFC 7636.
 import re
 import secrets
 from base64 import urlsafe_b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from hmac import compare_digest
 from typing import Any
 
-from sandbox.answers import Answer, oauth_error
+from sandbox.responses import Response, oauth_error
 
+# The id of the settings without Discord; APPLICATION_ID is accepted as well.
 CLIENT_ID = "guildhall"
 CLIENT_SECRET = "sandbox"
 BOT_TOKEN = "sandbox-bot"
-CODE_LASTS = 100.0
-TOKEN_LASTS = 604_800
+CODE_LIFETIME = 100.0
+TOKEN_LIFETIME = 604_800
+CLIENT_CREDENTIALS = "client_credentials"
 
 SCOPES = """
     identify email connections guilds guilds.join guilds.members.read gdm.join bot rpc rpc.notifications.read
@@ -36,7 +38,7 @@ _VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")
 
 
 class OAuthError(Exception):
-    """A refusal of the token endpoint's."""
+    """An error of the OAuth endpoints, as RFC 6749 names it."""
 
     def __init__(self, error: str, description: str, status: int = 400) -> None:
         super().__init__(description)
@@ -44,7 +46,7 @@ class OAuthError(Exception):
         self.description = description
         self.status = status
 
-    def to_answer(self) -> Answer:
+    def to_response(self) -> Response:
         return oauth_error(self.status, self.error, self.description)
 
 
@@ -55,11 +57,14 @@ class Code:
     redirect_uri: str
     challenge: str | None
     expires_at: float
+    # The server that the bot joins when the code is exchanged, and its permissions there; empty if it doesn't wait.
+    guild_id: str = ""
+    permissions: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """A pair of tokens. A `dead` one looks like any other and is refused everywhere."""
+    """A pair of tokens. A `dead` pair looks valid but is refused everywhere."""
 
     person: str
     scopes: tuple[str, ...]
@@ -69,18 +74,18 @@ class Grant:
     dead: bool = False
 
     def to_json(self) -> dict[str, Any]:
-        """The token endpoint's answer."""
+        """Return the token endpoint's response."""
         return {
             "token_type": "Bearer",
             "access_token": self.access_token,
-            "expires_in": TOKEN_LASTS,
+            "expires_in": TOKEN_LIFETIME,
             "refresh_token": self.refresh_token,
             "scope": " ".join(self.scopes),
         }
 
 
 def read_scopes(text: str) -> tuple[str, ...]:
-    """The scopes in their order, each once. Raises OAuthError."""
+    """Parse the scopes, in order and without duplicates. Raises OAuthError."""
     scopes = tuple(dict.fromkeys(text.split()))
     if not scopes or any(scope not in SCOPES for scope in scopes):
         raise OAuthError("invalid_scope", "The requested scope is invalid, unknown, or malformed.")
@@ -88,7 +93,7 @@ def read_scopes(text: str) -> tuple[str, ...]:
 
 
 def read_challenge(params: Mapping[str, str]) -> str | None:
-    """The PKCE challenge of an authorization request, None if there is none. Raises OAuthError."""
+    """Return the PKCE challenge of an authorization request, or None. Raises OAuthError."""
     challenge = params.get("code_challenge")
     method = params.get("code_challenge_method")
     if not challenge and not method:
@@ -108,53 +113,68 @@ def challenge_of(verifier: str) -> str:
 
 @dataclass(slots=True)
 class Authorizations:
-    """Who let the application in, for what, and with which codes and tokens. `clock` is Unix time: it outlives us."""
+    """All authorizations with their codes and tokens. `clock` is Unix time, because they survive a restart."""
 
     clock: Callable[[], float]
     codes: dict[str, Code] = field(default_factory=dict)
     by_access: dict[str, Grant] = field(default_factory=dict)
     by_refresh: dict[str, Grant] = field(default_factory=dict)
-    # What each person agreed to, which `prompt=none` asks about.
+    # The scopes that each person has granted, for `prompt=none`.
     agreed: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
-    def new_code(self, person: str, scopes: tuple[str, ...], redirect_uri: str, challenge: str | None) -> str:
+    def new_code(
+        self,
+        person: str,
+        scopes: tuple[str, ...],
+        redirect_uri: str,
+        challenge: str | None,
+        joins: tuple[str, str] = ("", ""),
+    ) -> str:
+        """Issue a code; `joins` are the server that the bot joins at its exchange and the permissions there."""
         now = self.clock()
         self.codes = {code: kept for code, kept in self.codes.items() if kept.expires_at > now}
         code = secrets.token_urlsafe(22)
-        self.codes[code] = Code(person, scopes, redirect_uri, challenge, now + CODE_LASTS)
+        self.codes[code] = Code(person, scopes, redirect_uri, challenge, now + CODE_LIFETIME, *joins)
         self.agreed[person] = tuple(dict.fromkeys((*self.agreed.get(person, ()), *scopes)))
         return code
 
     def issue(self, person: str, scopes: tuple[str, ...], *, dead: bool = False) -> Grant:
-        """A new pair of tokens, without a code."""
+        """Issue a new pair of tokens, without a code."""
         grant = Grant(
             person=person,
             scopes=scopes,
             access_token=secrets.token_urlsafe(22),
             refresh_token=secrets.token_urlsafe(22),
-            expires_at=self.clock() + TOKEN_LASTS,
+            expires_at=self.clock() + TOKEN_LIFETIME,
             dead=dead,
         )
         self.by_access[grant.access_token] = self.by_refresh[grant.refresh_token] = grant
         return grant
 
-    def exchange(self, form: Mapping[str, str], *, dead: bool = False) -> Grant:
-        """The tokens for the form of a token request; with `dead`, a refreshed one is refused. Raises OAuthError."""
+    def exchange(
+        self, form: Mapping[str, str], *, redirect_uris: Container[str], owner: str, dead: bool = False
+    ) -> Grant:
+        """Handle a token request's form and return the tokens. `dead` applies to refreshed ones. Raises OAuthError.
+
+        `redirect_uris` are the registered ones; `owner` gets the tokens of the client credentials grant.
+        """
         grant_type = form.get("grant_type")
         if grant_type == "authorization_code":
-            return self._exchange_code(form)
+            return self._exchange_code(form, redirect_uris)
         if grant_type == "refresh_token":
             return self._refresh(form, dead)
+        if grant_type == CLIENT_CREDENTIALS:
+            return self.issue(owner, read_scopes(form.get("scope", "")))
         raise OAuthError("unsupported_grant_type", f"Grant type {grant_type} is not supported")
 
-    def _exchange_code(self, form: Mapping[str, str]) -> Grant:
-        """The code is used up by being shown, whatever comes of it."""
+    def _exchange_code(self, form: Mapping[str, str], redirect_uris: Container[str]) -> Grant:
+        """Exchange a code, which is used up even if the exchange fails."""
         if not form.get("code"):
             raise OAuthError("invalid_request", 'Missing "code" in request.')
         code = self.codes.pop(form["code"], None)
         if code is None or code.expires_at <= self.clock():
             raise OAuthError("invalid_grant", 'Invalid "code" in request.')
-        if form.get("redirect_uri", "") != code.redirect_uri:
+        if form.get("redirect_uri", "") != code.redirect_uri or code.redirect_uri not in redirect_uris:
             raise OAuthError("invalid_grant", 'Invalid "redirect_uri" in request.')
         _check_verifier(code.challenge, form.get("code_verifier"))
         return self.issue(code.person, code.scopes)
@@ -169,14 +189,14 @@ class Authorizations:
         return self.issue(old.person, old.scopes, dead=dead)
 
     def grant(self, access_token: str) -> Grant | None:
-        """What a Bearer token is good for, now."""
+        """Return the grant of a Bearer token that is valid now, or None."""
         grant = self.by_access.get(access_token)
         if grant is None or grant.dead or grant.expires_at <= self.clock():
             return None
         return grant
 
     def owner_of(self, form: Mapping[str, str]) -> str | None:
-        """Whose code or token a token request carries, without using it up."""
+        """Return the person whose code or token a token request contains, without using it up."""
         code = self.codes.get(form.get("code", ""))
         if code is not None:
             return code.person
@@ -187,7 +207,7 @@ class Authorizations:
         return None
 
     def revoke(self, person: str) -> int:
-        """The person removed the application: every code and token of theirs is gone. Returns how many pairs died."""
+        """Delete all codes and tokens of the person, and return the number of deleted token pairs."""
         gone = [grant for grant in self.by_refresh.values() if grant.person == person]
         self.codes = {code: kept for code, kept in self.codes.items() if kept.person != person}
         self.by_access = {token: grant for token, grant in self.by_access.items() if grant.person != person}
@@ -211,7 +231,7 @@ class Authorizations:
         self.agreed = {person: tuple(scopes) for person, scopes in data["agreed"].items()}
 
     def copy(self) -> "Authorizations":
-        """A picture of now, which can be written down while others go on."""
+        """Return a snapshot that can be saved while requests continue."""
         return replace(self, codes=dict(self.codes), by_refresh=dict(self.by_refresh), agreed=dict(self.agreed))
 
 

@@ -1,7 +1,7 @@
-"""The people of the sandbox and the servers they are in.
+"""The sandbox's people and their servers.
 
-The same name always gives the same person and the same servers, with the same ids, on every machine: screenshots,
-tests and benchmarks may rely on them. A larger `count` only adds servers behind those that were there.
+The same name always yields the same person and the same servers, with the same ids, on every machine, so screenshots,
+tests and benchmarks can rely on them. A larger `count` only appends servers.
 """
 
 import re
@@ -15,21 +15,21 @@ from typing import Any
 from sandbox.inputs import BadInput, as_flag, as_integer, as_object, as_text, as_texts
 
 DISCORD_EPOCH = datetime(2015, 1, 1, tzinfo=UTC)
-# The oldest generated server, and how far apart they are: the thousandth is from 2025.
+# When the oldest generated server was created, and the interval between servers; the thousandth is from 2025.
 FIRST_SERVER = datetime(2015, 9, 1, tzinfo=UTC)
-BETWEEN_SERVERS = timedelta(days=3, hours=15)
-# A person can be in 200, a bot in any number; enough for five pages of a bot's list.
-MOST_GUILDS = 1000
-LARGEST_SNOWFLAKE = 2**63 - 1
+SERVER_INTERVAL = timedelta(days=3, hours=15)
+# At Discord a person can be in 200 servers and a bot in any number. Enough for five pages of the bot's list.
+MAX_GUILDS = 1000
+MAX_SNOWFLAKE = 2**63 - 1
 
 ADMINISTRATOR = 1 << 3
 MANAGE_GUILD = 1 << 5
-# Bit 52 is the highest that Discord defines, and 47 is not defined.
+# Bit 52 is the highest bit that Discord defines, and bit 47 is undefined.
 EVERYTHING = (1 << 53) - 1 & ~(1 << 47)
-# What @everyone may do in a new server: see, speak, write, react, change the own nickname.
+# The permissions of @everyone in a new server: see, speak, write, react, change one's own nickname.
 MEMBER = 2248473465835073 & EVERYTHING & ~(ADMINISTRATOR | MANAGE_GUILD)
 MANAGER = MEMBER | MANAGE_GUILD | 1 << 4 | 1 << 13 | 1 << 28
-# The owner in the documentation's example: neither ADMINISTRATOR nor MANAGE_GUILD is in it.
+# The owner's permissions in the documentation's example, without ADMINISTRATOR and MANAGE_GUILD.
 DOCUMENTED_OWNER = 36953089
 
 PERSON_NAME = re.compile(r"[a-z0-9_.]{1,32}")
@@ -66,7 +66,7 @@ FEATURES = (
 
 @dataclass(frozen=True, slots=True)
 class Guild:
-    """One server as one person sees it; `owner` and `permissions` are that person's."""
+    """A server with one member's view of it: `owner` and `permissions` are that member's."""
 
     id: str
     name: str
@@ -83,8 +83,8 @@ class Guild:
         return self.owner or bool(int(self.permissions) & (ADMINISTRATOR | MANAGE_GUILD))
 
     def to_json(self, *, with_counts: bool = False) -> dict[str, Any]:
-        """The fields of Discord's `MyGuildResponse`."""
-        answer: dict[str, Any] = {
+        """Return the fields of Discord's `MyGuildResponse`."""
+        fields: dict[str, Any] = {
             "id": self.id,
             "name": self.name,
             "icon": self.icon,
@@ -94,13 +94,13 @@ class Guild:
             "features": list(self.features),
         }
         if with_counts:
-            answer |= {"approximate_member_count": self.members, "approximate_presence_count": self.online}
-        return answer
+            fields |= {"approximate_member_count": self.members, "approximate_presence_count": self.online}
+        return fields
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody who can sign in. `count` says that the servers are generated, so that they need not be stored."""
+    """A person who can sign in. If `count` is set, the servers are generated and need not be stored."""
 
     name: str
     id: str
@@ -110,18 +110,18 @@ class Person:
     count: int | None = None
 
     def to_user(self) -> dict[str, Any]:
-        """The fields of Discord's `UserResponse`."""
+        """Return the fields of Discord's `UserResponse`."""
         return user_object(self.id, self.name, self.global_name, self.avatar)
 
     def guild(self, guild_id: str) -> Guild | None:
         return next((guild for guild in self.guilds if guild.id == guild_id), None)
 
     def to_json(self) -> dict[str, Any]:
-        """What `person_from_json` takes, and what the state file keeps."""
-        answer: dict[str, Any] = {"id": self.id, "global_name": self.global_name, "avatar": self.avatar}
+        """Return the person in the format of `person_from_json` and of the state file."""
+        fields: dict[str, Any] = {"id": self.id, "global_name": self.global_name, "avatar": self.avatar}
         if self.count is not None:
-            return answer | {"count": self.count}
-        return answer | {"guilds": [guild.to_json(with_counts=True) for guild in self.guilds]}
+            return fields | {"count": self.count}
+        return fields | {"guilds": [guild.to_json(with_counts=True) for guild in self.guilds]}
 
 
 def user_object(user_id: str, username: str, global_name: str | None, avatar: str | None) -> dict[str, Any]:
@@ -142,7 +142,7 @@ def user_object(user_id: str, username: str, global_name: str | None, avatar: st
 
 
 def snowflake(moment: datetime, seed: str) -> str:
-    """An id of that moment; its lower 22 bits (worker, process, sequence at Discord) come from the seed."""
+    """Return an id for this time; its lower 22 bits (worker, process, sequence at Discord) come from the seed."""
     milliseconds = (moment - DISCORD_EPOCH) // timedelta(milliseconds=1)
     return str(milliseconds << 22 | number_from(seed) & 0x3FFFFF)
 
@@ -160,10 +160,10 @@ def image_hash(seed: str, *, animated: bool = False) -> str:
 
 
 def generated_guild(name: str, index: int) -> Guild:
-    """The `index`-th generated server of the person `name`."""
+    """Generate server number `index` of the person `name`."""
     seed = f"{name}/{index}"
     luck = number_from(seed)
-    moment = FIRST_SERVER + index * BETWEEN_SERVERS + timedelta(milliseconds=luck % 86_400_000)
+    moment = FIRST_SERVER + index * SERVER_INTERVAL + timedelta(milliseconds=luck % 86_400_000)
     members = 3 + (luck >> 8) % 97 * ((luck >> 16) % 211 + 1)
     owner, permissions = _role(luck % 100)
     features = tuple(feature for bit, feature in enumerate(FEATURES) if luck >> 24 & 3 << 2 * bit == 0)
@@ -181,7 +181,7 @@ def generated_guild(name: str, index: int) -> Guild:
 
 
 def _role(luck: int) -> tuple[bool, int]:
-    """Owner, administrator, manager or plain member, in roughly the numbers of a person who is in many servers."""
+    """Return `owner` and permissions, with the typical proportions of a person in many servers."""
     if luck < 2:
         return True, EVERYTHING
     if luck < 6:
@@ -192,7 +192,7 @@ def _role(luck: int) -> tuple[bool, int]:
 
 
 def _server_name(number: int) -> str:
-    """One of thousands of pairs of words. Multiplying by a prime scatters neighbours and never repeats one."""
+    """Return one of thousands of word pairs. Multiplying by a prime scatters them without repetition."""
     pair = number * 617 % (len(FIRST_WORDS) * len(SECOND_WORDS))
     first, second = divmod(pair, len(SECOND_WORDS))
     return f"{FIRST_WORDS[first]} {SECOND_WORDS[second]}"
@@ -215,7 +215,7 @@ def new_person(name: str, *, count: int) -> Person:
 
 
 def first_people() -> dict[str, Person]:
-    """Who is there at the start: in twelve servers, in two hundred, in one, in none."""
+    """Return the initial people, who are in twelve, two hundred, one and no servers."""
     ada = person_from_json("ada", {"global_name": "Ada Lovelace", "guilds": _ADAS_GUILDS})
     grace = person_from_json("grace", {"avatar": image_hash("grace", animated=True), "count": 200})
     shared = dict(ada.guilds[0].to_json(with_counts=True), owner=False, permissions=str(MEMBER))
@@ -224,7 +224,7 @@ def first_people() -> dict[str, Person]:
     return {person.name: person for person in (ada, grace, linus, nobody)}
 
 
-# One of everything that a page can get wrong: lengths, directions, alphabets, missing and moving pictures, all roles.
+# Edge cases for pages: lengths, text directions, alphabets, missing and animated images, all roles.
 _ADAS_GUILDS: list[dict[str, Any]] = [
     {
         "name": "Analytical Engine Club",
@@ -260,15 +260,17 @@ _ADAS_GUILDS: list[dict[str, Any]] = [
 
 
 def person_from_json(name: str, data: Any, previous: Person | None = None) -> Person:
-    """The person that `data` describes; what it leaves out is taken from `previous`, or generated. Raises BadInput."""
+    """Parse a person. Missing fields are taken from `previous` or generated. Raises BadInput."""
     if not PERSON_NAME.fullmatch(name):
-        raise BadInput(f"a person's name is 1 to 32 of a-z, 0-9, '_' and '.', not {name[:40]!r}")
+        raise BadInput(
+            f"a person's name must consist of 1 to 32 characters of a-z, 0-9, '_' and '.', not {name[:40]!r}"
+        )
     data = as_object(data, "a person", ("id", "global_name", "avatar", "guilds", "count", "bot"))
     if "guilds" in data and "count" in data:
-        raise BadInput("a person takes 'guilds' or 'count', not both")
+        raise BadInput("a person can have 'guilds' or 'count', not both")
 
     person = previous or new_person(name, count=0)
-    count = as_integer(data["count"], "'count'", most=MOST_GUILDS) if "count" in data else None
+    count = as_integer(data["count"], "'count'", maximum=MAX_GUILDS) if "count" in data else None
     if count is not None:
         guilds = generated_guilds(name, count)
     elif "guilds" in data:
@@ -277,7 +279,7 @@ def person_from_json(name: str, data: Any, previous: Person | None = None) -> Pe
         guilds, count = person.guilds, person.count
     return Person(
         name=name,
-        id=_snowflake(data["id"], "'id'") if "id" in data else person.id,
+        id=as_snowflake(data["id"], "'id'") if "id" in data else person.id,
         global_name=_text_or_none(data["global_name"], "'global_name'")
         if "global_name" in data
         else person.global_name,
@@ -288,7 +290,7 @@ def person_from_json(name: str, data: Any, previous: Person | None = None) -> Pe
 
 
 def guilds_with_the_bot(data: Any, person: Person) -> tuple[set[str], set[str]]:
-    """Which of the person's guilds `data` puts the bot into, and which it takes it out of."""
+    """Return the ids of the person's guilds that `data` adds the bot to, and of those it removes the bot from."""
     everywhere = data.get("bot")
     if everywhere is not None:
         ids = {guild.id for guild in person.guilds}
@@ -304,16 +306,16 @@ def guilds_with_the_bot(data: Any, person: Person) -> tuple[set[str], set[str]]:
 
 def _guilds(name: str, partials: Any) -> tuple[Guild, ...]:
     if not isinstance(partials, list):
-        raise BadInput("'guilds' has to be a list of objects; {} is a server with nothing said about it")
-    if len(partials) > MOST_GUILDS:
-        raise BadInput(f"'guilds' has to have at most {MOST_GUILDS} servers")
+        raise BadInput("'guilds' must be a list of objects; {} stands for a generated server")
+    if len(partials) > MAX_GUILDS:
+        raise BadInput(f"'guilds' must have at most {MAX_GUILDS} servers")
     guilds = sorted(
         (_guild(name, index, partial) for index, partial in enumerate(partials)),
         key=lambda guild: int(guild.id),
     )
     for before, guild in pairwise(guilds):
         if before.id == guild.id:
-            raise BadInput(f"'guilds' has the id {guild.id} twice")
+            raise BadInput(f"'guilds' contains the id {guild.id} twice")
     return tuple(guilds)
 
 
@@ -331,44 +333,44 @@ def _guild(name: str, index: int, partial: Any) -> Guild:
     permissions = str(EVERYTHING if owner else MEMBER)
     members = _count(partial, "approximate_member_count", what, default.members)
     return Guild(
-        id=_snowflake(partial["id"], f"'{what}.id'") if "id" in partial else default.id,
+        id=as_snowflake(partial["id"], f"'{what}.id'") if "id" in partial else default.id,
         name=_guild_name(partial["name"], f"'{what}.name'") if "name" in partial else default.name,
         icon=_image(partial["icon"], f"'{what}.icon'") if "icon" in partial else image_hash(f"{name}/{index}"),
         banner=_image(partial["banner"], f"'{what}.banner'") if "banner" in partial else None,
         owner=owner,
-        permissions=_permissions(partial["permissions"], what) if "permissions" in partial else permissions,
+        permissions=as_permissions(partial["permissions"], what) if "permissions" in partial else permissions,
         features=_features(partial, what),
         members=members,
         online=_count(partial, "approximate_presence_count", what, min(members, default.online)),
     )
 
 
-def _snowflake(value: Any, what: str) -> str:
-    if not isinstance(value, str) or not SNOWFLAKE.fullmatch(value) or int(value) > LARGEST_SNOWFLAKE:
-        raise BadInput(f'{what} has to be a snowflake, a string of digits such as "80351110224678912", not {value!r}')
+def as_snowflake(value: Any, what: str) -> str:
+    if not isinstance(value, str) or not SNOWFLAKE.fullmatch(value) or int(value) > MAX_SNOWFLAKE:
+        raise BadInput(f'{what} must be a snowflake, a string of digits such as "80351110224678912", not {value!r}')
     return value
 
 
-def _permissions(value: Any, what: str) -> str:
-    if not isinstance(value, str) or not SNOWFLAKE.fullmatch(value) or int(value) > LARGEST_SNOWFLAKE:
-        raise BadInput(f"'{what}.permissions' has to be a string of digits such as \"2147483647\", not {value!r}")
+def as_permissions(value: Any, what: str, name: str = "permissions") -> str:
+    if not isinstance(value, str) or not SNOWFLAKE.fullmatch(value) or int(value) > MAX_SNOWFLAKE:
+        raise BadInput(f"'{what}.{name}' must be a string of digits such as \"2147483647\", not {value!r}")
     return value
 
 
 def _guild_name(value: Any, what: str) -> str:
-    text = as_text(value, what, most=100)
+    text = as_text(value, what, maximum=100)
     if len(text) < 2:
-        raise BadInput(f"{what} has to be 2 to 100 characters long")
+        raise BadInput(f"{what} must be 2 to 100 characters long")
     return text
 
 
 def _text_or_none(value: Any, what: str) -> str | None:
-    return None if value is None else as_text(value, what, most=32)
+    return None if value is None else as_text(value, what, maximum=32)
 
 
 def _image(value: Any, what: str) -> str | None:
     if value is not None and not (isinstance(value, str) and IMAGE_HASH.fullmatch(value)):
-        raise BadInput(f"{what} has to be null or 32 hexadecimal digits, after 'a_' if it is animated")
+        raise BadInput(f"{what} must be null or 32 hexadecimal digits, with the prefix 'a_' if it is animated")
     return value
 
 
@@ -378,4 +380,4 @@ def _features(partial: Mapping[str, Any], what: str) -> tuple[str, ...]:
 
 
 def _count(partial: Mapping[str, Any], name: str, what: str, default: int) -> int:
-    return as_integer(partial[name], f"'{what}.{name}'", most=2**31 - 1) if name in partial else default
+    return as_integer(partial[name], f"'{what}.{name}'", maximum=2**31 - 1) if name in partial else default

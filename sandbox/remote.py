@@ -1,4 +1,4 @@
-"""A sandbox that runs as a process of its own, for whoever plays with it from a program: tests, benches, scripts."""
+"""A client for a sandbox in a separate process, for tests, benches and scripts."""
 
 import json
 import subprocess
@@ -9,25 +9,38 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 
 LIST = "/users/@me/guilds"
+# Routes as the log of requests names them: a person's own member, and the bot's view of a server.
+MEMBER = "/users/@me/guilds/{guild.id}/member"
+BOT_MEMBER = "/guilds/{guild.id}/members/{user.id}"
+ROLES = "/guilds/{guild.id}/roles"
+CHANNELS = "/guilds/{guild.id}/channels"
 
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """The sandbox at `url`."""
+    """The control API of the sandbox at `url`."""
 
     url: str
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
-        """What /_sandbox/`path` answers: an object, or the text it is."""
+        """Send a request to /_sandbox/`path` and return its JSON, or its text if it is not JSON.
+
+        Raises `ValueError` with the sandbox's words for bad input, such as an unknown mood.
+        """
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(
             f"{self.url}/_sandbox/{path}", data, {"Content-Type": "application/json"}, method=method
         )
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            text = answer.read().decode()
-        return json.loads(text) if text.startswith("{") and path != "requests" else text
+        try:
+            with urllib.request.urlopen(request, timeout=10) as response:
+                text = response.read().decode()
+        except HTTPError as error:
+            with error:
+                raise ValueError(f"the sandbox refused {method} {path}: {error.read().decode()}") from None
+        return json.loads(text) if text.startswith(("{", "[")) and path != "requests" else text
 
     def mood(self, mode: str = "healthy", **options: Any) -> None:
         self.call("PUT", "mood", {"mode": mode, **options})
@@ -35,22 +48,33 @@ class Remote:
     def limits(self, **limits: Any) -> None:
         self.call("PUT", "limits", limits)
 
+    def application(self, **settings: Any) -> None:
+        """Change what the application's owner can set in the developer portal, such as `redirect_uris`."""
+        self.call("PUT", "application", settings)
+
     def reset(self) -> None:
         self.call("POST", "reset")
 
-    def requests(self, path: str = LIST) -> list[dict[str, Any]]:
-        """The requests that arrived at `path`, oldest first; `status` is None while one is on the way."""
+    def requests(self, path: str = LIST, **only: Any) -> list[dict[str, Any]]:
+        """Return the requests to `path`, oldest first; `status` is None while a request is in flight.
+
+        `only` selects by other fields: `route` (such as MEMBER), `person` or `guild`.
+        """
         lines = [json.loads(line) for line in self.call("GET", "requests").splitlines()]
-        return [line for line in lines if line["path"].endswith(path)]
+        return [
+            line
+            for line in lines
+            if line["path"].endswith(path) and all(line[name] == value for name, value in only.items())
+        ]
 
     def forget_requests(self) -> None:
         self.call("DELETE", "requests")
 
     def token(self, person: str, *scopes: str) -> dict[str, Any]:
-        """A token response for the person, without a browser."""
+        """Issue tokens for the person without a browser and return the token response."""
         wanted = {"scopes": list(scopes)} if scopes else {}
-        answer: dict[str, Any] = self.call("POST", "token", {"person": person, **wanted})
-        return answer
+        response: dict[str, Any] = self.call("POST", "token", {"person": person, **wanted})
+        return response
 
     def revoke(self, person: str) -> None:
         self.call("POST", "revoke", {"person": person})
@@ -58,10 +82,29 @@ class Remote:
     def person(self, name: str, **options: Any) -> None:
         self.call("PUT", f"people/{name}", options)
 
+    def member(self, name: str, guild_id: int | str, **fields: Any) -> None:
+        """Change the person's member in this server: `roles` (ids or names), `nick`, `pending` and so on."""
+        self.call("PUT", f"members/{name}/{guild_id}", fields)
+
+    def roles(self, guild_id: int | str, *roles: dict[str, Any]) -> None:
+        """Replace the server's roles. @everyone and the bot's role stay."""
+        self.call("PUT", f"guilds/{guild_id}/roles", list(roles))
+
+    def channels(self, guild_id: int | str, *channels: dict[str, Any]) -> None:
+        """Replace the server's channels."""
+        self.call("PUT", f"guilds/{guild_id}/channels", list(channels))
+
+    def bot(self, guild_id: int | str, permissions: int | None) -> None:
+        """Add the bot to the server with these permissions, or change them; None removes the bot."""
+        if permissions is None:
+            self.call("DELETE", f"bot/{guild_id}")
+        else:
+            self.call("PUT", f"bot/{guild_id}", {"permissions": str(permissions)})
+
 
 @contextmanager
 def running(state: Path) -> Iterator[Remote]:
-    """A sandbox on a free port, which keeps its people and tokens in `state`; it ends with the block."""
+    """Run a sandbox on a free port, with its people and tokens in the file `state`, until the block ends."""
     process = subprocess.Popen(
         [sys.executable, "-m", "sandbox", "--port", "0", "--state", str(state)],
         stdout=subprocess.PIPE,

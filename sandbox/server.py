@@ -1,6 +1,6 @@
-"""The sandbox's HTTP: a thread for each connection, and full say over every byte that leaves.
+"""The sandbox's HTTP server: one thread per connection, and control over every byte it sends.
 
-Some moods break the protocol on purpose (a byte now and then, half a body, a reset), which no framework lets through.
+Some moods violate the protocol on purpose (single bytes, half a body, a reset), which no framework allows.
 """
 
 import re
@@ -18,18 +18,20 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from sandbox import api, consent, control, images
-from sandbox.answers import Answer, api_error, cloudflare_html, not_found
+from sandbox import api, consent, control, gateway, images, websocket
+from sandbox.calls import Call
 from sandbox.failures import failure
 from sandbox.journal import Entry, Journal, harmless_path, harmless_query
 from sandbox.moods import HEALTHY, Mood, route_of
+from sandbox.pages import PAGE
+from sandbox.responses import Response, api_error, cloudflare_html, not_found
 from sandbox.state import Sandbox
 
-# How long `timeout` keeps a connection: longer than anybody waits.
-HOLD = 60.0
-# An idle connection is closed after this; requests and aiohttp give up earlier.
-IDLE = 120.0
-LARGEST_BODY = 32 * 1024 * 1024
+# Seconds that the mood `timeout` keeps a connection open: longer than any client waits.
+HOLD_SECONDS = 60.0
+# Seconds until an idle connection is closed; requests and aiohttp close theirs earlier.
+IDLE_TIMEOUT = 120.0
+MAX_BODY = 32 * 1024 * 1024
 _API = re.compile(r"/api(?:/v(?P<version>[0-9]+))?(?P<path>/.*)")
 _VERSIONS = (None, "9", "10")
 _WITHOUT_BODY = (204, 304)
@@ -37,7 +39,7 @@ _WITHOUT_BODY = (204, 304)
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a client sent; `path` is decoded, header names are lower case."""
+    """A client's request; `path` is decoded, header names are lower case."""
 
     method: str
     path: str
@@ -55,7 +57,7 @@ class Request:
 
 
 class Server(ThreadingHTTPServer):
-    """A sandbox that listens. Hundreds of connections at once are normal, and nobody waits for them at the stop."""
+    """The HTTP server. It handles hundreds of connections at once and doesn't wait for them when it stops."""
 
     daemon_threads = True
     request_queue_size = 512
@@ -67,7 +69,7 @@ class Server(ThreadingHTTPServer):
         super().__init__((host, port), Connection)
 
     def server_bind(self) -> None:
-        """Without the base class's look-up of our own name, which takes seconds where there is no name server."""
+        """Bind without the base class's look-up of the host name, which takes seconds without a name server."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind(self.server_address)
         host, self.server_port = self.socket.getsockname()[:2]
@@ -79,21 +81,21 @@ class Server(ThreadingHTTPServer):
         return f"http://{host}:{self.server_port}"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that hangs up is no error of ours."""
+        """Ignore disconnecting clients, and let the base class print other errors."""
         if not isinstance(sys.exc_info()[1], ConnectionError | TimeoutError):
             super().handle_error(request, client_address)
 
 
 class Connection(BaseHTTPRequestHandler):
-    """One client's connection, for as many requests as it likes."""
+    """A client's connection, for any number of requests."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-    timeout = IDLE
+    timeout = IDLE_TIMEOUT
     server: Server
 
     def handle_one_request(self) -> None:
-        """Read a request, answer it."""
+        """Read a request and respond to it."""
         try:
             self.raw_requestline = self.rfile.readline(65537)
             if not self.raw_requestline:
@@ -107,46 +109,51 @@ class Connection(BaseHTTPRequestHandler):
             if not self.parse_request():
                 return
             request = self._read()
-            if isinstance(request, Answer):
+            if isinstance(request, Response):
                 self.close_connection = True
                 self._send(request)
                 return
             try:
-                self._respond(request)
+                if is_foreign(request.headers, self.server.server_name):
+                    self._send(api_error(403, "403: Only a loopback Host and the sandbox's own Origin are served here"))
+                else:
+                    self._respond(request)
             except OSError:
                 raise
             except Exception:
-                # A mistake of ours must not look like one of the moods.
+                # A bug in the sandbox must not look like a mood.
                 self.close_connection = True
                 self._send(
-                    Answer(500, (("Content-Type", "text/plain"),), b"The sandbox has a bug; its log says which.")
+                    Response(
+                        500, (("Content-Type", "text/plain"),), b"The sandbox failed because of a bug; see its log."
+                    )
                 )
                 raise
         except TimeoutError:
             self.close_connection = True
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """What the base class says about requests it cannot read, in our shape."""
+        """Send the base class's errors about unreadable requests in Discord's format."""
         self.close_connection = True
         self._send(api_error(int(code), message or HTTPStatus(code).phrase))
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
-        """Nothing: the journal has it, and a parent that reads one line must not be left with a full pipe."""
+        """Log nothing: the journal has the request, and a parent that reads only one line must not get a full pipe."""
 
-    # In
+    # Requests
 
-    def _read(self) -> Request | Answer:
-        """The request with its body, or what is wrong with it."""
+    def _read(self) -> Request | Response:
+        """Return the request with its body, or an error response."""
         if "chunked" in self.headers.get("Transfer-Encoding", "").lower():
             return api_error(411, "411: Length Required")
         length = self.headers.get("Content-Length", "0")
         if not length.isascii() or not length.isdigit():
             return api_error(400, "400: Bad Request")
-        if int(length) > LARGEST_BODY:
+        if int(length) > MAX_BODY:
             return api_error(413, "413: Content Too Large")
         body = self.rfile.read(int(length))
         if len(body) < int(length):
-            raise ConnectionResetError("the client left in the middle of its request")
+            raise ConnectionResetError("the client disconnected during its request")
         try:
             url = urlsplit(self.path)
         except ValueError:
@@ -162,24 +169,26 @@ class Connection(BaseHTTPRequestHandler):
             self._send(_authorize(sandbox, request))
         elif called:
             self._call(request, called["path"], called["version"])
+        elif path == gateway.PATH and websocket.AVAILABLE:
+            self._serve_gateway(request)
         elif path.startswith("/_sandbox/"):
             asked = control.Control(request.method, path.removeprefix("/_sandbox/"), request.content_type, request.body)
-            self._send(control.answer(sandbox, asked))
+            self._send(control.respond(sandbox, asked))
         elif path.startswith("/cdn/") and request.method in ("GET", "HEAD"):
-            self._send(images.picture(path.removeprefix("/cdn"), request.params.get("size")))
+            self._send(images.picture(path.removeprefix("/cdn"), request.params))
         elif path in ("/", "/_sandbox"):
-            self._send(Answer(302, (("Location", control.PAGE),)))
+            self._send(Response(302, (("Location", PAGE),)))
         else:
             self._send(not_found())
 
     def _call(self, request: Request, path: str, version: str | None) -> None:
-        """A request to the API: written down, and answered as the mood has it."""
+        """Record a request to the API and respond according to the mood."""
         sandbox = self.server.sandbox
         if version not in _VERSIONS:
             self._send(api_error(400, "Invalid API version", 50041))
             return
         call = _read_call(sandbox, request, path)
-        with _written_down(sandbox, call) as (journal, entry):
+        with _recorded(sandbox, call) as (journal, entry):
             with sandbox.lock:
                 mood = sandbox.mood_for(call.path, call.route, call.person)
                 banned = sandbox.limits.is_banned(time.monotonic())
@@ -191,59 +200,67 @@ class Connection(BaseHTTPRequestHandler):
             elif mood.mode == "reset":
                 self._reset()
             else:
-                answer = failure(mood, call.route) or api.answer(
+                response = failure(mood, call.route) or api.respond(
                     sandbox,
                     call,
                     dead_refresh=mood.mode == "dead_refresh",
                     page=api.PAGE - (mood.mode == "short_page"),
                 )
-                self._finish(journal, entry, answer, mood)
+                self._finish(journal, entry, response, mood)
 
-    def _finish(self, journal: Journal, entry: Entry, answer: Answer, mood: Mood, *, counts: bool = True) -> None:
-        """Count the answer, then send it: whoever has it can rely on finding it counted."""
+    def _serve_gateway(self, request: Request) -> None:
+        self.close_connection = True
+        connection = websocket.WebSocket(self.connection, self.rfile, self.path, request.headers)
+        if connection.is_open:
+            compressed = request.params.get("compress") == "zlib-stream"
+            url = gateway.url_on(request.headers.get("host", "localhost"))
+            gateway.serve(self.server.sandbox, connection, url, compressed=compressed)
+
+    def _finish(self, journal: Journal, entry: Entry, response: Response, mood: Mood, *, counts: bool = True) -> None:
+        """Count the response before sending it, so that a client that has it finds it counted."""
         sandbox = self.server.sandbox
         with sandbox.lock:
             now = time.monotonic()
-            journal.answered(entry, answer.status)
-            if counts and answer.status in (401, 403, 429) and not answer.shared:
+            journal.answered(entry, response.status)
+            if counts and response.status in (401, 403, 429) and not response.shared:
                 sandbox.limits.note_invalid(now)
             if mood.mode != "drip":
                 journal.left(entry, now)
         if mood.mode == "drip":
-            self._drip(answer, mood.drip_pause)
+            self._drip(response, mood.drip_pause)
         elif mood.mode == "truncated":
-            self._truncate(answer)
+            self._truncate(response)
         elif mood.mode == "raw":
             self.close_connection = True
-            self._send(answer)
+            self._send(response)
         else:
-            self._send(answer.with_headers(("Server", "cloudflare")))
+            self._send(response.with_headers(("Server", "cloudflare")))
 
-    # Out
+    # Responses
 
-    def _send(self, answer: Answer) -> None:
-        # An answer to HEAD has the head of the one to GET.
-        body = b"" if self.command == "HEAD" else answer.body
-        self.wfile.write(self._head(answer) + body)
+    def _send(self, response: Response) -> None:
+        # A response to HEAD has the same head as the one to GET.
+        body = b"" if self.command == "HEAD" else response.body
+        self.wfile.write(self._head(response) + body)
 
-    def _head(self, answer: Answer) -> bytes:
-        """The status line and the headers; those of the answer win over ours."""
-        phrase = HTTPStatus(answer.status).phrase if answer.status in _STATUSES else "Unknown"
-        headers = list(answer.headers)
-        if answer.header("Date") is None:
+    def _head(self, response: Response) -> bytes:
+        """Return the status line and the headers; the response's own headers take precedence."""
+        phrase = HTTPStatus(response.status).phrase if response.status in _STATUSES else "Unknown"
+        headers = list(response.headers)
+        if response.header("Date") is None:
             headers.append(("Date", formatdate(usegmt=True)))
-        framed = answer.header("Content-Length") or answer.header("Transfer-Encoding")
-        if not framed and answer.status not in _WITHOUT_BODY:
-            headers.append(("Content-Length", str(len(answer.body))))
-        if self.close_connection and answer.header("Connection") is None:
+        framed = response.header("Content-Length") or response.header("Transfer-Encoding")
+        if not framed and response.status not in _WITHOUT_BODY:
+            headers.append(("Content-Length", str(len(response.body))))
+        if self.close_connection and response.header("Connection") is None:
             headers.append(("Connection", "close"))
-        lines = [f"HTTP/1.1 {answer.status} {phrase}", *(f"{name}: {value}" for name, value in headers)]
+        lines = [f"HTTP/1.1 {response.status} {phrase}", *(f"{name}: {value}" for name, value in headers)]
         return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
-    def _drip(self, answer: Answer, pause: float) -> None:
-        """The head at once, so that no timeout for the first byte ends it; then the body, byte by byte."""
-        self.wfile.write(self._head(answer))
-        for byte in answer.body:
+    def _drip(self, response: Response, pause: float) -> None:
+        """Send the head at once, to avoid a timeout for the first byte, and then the body byte by byte."""
+        self.wfile.write(self._head(response))
+        for byte in response.body:
             if self.server.sandbox.stopping.wait(pause):
                 break
             self.wfile.write(bytes((byte,)))
@@ -251,40 +268,60 @@ class Connection(BaseHTTPRequestHandler):
             return
         self.close_connection = True
 
-    def _truncate(self, answer: Answer) -> None:
+    def _truncate(self, response: Response) -> None:
         self.close_connection = True
-        self.wfile.write(self._head(answer) + answer.body[: len(answer.body) // 2])
+        self.wfile.write(self._head(response) + response.body[: len(response.body) // 2])
 
     def _hold(self) -> None:
-        """Say nothing until the client leaves."""
+        """Send nothing until the client disconnects."""
         self.close_connection = True
-        ends = time.monotonic() + HOLD
+        ends = time.monotonic() + HOLD_SECONDS
         while time.monotonic() < ends and not self.server.sandbox.stopping.is_set():
-            # poll and not select, which fails from the 1024th file descriptor on.
+            # poll, because select fails for file descriptors from 1024 on.
             poll = select.poll()
             poll.register(self.connection, select.POLLIN)
             if poll.poll(250) and not self.connection.recv(1, socket.MSG_PEEK):
                 return
 
     def _reset(self) -> None:
-        """Close with RST: lingering for zero seconds throws the connection away instead of ending it."""
+        """Close with RST: lingering for zero seconds aborts the connection."""
         self.close_connection = True
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.rfile.close()
         self.connection.close()
 
 
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+def is_foreign(headers: Mapping[str, str], listens_on: str) -> bool:
+    """Whether a web page from elsewhere sent the request.
+
+    It is recognized by its Origin, or by a foreign Host that resolves to this server (DNS rebinding). `listens_on` is
+    the socket's address, which is also accepted as Host. Programs send no Origin.
+    """
+    host = headers.get("host", "localhost")
+    try:
+        name = urlsplit(f"//{host}").hostname
+    except ValueError:
+        return True
+    if name not in (*LOOPBACK, listens_on):
+        return True
+    return headers.get("origin", f"http://{host}") != f"http://{host}"
+
+
 _STATUSES = {status.value for status in HTTPStatus}
 
 
 @contextmanager
-def _written_down(sandbox: Sandbox, call: api.Call) -> Iterator[tuple[Journal, Entry]]:
+def _recorded(sandbox: Sandbox, call: Call) -> Iterator[tuple[Journal, Entry]]:
     entry = Entry(
         time=time.time(),
         method=call.method,
         path=harmless_path(call.path),
         route=call.route,
         person=call.person,
+        guild=harmless_path(call.guild_id) if call.guild_id else None,
         started=time.monotonic(),
         query=harmless_query(call.query),
     )
@@ -298,12 +335,12 @@ def _written_down(sandbox: Sandbox, call: api.Call) -> Iterator[tuple[Journal, E
             journal.left(entry, time.monotonic())
 
 
-def _read_call(sandbox: Sandbox, request: Request, path: str) -> api.Call:
+def _read_call(sandbox: Sandbox, request: Request, path: str) -> Call:
     route, ids = route_of(path)
     form = api.read_form(request.content_type, request.body)
     authorization = request.headers.get("authorization", "")
     person, grant = api.identify(sandbox, route, authorization, form)
-    return api.Call(
+    return Call(
         method=request.method,
         path=path,
         route=route,
@@ -314,10 +351,11 @@ def _read_call(sandbox: Sandbox, request: Request, path: str) -> api.Call:
         form=form,
         person=person,
         grant=grant,
+        host=request.headers.get("host", "localhost"),
     )
 
 
-def _authorize(sandbox: Sandbox, request: Request) -> Answer:
+def _authorize(sandbox: Sandbox, request: Request) -> Response:
     if request.method not in ("GET", "HEAD"):
         return api_error(405, "405: Method Not Allowed").with_headers(("Allow", "GET"))
     return consent.authorize(sandbox, request.path, request.params, request.headers.get("cookie", ""))

@@ -1,13 +1,19 @@
 // What makes the pages livelier. Everything works without it.
 //
 // data-countdown=S      counts S seconds down, in words; at zero
-//   data-reload=URL       loads URL, once somebody looks
-//   data-cooling          lets its button be pressed again
-// data-due=S            follows what may change: after S seconds, once somebody looks, it is asked for by the event
+//   data-reload=URL       loads URL once the page is visible
+//   data-submit=ID        submits the form with this id once the page is visible
+//   data-cooling=TEXT     enables its button again, which then says TEXT
+// data-due=S            follows what may change: after S seconds, once the page is visible, it is requested by the event
 //                       "poll" where htmx waits for it, else with the whole page; by that event also when
-//                       somebody comes back to the page after a while
+//                       the visitor comes back to the page after a while
 // data-age=S            keeps "12 minutes ago" current
+// data-switch           a link to the list of servers, which opens as a dialog; data-filter is that list's search
+// data-copy=ID          a button that copies the text of the element with this id, and then says data-copied
+// data-back             a link to the picker that restores its last search
+// #notice               says what failed, and that there is no connection
 // data-clock            shows a <time> in the reader's own zone; "long" with its date, "date" the date alone
+// data-choice           a select whose search field shows only the options that match
 // data-picture          an image that gives way to the letters beside it if it cannot be had; data-abc holds such letters
 (() => {
   "use strict";
@@ -44,7 +50,7 @@
   // Many people wait for the same moment; they needn't come in the same instant.
   const soon = (act) => setTimeout(act, Math.random() * 1000);
 
-  // Whether somebody has filled something in that loading the page anew would lose.
+  // Whether the visitor has typed something that reloading the page would lose.
   const isFilled = (field) =>
     field.type === "checkbox" || field.type === "radio" ? field.checked !== field.defaultChecked
       : field.options ? field.selectedIndex !== Math.max([...field.options].findIndex((option) => option.defaultSelected), 0)
@@ -68,10 +74,13 @@
       const button = element.closest("button");
       button.classList.remove("cooling");
       button.removeAttribute("aria-disabled");
-      element.remove();
+      button.textContent = element.dataset.cooling;
     } else if ("reload" in element.dataset && !document.hidden) {
       element.removeAttribute("data-countdown");
       soon(() => location.replace(element.dataset.reload));
+    } else if ("submit" in element.dataset && !document.hidden) {
+      element.removeAttribute("data-countdown");
+      soon(() => document.getElementById(element.dataset.submit).requestSubmit());
     }
   };
 
@@ -96,7 +105,7 @@
 
   const showClock = (element) => {
     const style = {
-      "": { hour: "2-digit", minute: "2-digit" },
+      "": { hour: "numeric", minute: "2-digit" },
       long: { dateStyle: "medium", timeStyle: "short" },
       date: { dateStyle: "medium" },
     }[element.dataset.clock];
@@ -108,8 +117,36 @@
     if (image.complete && image.currentSrc && !image.naturalWidth) image.remove();
   };
 
+  const searchable = (choice) => {
+    const search = choice.querySelector("input[type=search]"), select = choice.querySelector("select");
+    if (!search?.hidden) return;
+    // Some browsers show hidden options, so those that don't match are taken out.
+    const children = [...select.children].map((child) => [child, [...child.children]]);
+    search.hidden = false;
+    search.addEventListener("input", () => {
+      const words = plain(search.value).split(/\s+/).filter(Boolean);
+      const chosen = select.value; // taking options out would choose another one
+      const matches = (option) => option.value && words.every((word) => plain(option.label).includes(word));
+      const stays = (option) => !words.length || option.value === chosen || matches(option);
+      let found = 0;
+      const left = children.filter(([child, options]) => {
+        const its = options.length ? options : [child], staying = its.filter(stays);
+        if (options.length) child.replaceChildren(...staying);
+        found += its.filter(matches).length;
+        return staying.length;
+      });
+      select.replaceChildren(...left.map(([child]) => child));
+      select.value = chosen;
+      const result = choice.querySelector("output");
+      say(result, words.length ? result.dataset.found.replace("#", found) : "");
+    });
+    // Enter must not send the form.
+    search.addEventListener("keydown", (event) => event.key === "Enter" && event.preventDefault());
+  };
+
   const prepare = (piece) => {
     const root = piece.parentNode ?? piece;
+    root.querySelectorAll("[data-choice]").forEach(searchable);
     root.querySelectorAll("[data-clock]").forEach(showClock);
     root.querySelectorAll(PICTURES).forEach(dropIfBroken);
     root.querySelectorAll(".cooling").forEach((button) => button.setAttribute("aria-disabled", "true"));
@@ -118,14 +155,14 @@
 
   document.addEventListener("error", ({ target }) => {
     if (!target.matches?.(PICTURES)) return;
-    if (target.src.includes(".gif?")) move(target, false);
+    if (target.src.includes("animated=true")) move(target, false);
     else target.remove();
   }, true);
 
-  // An icon that can move does so while somebody points at its server, or has come to it by keyboard.
+  // An animated icon moves while the pointer or the keyboard focus is on its server.
   const calm = matchMedia("(prefers-reduced-motion: reduce)");
   const move = (image, moving) => {
-    const [from, to] = moving ? [".png?", ".gif?"] : [".gif?", ".png?"];
+    const still = ".png?", playing = ".webp?animated=true&", [from, to] = moving ? [still, playing] : [playing, still];
     if (!image.src.includes(from)) return;
     image.srcset = image.srcset.replaceAll(from, to);
     image.src = image.src.replace(from, to);
@@ -143,50 +180,164 @@
     if (event.key === "Escape") closeMenus(null, true);
     if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.target.closest("input:not([type=radio]), textarea, select, [contenteditable]")) return;
-    const search = document.querySelector("[data-search]");
-    if (!search) return;
+    const box = document.querySelector("[data-search]"), opener = document.querySelector("[data-switch]");
+    if (!box && !opener) return;
     event.preventDefault();
-    search.focus();
-    search.select();
+    if (!box) return opener.click();
+    box.focus();
+    box.select();
   });
 
-  // Enter opens the one server that the search has found, if the list shown is that of the words in the box.
+  // The search. The page has all servers, unless it was loaded with a search in its address: then it fetches them first.
+  const search = document.getElementById("search");
+  // As the server compares names: without case, accents and invisible characters.
+  const plain = (text) => text.normalize("NFKD").replace(/[\p{M}\p{DI}]/gu, "").toUpperCase();
+  const links = () =>
+    [...document.querySelectorAll("#servers .servers a:first-child, .switch-list a")].filter((link) => link.checkVisibility());
+  const isWhole = () => !document.querySelector("#servers input[name=q], #servers input[name=show]");
+
+  const narrow = () => {
+    const query = search.q.value.trim(), show = search.show.value;
+    const words = plain(query).split(/\s+/).filter(Boolean);
+    const isNarrowed = words.length > 0 || show !== "all";
+    let count = 0;
+    for (const section of document.querySelectorAll("#servers section")) {
+      let here = 0;
+      for (const row of section.querySelectorAll(".servers > li")) {
+        const { right } = row.dataset, [, id] = row.firstElementChild.getAttribute("href").match(/^(\d+)/);
+        const name = plain(row.querySelector("bdi").textContent);
+        const wanted = show === "all" || right === "owner" || (show === "manage" && right);
+        row.hidden = !(wanted && words.every((word) => name.includes(word) || word === id));
+        here += !row.hidden;
+      }
+      section.hidden = isNarrowed && !here;
+      count += here;
+      const fold = section.querySelector(".fold");
+      if (!fold) continue;
+      if (!fold.classList.contains("off")) fold.dataset.open = fold.open || "";
+      fold.classList.toggle("off", isNarrowed);
+      fold.open = isNarrowed || fold.dataset.open;
+    }
+    const result = document.getElementById("result"), none = document.getElementById("none");
+    say(result, isNarrowed ? result.dataset.found.trim().replace("#", count) : "");
+    none.hidden = count > 0;
+    for (const reason of none.querySelectorAll("[data-none]"))
+      reason.hidden = reason.dataset.none !== (words.length ? "search" : show);
+    none.querySelector("bdi").textContent = query;
+    const address = new URL(search.action);
+    if (query) address.searchParams.set("q", query);
+    if (show !== "all") address.searchParams.set("show", show);
+    if (address.href !== location.href) history.replaceState(history.state, "", address);
+    remember(address.search);
+  };
+  const find = () => {
+    if (isWhole()) narrow();
+    else if (window.htmx) document.getElementById("freshness").dispatchEvent(new Event("due"));
+    else search.submit();
+  };
+  // The way back to the picker restores its search. A browser may forbid to store it.
+  const remember = (query) => {
+    try {
+      sessionStorage.picker = query;
+    } catch {}
+  };
+  for (const back of document.querySelectorAll("[data-back]")) {
+    try {
+      back.search = sessionStorage.picker ?? "";
+    } catch {}
+  }
+  if (search) {
+    remember(location.search);
+    search.addEventListener("input", find);
+    search.addEventListener("submit", (event) => {
+      event.preventDefault();
+      find();
+    });
+    document.addEventListener("htmx:afterSwap", ({ detail }) => {
+      if (detail.target.id === "servers" && isWhole()) narrow();
+    });
+  }
+
+  // Enter opens the one server that the search has found.
   document.addEventListener("keydown", (event) => {
     if (event.key !== "Enter" || event.isComposing || !event.target.matches?.("[data-search]")) return;
-    const links = document.querySelectorAll("#servers li > a:first-child");
-    const shown = document.querySelector("#servers input[name=q]");
-    if (links.length !== 1 || shown?.value !== event.target.value.trim()) return;
+    const found = links();
+    if (found.length !== 1 || new URLSearchParams(location.search).get("q") !== event.target.value.trim()) return;
     event.preventDefault();
-    links[0].click();
+    found[0].click();
   });
 
   // Arrows go from the search to the servers and among them as they stand on the screen: on by one, or a row up or down.
   document.addEventListener("keydown", (event) => {
     if (!event.key.startsWith("Arrow") || event.ctrlKey || event.metaKey || event.altKey || event.shiftKey) return;
-    const links = [...document.querySelectorAll("#servers li > a:first-child")];
-    const at = links.indexOf(event.target);
-    const isSearch = event.target.matches?.("[data-search]");
+    const shown = links();
+    const at = shown.indexOf(event.target);
+    const isSearch = event.target.matches?.("[data-search], [data-filter] [type=search]");
     if (at < 0 && !(isSearch && event.key === "ArrowDown")) return;
-    const next = isSearch ? links[0] : neighbour(links, at, event.key);
+    const next = isSearch ? shown[0] : neighbour(shown, at, event.key);
     if (!next) return;
     event.preventDefault();
     next.focus();
   });
 
-  const neighbour = (links, at, key) => {
+  const neighbour = (shown, at, key) => {
     const forward = document.dir === "rtl" ? "ArrowLeft" : "ArrowRight";
-    if (key === "ArrowLeft" || key === "ArrowRight") return links[at + (key === forward ? 1 : -1)];
-    const here = links[at].getBoundingClientRect();
+    if (key === "ArrowLeft" || key === "ArrowRight") return shown[at + (key === forward ? 1 : -1)];
+    const here = shown[at].getBoundingClientRect();
     let best = null, least = Infinity;
-    for (const link of links) {
+    for (const link of shown) {
       const there = link.getBoundingClientRect();
       const rows = key === "ArrowDown" ? there.top - here.bottom : here.top - there.bottom;
       // The next row comes first, and in it whatever stands closest.
       const distance = rows * 10 + Math.abs(there.left - here.left);
       if (rows >= -1 && distance < least) [best, least] = [link, distance];
     }
-    return best || (key === "ArrowUp" ? document.querySelector("[data-search]") : null);
+    return best || (key === "ArrowUp" ? document.querySelector("[data-search], [data-filter] [type=search]") : null);
   };
+
+  document.querySelector(".tabs [aria-current]")?.scrollIntoView({ inline: "center", block: "nearest" });
+
+  // The switcher is a page of its own, which opens in place. Its search narrows the rows and Enter opens the first.
+  const dialog = document.createElement("dialog");
+  dialog.className = "switcher";
+  dialog.addEventListener("click", ({ target }) => target === dialog && dialog.close());
+  document.addEventListener("click", async (event) => {
+    const opener = event.target.closest?.("[data-switch]");
+    if (!opener || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
+    event.preventDefault();
+    showBusy(++running > 0);
+    try {
+      const response = await fetch(opener.href, { headers: { "HX-Request": "true" } });
+      if (!response.ok || response.redirected || response.headers.has("HX-Redirect")) throw response;
+      dialog.innerHTML = await response.text();
+      dialog.setAttribute("aria-label", opener.title);
+      document.body.append(dialog);
+      dialog.showModal();
+      prepare(dialog);
+    } catch {
+      location.assign(opener.href);
+    } finally {
+      showBusy(--running > 0);
+    }
+  });
+  document.addEventListener("input", ({ target }) => {
+    const form = target.closest?.("[data-filter]");
+    if (!form) return;
+    const words = plain(target.value).split(/\s+/).filter(Boolean);
+    for (const row of form.parentElement.querySelectorAll(".switch-list li")) {
+      const name = plain(row.querySelector("bdi").textContent);
+      row.hidden = !words.every((word) => name.includes(word));
+    }
+    for (const section of form.parentElement.querySelectorAll("section"))
+      section.hidden = !section.querySelector("li:not([hidden])");
+    form.parentElement.querySelector("[data-none]").hidden = links().length > 0;
+  });
+  document.addEventListener("submit", (event) => {
+    if (!event.target.matches("[data-filter]")) return;
+    const [first] = links();
+    event.preventDefault();
+    if (first) first.click();
+  });
 
   const closeMenus = (inside, refocus) => {
     for (const menu of document.querySelectorAll("[data-menu][open]")) {
@@ -208,34 +359,120 @@
       button.setAttribute("aria-disabled", "true");
     }
   });
-  // A page that the browser kept may be old, or of somebody who has signed out since; one with typed text in it stays.
+  for (const button of document.querySelectorAll("[data-copy]")) {
+    button.hidden = !navigator.clipboard;
+    button.addEventListener("click", async () => {
+      await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent.trim());
+      say(button, button.dataset.copied);
+    });
+  }
+
+  // What was typed into a form survives a sign-in in between: it stays in this tab until the same person is back on the
+  // form's page, at most half an hour. A form whose answer is a page for a signed-in person was not interrupted.
+  const DRAFT_TTL = 1800_000;
+  const who = document.querySelector(".who")?.textContent;
+  const isTyped = ({ name, type }) => name && !["hidden", "password", "submit", "button", "file"].includes(type);
+  const store = (draft) => {
+    try {
+      if (draft) sessionStorage.draft = JSON.stringify(draft);
+      else delete sessionStorage.draft;
+    } catch {}
+  };
+  const stored = () => {
+    try {
+      return JSON.parse(sessionStorage.draft ?? "null");
+    } catch {
+      return null;
+    }
+  };
+  document.addEventListener("submit", ({ target: form, defaultPrevented }) => {
+    const fields = [...form.elements].filter(isTyped);
+    if (defaultPrevented || form.method !== "post" || !fields.some(isFilled)) return;
+    const typed = [...new FormData(form)].filter(([name]) => fields.some((field) => field.name === name));
+    store({ path: location.pathname, at: Date.now(), who, typed });
+  });
+  const fill = (form, typed) => {
+    for (const field of [...form.elements].filter(isTyped)) {
+      const values = typed.filter(([name]) => name === field.name).map(([, value]) => value);
+      if (field.type === "checkbox" || field.type === "radio") field.checked = values.includes(field.value);
+      else if (field.multiple && field.options) for (const option of field.options) option.selected = values.includes(option.value);
+      else if (values.length) [field.value] = values;
+    }
+  };
+  const restore = () => {
+    const draft = stored();
+    if (!draft) return;
+    if (!who) return store({ ...draft, waits: true });
+    if (!draft.waits || draft.who !== who || Date.now() - draft.at > DRAFT_TTL) return store(null);
+    if (draft.path !== location.pathname) return;
+    store(null);
+    const form = [...document.forms].find(
+      (form) => form.method === "post" && draft.typed.every(([name]) => form.elements[name]),
+    );
+    if (!form) return;
+    fill(form, draft.typed);
+    say(document.getElementById("notice"), document.getElementById("notice").dataset.restored);
+  };
+  restore();
+
+  // A page from the browser's cache may be old, or belong to a person who has signed out since. One with typed text
+  // stays.
   addEventListener("pageshow", (event) => {
     if (event.persisted && !hasText()) location.reload();
   });
 
-  // htmx: an empty search has an address without "?q=", and whatever is not the list is a page of its own.
-  document.addEventListener("htmx:configRequest", ({ detail }) => {
-    if (!detail.parameters.q) delete detail.parameters.q;
-    if (detail.parameters.show === "all") delete detail.parameters.show;
+  // A thin line runs while the visitor waits for an answer; the stylesheet holds it back for a moment.
+  let running = 0;
+  const showBusy = (is) => document.documentElement.classList.toggle("busy", is);
+  addEventListener("beforeunload", () => showBusy(true));
+  addEventListener("pageshow", () => showBusy(false));
+
+  const notice = document.getElementById("notice");
+  const showConnection = () => say(notice, navigator.onLine ? "" : notice.dataset.offline);
+  if (notice) for (const type of ["online", "offline"]) addEventListener(type, showConnection);
+  const showFailure = () => say(notice, navigator.onLine ? notice.dataset.failed : notice.dataset.offline);
+
+  // A star turns at once, and back if the site doesn't take it.
+  const starOf = ({ parameters }) => parameters.star ?? parameters.unstar;
+  const turn = ({ parameters }, back) => {
+    const button = document.querySelector(`#servers button[value="${parameters.star ?? parameters.unstar}"]`);
+    const on = (parameters.star !== undefined) !== back;
+    if (!button) return;
+    button.name = on ? "unstar" : "star";
+    button.setAttribute("aria-pressed", on);
+  };
+
+  // A poll that brought nothing new, or failed, leaves the page as it is and comes again.
+  const polls = ({ triggeringEvent }) => triggeringEvent?.type === "poll";
+  document.addEventListener("htmx:beforeRequest", ({ detail: { requestConfig } }) => {
+    if (polls(requestConfig)) return;
+    showBusy(++running > 0);
+    if (starOf(requestConfig)) turn(requestConfig, false);
   });
+  document.addEventListener("htmx:afterRequest", ({ detail: { requestConfig, successful, xhr } }) => {
+    const { elt } = requestConfig;
+    if (polls(requestConfig)) {
+      if ("follows" in elt.dataset) follow(elt, xhr.status === 304 ? 5 : 15);
+      return;
+    }
+    showBusy(--running > 0);
+    if (successful) showConnection();
+    else showFailure();
+    if (!successful && starOf(requestConfig)) turn(requestConfig, true);
+  });
+  // Whatever is not what was asked for, such as the sign-in, is a page of its own.
   document.addEventListener("htmx:beforeSwap", (event) => {
     const { xhr, pathInfo, requestConfig } = event.detail;
     const moved = xhr.responseURL && new URL(xhr.responseURL).pathname !== new URL(pathInfo.requestPath, location).pathname;
     if (xhr.status < 300 && !moved) return;
+    // On other pages than the list of servers, a failure is a small part of the page that stands where it belongs.
+    if (xhr.getResponseHeader("HX-Reswap") && !document.getElementById("servers") && !polls(requestConfig)) {
+      event.detail.shouldSwap = true;
+      return;
+    }
     event.preventDefault();
-    if (!polls(requestConfig)) location.assign(pathInfo.finalRequestPath);
+    if (!polls(requestConfig) && (moved || !starOf(requestConfig))) location.assign(pathInfo.finalRequestPath);
   });
-  // A poll that brought nothing new, or failed, leaves the page as it is and comes again.
-  const polls = ({ triggeringEvent }) => triggeringEvent?.type === "poll";
-  document.addEventListener("htmx:afterRequest", ({ detail }) => {
-    const { elt } = detail.requestConfig;
-    if (polls(detail.requestConfig) && "follows" in elt.dataset) follow(elt, detail.xhr.status === 304 ? 5 : 15);
-  });
-  for (const type of ["htmx:sendError", "htmx:timeout"])
-    document.addEventListener(type, ({ detail }) => {
-      const result = document.getElementById("result");
-      if (result && detail.elt.id === "search") say(result, result.dataset.lost);
-    });
   // The keyboard stays with the server it was at, wherever the new list has it.
   let held = "";
   document.addEventListener("htmx:beforeSwap", () => {
@@ -246,7 +483,10 @@
       : "";
   });
   document.addEventListener("htmx:afterSwap", () => {
-    if (held) document.querySelector(held)?.focus({ preventScroll: true });
+    const element = held && document.querySelector(held);
+    if (!element) return;
+    element.closest(".fold")?.setAttribute("open", "");
+    element.focus({ preventScroll: true });
   });
   document.addEventListener("htmx:load", ({ target }) => prepare(target));
 

@@ -1,8 +1,11 @@
-"""How the site's own tests run. What they share with yours is in `fixtures`."""
+"""Configuration of the site's own tests. Fixtures for your own tests are in `fixtures`."""
 
 import os
 
 import pytest
+
+# The files of a site: `tests/docs/test_dashboard.py` runs its tests in a copy of the project, in the folder `mysite`.
+collect_ignore = ["mysite"]
 
 REQUIRED = os.environ.get("GUILDHALL_REQUIRE", "").split()
 

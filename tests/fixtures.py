@@ -1,7 +1,7 @@
-"""The fixtures for tests of the site, ours and yours: docs/testing.md has them one by one.
+"""The fixtures for tests of the site, ours and yours, as documented in docs/testing.md.
 
-The sandbox is a process of its own, people signed in there, and time is moved by shifting rows into the past, never by
-moving a clock: the database's clock decides everything.
+The sandbox is a separate process, and people are signed in there. Time passes by shifting rows into the past instead of
+changing a clock, because the database's clock decides everything.
 """
 
 import threading
@@ -15,22 +15,41 @@ from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_K
 from django.core.cache import cache
 from django.core.management.commands import flush
 from django.db import connection
-from django.db.models import DateTimeField, F
+from django.db.models import DateTimeField, F, Model
 from django.test import Client
 from django.utils import translation
 from pytest_django import Settings
 
-from accounts import access_tokens, background
-from accounts.access_tokens import Scope
+from accounts import access_tokens, background, service_tokens
+from accounts.bookkeeping import Bookkeeper, bookkeeper
+from accounts.clock import database_now
 from accounts.discord import CurrentUser, Tokens
-from accounts.models import DiscordAccount, DiscordGate, DiscordRefusal, PersonalAccessToken, User
-from accounts.tokens import discord_client, sealed
-from guilds import services
-from guilds.api.throttles import meter
+from accounts.models import (
+    DiscordAccount,
+    DiscordAllowance,
+    DiscordGate,
+    DiscordRefusal,
+    PersonalAccessToken,
+    ServiceToken,
+    User,
+)
+from accounts.throttles import meter
+from accounts.tokens import discord_client, revoker, sealed
+from guilds import bot, services
 from guilds.engine import policy, waiting
 from guilds.engine.records import Record
-from guilds.models import Guild, GuildPreference, ServingMinute, UserGuildMembership
+from guilds.models import (
+    BotGuild,
+    BotGuilds,
+    DoctorReport,
+    GuildPreference,
+    JobRun,
+    ServingMinute,
+    UserGuildMembership,
+    new_tag,
+)
 from guilds.resources import ALL
+from guilds.resources.bot_guilds import BOT_GUILDS
 from sandbox.remote import Remote as Sandbox
 from sandbox.remote import running
 
@@ -43,13 +62,13 @@ def sandbox_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbo
         yield sandbox
 
 
-# Moods in which a request never gets its answer.
+# Moods in which a request never gets a complete response.
 SILENT = ("timeout", "drip")
 
 
 @dataclass(frozen=True)
 class TimedSandbox(Sandbox):
-    """The sandbox, and how long the site waits for it: as a busy machine needs, or hardly at all in a slow mood."""
+    """The sandbox. It also sets the site's waits: long enough for a busy machine, and very short in a slow mood."""
 
     settings: Settings
 
@@ -60,18 +79,18 @@ class TimedSandbox(Sandbox):
 
 
 def wait_for_discord(settings: Settings, *, give_up: float, soft_wait: float) -> None:
-    """Set, in seconds, when the site gives up a request to Discord, and how long readers of a stale list wait."""
+    """Set the timeout of a request to Discord and the wait of readers of a stale list, in seconds."""
     settings.DISCORD_REFRESH_WAIT_MS = int(soft_wait * 1000)
     settings.DISCORD_REQUEST_TIMEOUT_MS = int(give_up * 1000)
-    # Retries included.
+    # Includes retries.
     settings.DISCORD_FETCH_BUDGET_MS = settings.DISCORD_REQUEST_TIMEOUT_MS + 500
 
 
 @pytest.fixture
 def sandbox(sandbox_process: Sandbox, settings: Settings) -> Sandbox:
-    """A healthy sandbox as on its first day, and the site's settings leading to it."""
+    """A healthy sandbox in its initial state, with the site's settings pointing to it."""
     sandbox_process.reset()
-    # One list a second a person is Discord's limit, and tests ask faster; those about it switch it on.
+    # Discord's limit is one list per second and person. Tests read faster; those about the limit turn it on.
     sandbox_process.limits(per_person=False)
     settings.SANDBOX_URL = sandbox_process.url
     settings.DISCORD_API_URL = f"{sandbox_process.url}/api/v10"
@@ -82,13 +101,18 @@ def sandbox(sandbox_process: Sandbox, settings: Settings) -> Sandbox:
 
 @pytest.fixture
 def sign_up(sandbox: Sandbox, transactional_db: None) -> Callable[..., User]:
-    """A person of the sandbox who has signed in, without a browser; no list has been asked for."""
+    """Sign a person of the sandbox in without a browser; no list has been requested."""
 
     def sign_up(name: str = "ada", scopes: tuple[str, ...] = ("identify", "guilds")) -> User:
         tokens = Tokens.from_json(sandbox.token(name, *scopes))
         person: CurrentUser = discord_client().get_current_user(tokens.access_token)
         user = User.objects.create_user(username=str(person.id), discord_id=person.id, discord_username=person.username)
-        DiscordAccount.objects.create(user=user, provider="discord", uid=str(person.id), extra_data=sealed(tokens))
+        DiscordAccount.objects.create(
+            user=user,
+            provider="discord",
+            uid=str(person.id),
+            extra_data=sealed(tokens, user.pk),  # type: ignore[misc]  # social-auth says text, and stores an object
+        )
         return user
 
     return sign_up
@@ -96,7 +120,7 @@ def sign_up(sandbox: Sandbox, transactional_db: None) -> Callable[..., User]:
 
 @pytest.fixture
 def with_list(sign_up: Callable[..., User], sandbox: Sandbox) -> Callable[..., User]:
-    """A person whose list was verified that long ago; the sandbox has forgotten the request that took."""
+    """Sign a person in with a list of the given age; the sandbox's request log is empty afterwards."""
 
     def with_list(name: str = "ada", **age: float) -> User:
         user = sign_up(name)
@@ -116,7 +140,7 @@ def ada(sign_up: Callable[..., User]) -> User:
 
 @pytest.fixture
 def staff(sign_up: Callable[..., User]) -> User:
-    """An operator: linus has signed in, and all of /admin/ is open to him."""
+    """An operator: linus, signed in, with access to all of /admin/."""
     user = sign_up("linus")
     user.is_staff = user.is_superuser = True
     user.save()
@@ -125,7 +149,7 @@ def staff(sign_up: Callable[..., User]) -> User:
 
 @pytest.fixture
 def client_of() -> Callable[[User], Client]:
-    """A browser without JavaScript, signed in as that person."""
+    """Return a Django test client that is signed in as the person."""
 
     def client_of(user: User) -> Client:
         client = Client()
@@ -134,7 +158,7 @@ def client_of() -> Callable[[User], Client]:
         session[BACKEND_SESSION_KEY] = "guilds.backends.DiscordBackend"
         session[HASH_SESSION_KEY] = user.get_session_auth_hash()
         session.save()
-        client.cookies["guildhall_session"] = session.session_key
+        client.cookies["guildhall_session"] = session.session_key or ""
         return client
 
     return client_of
@@ -142,34 +166,67 @@ def client_of() -> Callable[[User], Client]:
 
 @pytest.fixture
 def token_of() -> Callable[..., str]:
-    """A personal access token of that person with these scopes, such as "guilds:read"; with all they have, if none."""
+    """Create an access token with these scopes, such as "guilds:read", or with all that the person may grant."""
 
     def token_of(user: User, *scopes: str) -> str:
         name = f"token {PersonalAccessToken.objects.filter(user=user).count()}"
-        wanted = [Scope(scope) for scope in scopes] or access_tokens.scopes_for(user)
-        return access_tokens.create(user, name, wanted, access_tokens.LONGEST_LIFE)[1]
+        wanted = scopes or [scope.name for scope in access_tokens.scopes_for(user)]
+        return access_tokens.create(user, name, wanted, access_tokens.MAX_LIFETIME)[1]
 
     return token_of
+
+
+@pytest.fixture
+def service_token(transactional_db: None) -> Callable[..., str]:
+    """Create a token of a service with these scopes, such as "bot:read"."""
+
+    def service_token(*scopes: str, name: str = "bot") -> str:
+        return service_tokens.create(name, scopes, by="a test")[1]
+
+    return service_token
+
+
+@pytest.fixture
+def bot_synced(transactional_db: None) -> None:
+    """Store that the bot's servers have just been listed; there are none until a test stores one."""
+    now = database_now()
+    fields = {"verified_at": now, "refresh_after": now + timedelta(minutes=48), "tag": new_tag()}
+    BotGuilds.objects.update_or_create(pk=1, defaults=fields)
 
 
 RECORD_MOMENTS = tuple(field.name for field in Record._meta.get_fields() if isinstance(field, DateTimeField))
 
 
 def let_pass(**time: float) -> None:
-    """Let time pass for everything stored: each moment moves into the past. NULL stays NULL."""
+    """Let time pass for all stored data by moving each time into the past. NULL stays NULL."""
     delta = timedelta(**time)
-    for model, names in (
+    moments: tuple[tuple[type[Model], tuple[str, ...]], ...] = (
         *((resource.model, RECORD_MOMENTS) for resource in ALL),
         (UserGuildMembership, ("first_seen_at", "changed_at")),
-        (Guild, ("first_seen_at", "verified_at", "deleted_at")),
+        (BotGuild, ("first_seen_at", "verified_at", "deleted_at")),
         (GuildPreference, ("last_used_at",)),
         (DiscordAccount, ("disconnected_at", "renewal_until")),
-        (DiscordGate, ("until", "tat")),
+        (DiscordGate, ("until", "tat", "silent_since", "recovered_at", "probe_after")),
+        (DiscordAllowance, ("window_ends_at", "until")),
         (DiscordRefusal, ("at",)),
-        (PersonalAccessToken, ("created_at", "expires_at", "last_used_at")),
+        *((model, ("created_at", "expires_at", "last_used_at")) for model in (PersonalAccessToken, ServiceToken)),
         (ServingMinute, ("minute",)),
-    ):
+        (JobRun, ("started_at", "finished_at", "succeeded_at")),
+        (DoctorReport, ("examined_at",)),
+    )
+    for model, names in moments:
         model._default_manager.update(**{name: F(name) - delta for name in names})
+
+
+@pytest.fixture
+def tasks_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run a site's Celery tasks where they are queued, without a broker; what a task raises, `delay()` raises."""
+    celery = pytest.importorskip("celery")
+
+    def apply_now(task: Any, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
+        return task.apply(args, kwargs, throw=True)
+
+    monkeypatch.setattr(celery.Task, "apply_async", apply_now)
 
 
 @pytest.fixture(name="let_pass")
@@ -177,18 +234,18 @@ def let_pass_fixture() -> Callable[..., None]:
     return let_pass
 
 
-# each test for itself
+# isolation between tests
 
 
-# What follows from the models alone.
+# Rows that depend only on the models.
 KEPT_TABLES = {"django_content_type", "auth_permission"}
 
 
 @pytest.fixture(scope="session", autouse=True)
 def permissions_stay() -> Iterator[None]:
-    """Emptying the tables after a test leaves permissions and content types, which Django would make anew each time.
+    """Keep permissions and content types when the tables are emptied after a test; Django would recreate them.
 
-    That took as long as many a test itself.
+    Recreating them takes as long as many tests do.
     """
     with pytest.MonkeyPatch.context() as patched:
         introspection = type(connection.introspection)
@@ -204,28 +261,45 @@ def permissions_stay() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def hurry(settings: Settings) -> None:
-    """Retries follow at once, and a healthy Discord is waited for as long as a busy machine needs."""
+    """Retry without delay, and wait for a healthy Discord as long as a busy machine needs."""
     wait_for_discord(settings, give_up=6.0, soft_wait=6.0)
     settings.DISCORD_API_RETRY_DELAY_MS = 5
 
 
 @pytest.fixture(autouse=True)
-def nothing_remembered() -> None:
+def nothing_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     policy._logged.clear()
     meter.forget()
+    # The meter's clock stands still, so that limits don't recover on a slow machine.
+    monkeypatch.setattr(meter, "clock", lambda: 1000.0)
     cache.clear()
-    # A thread keeps the language of the last request it answered.
+    # A thread keeps the language of its last request.
     translation.deactivate()
 
 
 @pytest.fixture(autouse=True)
+def bookkeeping_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Perform a read's deferred writes as soon as it ends, in all kinds of tests."""
+    monkeypatch.setattr(Bookkeeper, "note", lambda self, key, write: write())
+
+
+@pytest.fixture(autouse=True)
+def bot_guilds_on_demand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read the pages of the bot's servers without a pause, and only when a test does: no page starts to read them."""
+    monkeypatch.setattr(BOT_GUILDS, "sleep", lambda _seconds: None)
+    monkeypatch.setattr(bot, "refresh_when_due", lambda _guild_list: None)
+
+
+@pytest.fixture(autouse=True)
 def jobs_end(request: pytest.FixtureRequest) -> Iterator[None]:
-    """A test that leaves a refresh behind waits for it, so that it writes into no other test's database."""
+    """Wait for a test's running refreshes, so that they don't write into the next test's database."""
     yield
     end_jobs()
 
 
 def end_jobs() -> None:
+    revoker.finish(0)
+    bookkeeper.settle()
     for future in list(waiting._ends.values()):
         future.exception(timeout=60)
     while not all_slots_free():

@@ -1,19 +1,25 @@
-"""The site's settings as a bare clone has them, whatever the developer's environment and `.env` say.
+"""The settings of a fresh clone, independent of the developer's environment, `.env` and the site's own folder.
 
-`TEST_DATABASE_URL` chooses another database than a fresh SQLite file.
+`TEST_DATABASE_URL` selects a database other than a new SQLite file.
 """
 
 import atexit
 import os
 import shutil
+import sys
 import tempfile
+from pathlib import Path
+
+from config.mysite import FOLDER
 
 for name in list(os.environ):
     if name.startswith(
         (
+            "DELETIONS_",
             "DISCORD_",
-            "SANDBOX_",
+            "SANDBOX",
             "SITE_",
+            "HSTS_",
             "LOG_",
             "WEB_",
             "SECRET_KEY",
@@ -21,32 +27,41 @@ for name in list(os.environ):
             "ALLOWED_HOSTS",
             "METRICS_",
             "API_",
+            "PASSWORD_",
+            "SIGN_IN_",
+            "STAFF_",
             "CORS_",
             "PROMETHEUS_",
             "REDIS_",
+            "SENTRY_",
+            "OTEL_",
             "GUILDHALL_MEMBERSHIP_",
         )
     ):
         del os.environ[name]
 os.environ["ENV_FILE"] = os.devnull
-# In memory where there is such a folder: each test empties the tables, and waits for the disk if there is one.
+# The project's tests run without the site's own folder, and `./run test mysite` with it. Other processes of the run
+# inherit the variable.
+for_site = any(Path(argument.partition("::")[0]).resolve().is_relative_to(FOLDER) for argument in sys.argv[1:])
+os.environ["MYSITE"] = os.environ.setdefault("TEST_MYSITE", str(int(for_site)))
+# In memory if there is such a folder, because each test empties the tables, which is slow on disk.
 memory = "/dev/shm"
 os.environ["VAR_DIR"] = tempfile.mkdtemp(prefix="guildhall-tests-", dir=memory if os.path.isdir(memory) else None)
 atexit.register(shutil.rmtree, os.environ["VAR_DIR"], ignore_errors=True)
 os.environ["SECRET_KEY"] = "only for tests"
 os.environ["TOKEN_KEYS"] = "dGVzdHMgc2VhbCB0aGVpciB0b2tlbnMgd2l0aCB0aGk="
-# Tests write such rows themselves; no thread may, into whichever test's database.
+# Off, because a thread could write into another test's database; tests write these rows themselves.
 os.environ["SERVING_FLUSH_SECONDS"] = "0"
 os.environ["DATABASE_URL"] = os.environ.get("TEST_DATABASE_URL", "sqlite://:memory:")
 
 from config.settings import *  # noqa: E402, F403 - the environment comes first
 from config.settings import DATABASES, STATIC_ROOT  # noqa: E402 - as above
 
-# whitenoise warns of a folder that isn't there.
+# whitenoise warns about a missing folder.
 STATIC_ROOT.mkdir(exist_ok=True)
 
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
-    # A file, because the engine's threads have connections of their own.
+    # A file, because the engine's threads use their own connections.
     DATABASES["default"]["TEST"] = {"NAME": os.path.join(os.environ["VAR_DIR"], "test.sqlite3")}
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},

@@ -1,4 +1,4 @@
-"""The settings that types are checked under: the site's, with the examples on it, so that their models are known."""
+"""The settings for the type checker: the site's with the examples enabled, so that their models are known."""
 
 import os
 

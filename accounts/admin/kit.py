@@ -1,15 +1,18 @@
-"""The tool kit of the admin: bounded lists, read-only rows, rows about a person, columns and links."""
+"""Helpers for the admin: bounded lists, read-only rows, rows about a person, columns and links."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from django.contrib import admin
+from django.contrib.admin.models import ADDITION, CHANGE, DELETION, LogEntry
 from django.contrib.admin.views.main import ChangeList
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.contrib.auth.forms import UserChangeForm
 from django.core.paginator import Paginator
-from django.db.models import Model, QuerySet
+from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -19,8 +22,11 @@ from django.utils.html import format_html, format_html_join
 from django.utils.http import urlencode
 from django.utils.translation import gettext_lazy as _
 
+from accounts import audit
 from accounts.models import User
-from accounts.people import find_people
+from accounts.names import isolated
+from accounts.people_search import find_people
+from accounts.rights import operator_of
 from accounts.templatetags.durations import span
 
 if TYPE_CHECKING:
@@ -32,11 +38,28 @@ if TYPE_CHECKING:
     AnyModelAdmin = admin.ModelAdmin[Any]
     AnyPaginator = Paginator[Any]
     AnyUserAdmin = DjangoUserAdmin[User]
+    AnyUserForm = UserChangeForm[User]
 else:
     Words = Promise
     AnyModelAdmin = admin.ModelAdmin
     AnyPaginator = Paginator
     AnyUserAdmin = DjangoUserAdmin
+    AnyUserForm = UserChangeForm
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A part of the front page's index: the lists that answer one question."""
+
+    name: Words
+    question: Words
+
+
+PEOPLE = Section(_("People"), _("Who is here, and why don’t they see a server?"))
+SERVERS = Section(_("Servers"), _("Who is in which server, and where is the bot?"))
+DISCORD = Section(_("Discord"), _("Does Discord respond, and does it limit us?"))
+ACCESS = Section(_("Access"), _("What may operators and programs do?"))
+SECTIONS = (PEOPLE, SERVERS, DISCORD, ACCESS)
 
 
 class BoundedPaginator(AnyPaginator):
@@ -55,7 +78,7 @@ class BoundedPaginator(AnyPaginator):
 
     @property
     def has_more(self) -> bool:
-        """Whether there are rows that none of the pages show."""
+        """Whether there are more rows than the pages show."""
         return self._found > self.MAX_COUNT
 
 
@@ -63,17 +86,21 @@ class BoundedPage(ChangeList):
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         if self.paginator.has_more:
-            # The search box then leaves out its "10000 results"; the end of the list says what is true.
+            # This hides the search box's "10000 results"; the end of the list says that there are more.
             self.full_result_count = self.result_count
 
 
 class OperatorAdmin(AnyModelAdmin):
-    """Rows whose list counts no whole table, and whose own pages offer the list's actions too."""
+    """An admin whose list never counts a whole table, and whose change pages offer the list's actions."""
 
+    # Where the front page lists these rows; without it, under their app.
+    section: ClassVar[Section | None] = None
     paginator = BoundedPaginator
     show_full_result_count = False
-    # A count over the whole table for each choice of each filter.
+    # Facets would count the whole table for each choice of each filter.
     show_facets = admin.ShowFacets.NEVER
+    # Actions that can't be undone; their buttons stand apart in red.
+    dangerous_actions: ClassVar[tuple[str, ...]] = ()
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return BoundedPage
@@ -82,16 +109,18 @@ class OperatorAdmin(AnyModelAdmin):
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         actions = self.get_actions(request)
-        actions.pop("delete_selected", None)  # has a button of Django's
+        actions.pop("delete_selected", None)  # Django's page has its own button
         context = {
-            "row_actions": [action[1:] for action in actions.values() if action],
+            "row_actions": [
+                (name, words, name in self.dangerous_actions) for _func, name, words in filter(None, actions.values())
+            ],
             "list_of_this_row": list_url(self.model, pk=object_id),
         }
         return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
 
 
 class ReadOnlyAdmin(OperatorAdmin):
-    """Rows that only the site's own code writes: looked at, not edited, and deleted through what owns them."""
+    """Rows that only the site's code writes. They can be viewed, and are deleted together with their owners."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -104,7 +133,7 @@ class ReadOnlyAdmin(OperatorAdmin):
 
 
 def list_url(model: type[Model], **query: str | int) -> str:
-    """Where the rows of `model` that `query` finds are listed."""
+    """Return the URL of the list of `model`, filtered by `query`."""
     return f"{reverse(f'admin:{model._meta.app_label}_{model._meta.model_name}_changelist')}?{urlencode(query)}"
 
 
@@ -118,49 +147,98 @@ def rows_link(model: type[Model], words: str | Words, **query: str | int) -> str
 
 
 def moment(value: datetime | None) -> str:
-    """As Django writes the moments of a model's own fields; what a method returns it writes so in lists only."""
+    """Format a time as Django formats a model's fields; outside of lists it doesn't do so for a method's result."""
     return formats.localize(value) if value else admin.site.empty_value_display
+
+
+def state_in_words(kind: str, words: str | Words) -> str:
+    """Format a state. `kind` is its colour: good, fair, poor, bad or none, with the same meanings as in the charts."""
+    return format_html('<span class="state {}">{}</span>', kind, words)
 
 
 def wait_in_words(wait: timedelta) -> str:
     return span(math.ceil(wait.total_seconds()))
 
 
-class PersonSearchMixin(AnyModelAdmin):
-    """Rows about a person: found by the person's name or id at Discord, with links to the person's other rows."""
+def handle(user: User) -> str:
+    """Return what identifies a person, as display names repeat: username and id on Discord, or the local username."""
+    if user.discord_id:
+        return f"@{isolated(user.discord_username)} · {user.discord_id}"
+    return isolated(user.username)
 
-    person = "user_id"
-    # What the other lists call the link to a person's rows here; without it they have none.
-    related_link: ClassVar[Words | None] = None
-    # Django shows the search box only if this is set; `get_search_results` does the search.
-    search_fields: ClassVar[tuple[str, ...]] = ("user",)
-    search_help_text = _("The beginning of a name, or an id at Discord")
+
+def person_in_words(user: User) -> str:
+    return format_html('<bdi>{}</bdi> <span class="handle">{}</span>', user.display_name, handle(user))
+
+
+class NamedAdmin(AnyModelAdmin):
+    """Rows with a user-chosen name, which have a `display_name`."""
+
+    @admin.display(description=_("name"), ordering="name")
+    def shown_name(self, row: Any) -> str:
+        return format_html("<bdi>{}</bdi>", row.display_name)
+
+
+class TermSearchMixin(AnyModelAdmin):
+    """Rows that a search selects by `matching`, for the whole term instead of for each of its words."""
+
+    def matching(self, term: str) -> Q:
+        raise NotImplementedError
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
         term = search_term.strip()
-        return (queryset.filter(**{f"{self.person}__in": find_people(term)}) if term else queryset), False
+        return (queryset.filter(self.matching(term)) if term else queryset), False
+
+
+class PersonSearchMixin(TermSearchMixin):
+    """Rows about a person: searchable by name or Discord id, with links to the person's other rows.
+
+    Actions on them are logged by number (see `accounts.audit`).
+    """
+
+    person = "user_id"
+    # The text of other lists' links to a person's rows here; without it there is no link.
+    related_link: ClassVar[Words | None] = None
+    # Django shows the search box only if this is set; `matching` does the search.
+    search_fields: ClassVar[tuple[str, ...]] = ("user",)
+    search_help_text = _("Start of a name, or a Discord ID")
+
+    def matching(self, term: str) -> Q:
+        return Q(**{f"{self.person}__in": find_people(term)})
+
+    def log_addition(self, request: HttpRequest, obj: Model, message: Any) -> LogEntry:
+        return audit.record(operator_of(request), [obj], ADDITION, message)[0]
+
+    def log_change(self, request: HttpRequest, obj: Model, message: Any) -> LogEntry:
+        return audit.record(operator_of(request), [obj], CHANGE, message)[0]
+
+    def log_deletions(self, request: HttpRequest, queryset: Iterable[Model]) -> list[LogEntry]:
+        return audit.record(operator_of(request), queryset, DELETION)
 
     @admin.display(description=_("see also"))
     def related_links(self, row: Any) -> str:
-        """The person's own page, then each registered list of rows about them, but for this one."""
+        """Link to the person's page and to each other registered list of rows about them."""
         user_id = getattr(row, self.person)
         links = [] if self.model is User else [change_link(User, user_id, _("person"))]
         for model, model_admin in self.admin_site._registry.items():
             words = getattr(model_admin, "related_link", None)
             if words and model is not self.model:
                 links.append(rows_link(model, words, user_id=user_id))
-        # On one line: the table would rather make each row five lines high.
-        return format_html('<span class="nowrap">{}</span>', format_html_join(" · ", "{}", ((each,) for each in links)))
+        return format_html_join(" · ", "{}", ((each,) for each in links))
 
 
 class PersonRowsAdmin(PersonSearchMixin, ReadOnlyAdmin):
     list_select_related: ClassVar[tuple[str, ...]] = ("user",)
 
+    @admin.display(description=_("person"), ordering="user_id")
+    def who(self, row: Any) -> str:
+        return person_in_words(row.user)
+
 
 class SetFilter(admin.SimpleListFilter):
-    """By whether a moment is set, in words of its own."""
+    """Filters by whether a time is set. `words` are the labels for unset and set."""
 
     words: tuple[Words, Words]
 
@@ -184,7 +262,7 @@ def confirm_page(
     action: str,
     button: str,
 ) -> HttpResponse:
-    """The page that asks for confirmation of an action; its button sends the action again, with `confirmed`."""
+    """Render the confirmation page of an action. Its button submits the action again, with `confirmed`."""
     context = {
         **model_admin.admin_site.each_context(request),
         "title": title,

@@ -1,12 +1,12 @@
-"""The Discord API client: strings in, values out.
+"""The Discord API client: it takes strings and returns values.
 
     client = DiscordClient(client_id="…", client_secret="…")
     guilds = client.get_user_guilds(access_token)
 
-A method returns a value or raises a `DiscordAPIError`; an empty list means "in no server" and nothing else.
-Only 429 is retried, and only for GET: for everything else there is the list stored before, and a token request that
-is sent twice uses up a refresh token. A client is a value and costs nothing: `dataclasses.replace(client, deadline=…)`
-makes the one for this attempt.
+A method returns a value or raises a `DiscordAPIError`; an empty list always means that the person is in no server.
+Only 429 is retried, and only for GET: after other errors the caller has a stored list, and repeating a token request
+would use up a refresh token. A client is a cheap immutable value: use `dataclasses.replace(client, deadline=…)` to get
+one for a single attempt.
 """
 
 import itertools
@@ -23,19 +23,42 @@ import structlog
 from tenacity import RetryCallState, Retrying, retry_if_result
 
 from . import transport
-from .answers import Answer, Broken, Success, classify
-from .errors import DiscordAPIError, DiscordUnavailable, RateLimited, RequestRejected, Unauthorized
-from .types import TOKEN, CurrentUser, Guild, InvalidPayload, PartialGuild, Tokens
+from .errors import (
+    DiscordAPIError,
+    DiscordUnavailable,
+    RateLimited,
+    SiteRefused,
+    Unauthorized,
+    UnknownGuild,
+    UnknownMember,
+    UnusableResponse,
+)
+from .responses import BOT, CLIENT, PERSON, Broken, DiscordResponse, Success, classify, unix_time
+from .types import (
+    TOKEN,
+    Application,
+    Channel,
+    CurrentUser,
+    E,
+    G,
+    Guild,
+    GuildPage,
+    InvalidPayload,
+    Listing,
+    Member,
+    PartialGuild,
+    Role,
+    Tokens,
+)
 
 T = TypeVar("T")
 
 logger = structlog.get_logger(__name__)
 
-# Without the version Discord serves v6, which counts in milliseconds.
+# Without a version Discord serves v6, which uses milliseconds.
 DEFAULT_BASE_URL = "https://discord.com/api/v10"
-PAGE = 200  # the most that one request gives, and the most servers a person can be in
-
-UNKNOWN_GUILD = 10004
+PAGE = 200  # the maximum per request, and the maximum number of servers a person can be in
+MAX_LOGGED_IDS = 20  # keeps a log line short
 
 _PLACEHOLDERS = {"guilds": "{guild.id}", "members": "{user.id}", "users": "{user.id}"}
 _PLAIN_SEGMENT = re.compile(r"(?=.*[a-z@])[a-z0-9@._-]{1,32}")
@@ -43,17 +66,19 @@ _PLAIN_SEGMENT = re.compile(r"(?=.*[a-z@])[a-z0-9@._-]{1,32}")
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One request that was sent, and how it went. `error` is None if it brought what was asked for."""
+    """One request that was sent, and its result; `duration` and `retry_after` in seconds, `error` None on success."""
 
     route: str
     method: str
     status: int | None
     scope: str | None
     retry_after: float | None
-    counts_as_invalid: bool  # towards the 10,000 in 10 minutes after which Discord bans our address
+    counts_as_invalid: bool  # towards the 10,000 in 10 minutes at which Discord bans our address
     attempt: int
     duration: float
     error: DiscordAPIError | None
+    skipped: int = 0  # list entries that could not be parsed
+    discord_time: float | None = None  # when Discord sent the response by its own clock, in whole seconds
 
 
 def _nothing_to_check(route: str) -> None:
@@ -61,11 +86,11 @@ def _nothing_to_check(route: str) -> None:
 
 
 def _nothing_to_note(exchange: Exchange) -> None:
-    """The default for `on_answer`."""
+    """The default for `on_response`."""
 
 
 def _small_wait() -> float:
-    """Added to Discord's wait, which it rounds: never early, and not all of us in the same millisecond."""
+    """Return a random delay to add to Discord's rounded wait, so that retries are neither early nor simultaneous."""
     return random.uniform(0.05, 0.25)
 
 
@@ -79,6 +104,7 @@ class _Request:
     form: Mapping[str, str] | None = None
     auth: tuple[str, str] | None = None
     secrets: tuple[str, ...] = ()
+    credentials: str = PERSON
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +114,12 @@ class _Value(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class DiscordClient:
-    """How to ask Discord. All times are in seconds; `deadline` is a moment of `clock`.
+    """A client's configuration and its methods. All times are in seconds; `deadline` is a time of `clock`.
 
-    One attempt (a method's request with its retries) ends by `deadline`, or `budget` after its start if there is none;
-    one request ends after `request_timeout`. `before_send` gets the route before every request, retries too: what it
-    raises goes to the caller as it is, and nothing is sent. `on_answer` is told of every request that was sent; what
-    it raises is logged and dropped: an answer in hand (a rotated refresh token) must not be lost to bookkeeping.
+    One attempt (a method's request with its retries) ends by `deadline`, or `budget` after its start if that is None;
+    one request ends after `request_timeout`. `before_send` is called with the route before every request, including
+    retries; if it raises, the exception is propagated and nothing is sent. `on_response` is called after every request
+    that was sent; its exceptions are logged and dropped, so that a response (a rotated refresh token) isn't lost.
     """
 
     base_url: str = DEFAULT_BASE_URL
@@ -106,13 +132,13 @@ class DiscordClient:
     max_retries: int = 3
     retry_delay: float = 1.0
     before_send: Callable[[str], None] = field(default=_nothing_to_check, repr=False)
-    on_answer: Callable[[Exchange], None] = field(default=_nothing_to_note, repr=False)
+    on_response: Callable[[Exchange], None] = field(default=_nothing_to_note, repr=False)
     clock: Callable[[], float] = field(default=time.monotonic, repr=False)
     sleep: Callable[[float], None] = field(default=time.sleep, repr=False)
     jitter: Callable[[], float] = field(default=_small_wait, repr=False)
-    session: Callable[[], requests.Session] = field(default=transport.shared_session, repr=False)
+    session: Callable[[], requests.Session] = field(default=transport.shared_session, repr=False, compare=False)
 
-    # What can be asked
+    # Endpoints
 
     def fetch(
         self,
@@ -124,57 +150,104 @@ class DiscordClient:
         params: Mapping[str, str | int] | None = None,
         scheme: str = "Bearer",
     ) -> Any:
-        """GET `path` with a token: the JSON payload as it came, None for an empty body.
+        """GET `path` with a token and return the JSON payload unchanged, or None for an empty body.
 
-        On 429 up to `max_retries` more requests, each after what Discord says, else after `retry_delay` times 1, 2,
-        4 s, as long as the deadline allows; both default to the client's. Raises DiscordAPIError.
+        On 429, sends up to `max_retries` more requests, each after the wait that Discord names, or else after
+        `retry_delay` times 1, 2, 4 s, as long as the deadline allows; both default to the client's. Raises
+        DiscordAPIError.
         """
         request = _get(path, token, params, scheme)
-        return self._ask(request, lambda answer: answer.payload, max_retries, retry_delay)
+        return self._ask(request, lambda response: response.payload, max_retries, retry_delay)
 
     def get_current_user(self, token: str) -> CurrentUser:
-        """The person the token belongs to (scope `identify`)."""
-        return self._ask(_get("/users/@me", token), lambda answer: CurrentUser.from_json(_json(answer)))
+        """Return the person that the token belongs to (scope `identify`)."""
+        return self._ask(_get("/users/@me", token), lambda response: CurrentUser.from_json(_json(response)))
 
-    def get_user_guilds(self, token: str) -> list[Guild]:
-        """Every guild the person is in, by ascending id (scope `guilds`).
+    def get_bot_user(self, bot_token: str) -> CurrentUser:
+        """Return the user that the bot is; its id may differ from its application's."""
+        request = _get("/users/@me", bot_token, scheme="Bot")
+        return self._ask(request, lambda response: CurrentUser.from_json(_json(response)))
 
-        One request: a page holds 200, and a person can join no more than that, so there is no second page.
+    def get_user_guilds(self, token: str) -> GuildPage[Guild]:
+        """Return all guilds that the person is in (scope `guilds`).
+
+        One request is enough: a page holds 200 guilds, and a person can't be in more.
         https://docs.discord.com/developers/resources/user#get-current-user-guilds
         """
-        return self._ask(_get("/users/@me/guilds", token, {"limit": PAGE}), _guilds)
+        return self._ask(_get("/users/@me/guilds", token, {"limit": PAGE}), partial(_guilds, Guild.from_json))
 
-    def iter_bot_guilds(self, bot_token: str) -> Iterator[list[Guild]]:
-        """The bot's guilds by ascending id, page by page until an empty page: a short one is not the last.
+    def get_user_guild_member(self, guild_id: int, token: str) -> Member | None:
+        """Return the person's membership in one guild (scope `guilds.members.read`), or None if they are not in it.
 
-        Each page is an attempt with its own budget, unless the client has a deadline.
+        Discord allows about five such requests per person in 300 s.
+        https://docs.discord.com/developers/resources/user#get-current-user-guild-member
+        """
+        try:
+            return self._ask(_get(f"/users/@me/guilds/{guild_id}/member", token), _member)
+        except (UnknownGuild, UnknownMember):
+            return None
+
+    def get_guild_member(self, guild_id: int, user_id: int, bot_token: str) -> Member | None:
+        """Return a member of one of the bot's guilds, or None if Discord says that the person is not in it.
+
+        Raises UnknownGuild or MissingAccess if the bot is not in the guild.
+        https://docs.discord.com/developers/resources/guild#get-guild-member
+        """
+        try:
+            return self._ask(_get(f"/guilds/{guild_id}/members/{user_id}", bot_token, scheme="Bot"), _member)
+        except UnknownMember:
+            return None
+
+    def get_guild_roles(self, guild_id: int, bot_token: str) -> Listing[Role]:
+        """Return the roles of one of the bot's guilds.
+
+        Raises UnknownGuild or MissingAccess if the bot is not in the guild.
+        https://docs.discord.com/developers/resources/guild#get-guild-roles
+        """
+        request = _get(f"/guilds/{guild_id}/roles", bot_token, scheme="Bot")
+        return self._ask(request, partial(_listing, Role.from_json, "role"))
+
+    def get_guild_channels(self, guild_id: int, bot_token: str) -> Listing[Channel]:
+        """Return the channels of one of the bot's guilds, without threads.
+
+        Raises UnknownGuild or MissingAccess if the bot is not in the guild.
+        https://docs.discord.com/developers/resources/guild#get-guild-channels
+        """
+        request = _get(f"/guilds/{guild_id}/channels", bot_token, scheme="Bot")
+        return self._ask(request, partial(_listing, Channel.from_json, "channel"))
+
+    def iter_bot_guilds(self, bot_token: str) -> Iterator[GuildPage[PartialGuild]]:
+        """Yield pages of the bot's guilds by ascending id until an empty page, as a short page may not be the last.
+
+        Each page is an attempt with its own budget, unless the client has a deadline. A page without any id is the
+        last one, as there is no id to continue from.
         """
         after = -1
         while True:
             cursor = {"after": after} if after >= 0 else {}
             request = _get("/users/@me/guilds", bot_token, {"limit": PAGE, **cursor}, "Bot")
-            page = self._ask(request, lambda answer, after=after: _guilds(answer, after))  # type: ignore[misc]
-            if not page:
+            page = self._ask(request, partial(_guilds, PartialGuild.from_json, after=after))
+            if page.ids or page.without_id:
+                yield page
+            if not page.ids:
                 return
-            yield page
-            after = page[-1].id
+            after = max(page.ids)
 
-    def get_guild(self, guild_id: int, bot_token: str) -> PartialGuild | None:
-        """A guild of the bot's; None if Discord says that the bot is in no such guild.
+    def get_bot_guild(self, guild_id: int, bot_token: str) -> PartialGuild | None:
+        """Return one of the bot's guilds, or None if the bot is not in it.
 
-        https://docs.discord.com/developers/resources/guild#get-guild
+        Requests the part of the bot's list that begins with the guild, because only the list names the bot's
+        permissions.
         """
-        try:
-            return self._ask(_get(f"/guilds/{guild_id}", bot_token, scheme="Bot"), partial(_guild, guild_id))
-        except RequestRejected as error:
-            if error.code == UNKNOWN_GUILD:
-                return None
-            raise
+        after = guild_id - 1
+        request = _get("/users/@me/guilds", bot_token, {"limit": 1, "after": after}, "Bot")
+        return self._ask(request, partial(_guild, guild_id, after))
 
     def exchange_code(self, code: str, redirect_uri: str, code_verifier: str | None = None) -> Tokens:
-        """The tokens for a code from the consent page. Sent once: a code works once, and for 100 s.
+        """Exchange a code from the consent page for tokens. Sent once: a code works once, for 100 s.
 
-        Raises InvalidGrant if the code is no longer good. Unauthorized means our own id or secret is wrong.
+        Raises InvalidGrant if the code is no longer valid, SiteRefused if our client id, secret or redirect URI is
+        wrong.
         """
         form = {"grant_type": "authorization_code", "code": code, "redirect_uri": redirect_uri}
         if code_verifier is not None:
@@ -182,25 +255,56 @@ class DiscordClient:
         return self._ask_for_tokens(form, (code, code_verifier or ""))
 
     def refresh_tokens(self, refresh_token: str) -> Tokens:
-        """A new pair for a refresh token. Sent once, never again: a used one is refused, and the pair would be lost.
+        """Exchange a refresh token for a new pair. Never retried: the token works once, and the new pair would be lost.
 
-        Raises InvalidGrant, which is final. Unauthorized means our own id or secret is wrong.
+        Raises InvalidGrant, which is final, and SiteRefused if our client id or secret is wrong.
         """
         form = {"grant_type": "refresh_token", "refresh_token": refresh_token}
         return self._ask_for_tokens(form, (refresh_token,))
 
+    def revoke_token(self, token: str) -> None:
+        """End the person's authorization, which revokes all tokens that this application has for them. Sent once.
+
+        Discord also confirms unknown tokens (RFC 7009). SiteRefused means that our client id or secret is wrong.
+        https://docs.discord.com/developers/topics/oauth2
+        """
+        request = self._with_credentials("/oauth2/token/revoke", {"token": token}, (token,))
+        self._ask(request, lambda response: None, max_retries=0)
+
+    def get_application(self, bot_token: str) -> Application:
+        """Return the application that the bot token belongs to, with what only its owner can see."""
+        request = _get("/applications/@me", bot_token, scheme="Bot")
+        return self._ask(request, lambda response: Application.from_json(_json(response)))
+
+    def get_own_application(self) -> Application:
+        """Return the application that our client id and secret belong to, as anyone can see it.
+
+        Discord issues a token of the application's owner for them. It isn't revoked, as that would revoke all tokens
+        that the owner has for this application. SiteRefused means that our client id or secret is wrong.
+        https://docs.discord.com/developers/topics/oauth2#client-credentials-grant
+        """
+        form = {"grant_type": "client_credentials", "scope": "identify"}
+        request = self._with_credentials("/oauth2/token", form, ())
+        token = self._ask(request, _access_token, max_retries=0)
+        return self._ask(_get("/oauth2/@me", token), lambda response: Application.from_json(_part(response)))
+
     def _ask_for_tokens(self, form: Mapping[str, str], secrets: tuple[str, ...]) -> Tokens:
-        request = _Request(
+        request = self._with_credentials("/oauth2/token", form, secrets)
+        return self._ask(request, lambda response: Tokens.from_json(_json(response)), max_retries=0)
+
+    def _with_credentials(self, path: str, form: Mapping[str, str], secrets: tuple[str, ...]) -> _Request:
+        """Build a form request that authenticates as the application."""
+        return _Request(
             "POST",
-            "/oauth2/token",
-            "POST /oauth2/token",
+            path,
+            f"POST {path}",
             form=form,
             auth=(self.client_id, self.client_secret),
             secrets=(*secrets, self.client_secret),
+            credentials=CLIENT,
         )
-        return self._ask(request, lambda answer: Tokens.from_json(_json(answer)), max_retries=0)
 
-    # How it is asked
+    # Sending
 
     def _ask(
         self,
@@ -209,7 +313,7 @@ class DiscordClient:
         max_retries: int | None = None,
         retry_delay: float | None = None,
     ) -> T:
-        """One attempt: the request, and its retries while Discord says 429 and there is time."""
+        """Make one attempt: send the request, and retry it after 429 while there is time."""
         retries = self.max_retries if max_retries is None else max(0, max_retries)
         delay = self.retry_delay if retry_delay is None else retry_delay
         deadline = self.clock() + self.budget if self.deadline is None else self.deadline
@@ -234,7 +338,7 @@ class DiscordClient:
                 scope=_outcome(state).scope,
             )
 
-        # Errors are results here: what `before_send` raises may be a RateLimited too, and must not be retried.
+        # Errors are return values here, because a RateLimited raised by `before_send` must not be retried.
         retrying = Retrying(
             sleep=self.sleep,
             retry=retry_if_result(_may_be_retried),
@@ -251,8 +355,8 @@ class DiscordClient:
     def _send(
         self, request: _Request, parse: Callable[[Success], T], deadline: float, attempt: int
     ) -> _Value[T] | DiscordAPIError:
-        """One request: asked for permission, sent, understood, reported."""
-        late = DiscordUnavailable(message="the time is used up", attempts=attempt - 1, route=request.route)
+        """Send one request: call `before_send`, send, parse the response and report the exchange."""
+        late = DiscordUnavailable(message="the deadline has passed", attempts=attempt - 1, route=request.route)
         if self.clock() >= deadline:
             return late
         self.before_send(request.route)
@@ -260,26 +364,30 @@ class DiscordClient:
         if started >= deadline:
             return late
 
-        answer = self._exchange(request, min(self.request_timeout, deadline - started))
-        outcome = _understand(answer, parse, request.route, attempt)
+        response, discord_time = self._exchange(request, min(self.request_timeout, deadline - started))
+        outcome = _understand(response, parse, request, attempt)
 
         error = outcome if isinstance(outcome, DiscordAPIError) else None
+        skipped = _count_skipped(outcome, request.route)
         self._report(
             Exchange(
                 route=request.route,
                 method=request.method,
-                status=answer.status,
-                scope=answer.scope,
-                retry_after=answer.retry_after,
-                counts_as_invalid=answer.counts_as_invalid,
+                status=response.status,
+                scope=response.scope,
+                retry_after=response.retry_after,
+                counts_as_invalid=response.counts_as_invalid,
                 attempt=attempt,
                 duration=self.clock() - started,
                 error=error,
+                skipped=skipped,
+                discord_time=discord_time,
             )
         )
         return outcome
 
-    def _exchange(self, request: _Request, timeout: float) -> Answer:
+    def _exchange(self, request: _Request, timeout: float) -> tuple[DiscordResponse, float | None]:
+        """Send the request. Returns the response and when Discord sent it, as Unix time; None if it doesn't say."""
         reply = transport.send(
             self.session(),
             request.method,
@@ -290,29 +398,35 @@ class DiscordClient:
             form=request.form,
             auth=request.auth,
         )
-        # A refusal is one by its status, also if its body broke off; a value needs all of it.
+        # A refusal is recognized by its status even if its body is incomplete; a value needs the complete body.
         if reply.status is None or (reply.problem and 200 <= reply.status < 300):
-            return Broken(reply.status, message=reply.problem)
-        return classify(reply.status, reply.headers, reply.body, secrets=request.secrets)
+            return Broken(reply.status, message=reply.problem, is_cut_off=True), None
+        response = classify(reply.status, reply.headers, reply.body, secrets=request.secrets)
+        return response, unix_time(reply.headers.get("Date", ""))
 
     def _report(self, exchange: Exchange) -> None:
         try:
-            self.on_answer(exchange)
+            self.on_response(exchange)
         except Exception:
             logger.exception("discord_answer_not_noted", route=exchange.route, status=exchange.status)
 
 
 def _get(path: str, token: str, params: Mapping[str, str | int] | None = None, scheme: str = "Bearer") -> _Request:
     if not path.startswith("/"):
-        raise ValueError("a path of Discord's API starts with a slash")
+        raise ValueError("a path of Discord's API must start with a slash")
     route = f"GET {_template(path)}"
+    credentials = BOT if scheme == "Bot" else PERSON
     if not TOKEN.fullmatch(token):
-        raise Unauthorized(message="the token cannot be sent: it is empty or damaged", route=route)
-    return _Request("GET", path, route, {"Authorization": f"{scheme} {token}"}, params, secrets=(token,))
+        message = "the token cannot be sent: it is empty or damaged"
+        if credentials == BOT:
+            raise SiteRefused(credentials=BOT, message=message, route=route)
+        raise Unauthorized(message=message, route=route)
+    headers = {"Authorization": f"{scheme} {token}"}
+    return _Request("GET", path, route, headers, params, secrets=(token,), credentials=credentials)
 
 
 def _template(path: str) -> str:
-    """The path as Discord's documentation writes it: ids, and anything that could be a secret, give way to a name."""
+    """Return the path as in Discord's documentation: ids, and anything that might be secret, become placeholders."""
     segments = path.partition("?")[0].split("/")
     named = segments[:1]
     for before, segment in itertools.pairwise(segments):
@@ -321,13 +435,15 @@ def _template(path: str) -> str:
     return "/".join(named)
 
 
-def _understand(answer: Answer, parse: Callable[[Success], T], route: str, attempt: int) -> _Value[T] | DiscordAPIError:
-    if not isinstance(answer, Success):
-        return answer.to_error(route, attempt)
+def _understand(
+    response: DiscordResponse, parse: Callable[[Success], T], request: _Request, attempt: int
+) -> _Value[T] | DiscordAPIError:
+    if not isinstance(response, Success):
+        return response.to_error(request.route, attempt, request.credentials)
     try:
-        return _Value(parse(answer))
+        return _Value(parse(response))
     except InvalidPayload as problem:
-        return DiscordUnavailable(message=str(problem), status=answer.status, attempts=attempt, route=route)
+        return UnusableResponse(message=str(problem), status=response.status, attempts=attempt, route=request.route)
 
 
 def _outcome(state: RetryCallState) -> Any:
@@ -335,36 +451,78 @@ def _outcome(state: RetryCallState) -> Any:
 
 
 def _may_be_retried(outcome: object) -> bool:
-    """429, but not a ban without an end: each request would count towards the next ban."""
-    if not isinstance(outcome, RateLimited):
+    """Whether the outcome is a 429, except a ban without a named end: each retry would count towards the next ban."""
+    if not isinstance(outcome, RateLimited) or outcome.status != 429:
         return False
     return outcome.scope != "cloudflare" or outcome.retry_after is not None
 
 
-def _json(answer: Success) -> Any:
-    """The payload of a complete 200. An empty body is not `null`: it is an answer that got lost."""
-    if answer.status != 200 or answer.empty:
-        raise InvalidPayload("the answer has no content")
-    return answer.payload
+def _json(response: Success) -> Any:
+    """Return the payload of a complete 200. An empty body is an error, not `null`."""
+    if response.status != 200 or response.empty:
+        raise InvalidPayload("the response has no content")
+    return response.payload
 
 
-def _guild(guild_id: int, answer: Success) -> PartialGuild:
-    guild = PartialGuild.from_json(_json(answer))
-    if guild.id != guild_id:
-        raise InvalidPayload("the guild is not the one asked for")
-    return guild
+def _access_token(response: Success) -> str:
+    """Return the token of a response that has no refresh token."""
+    payload = _json(response)
+    token = payload.get("access_token") if isinstance(payload, dict) else None
+    if not isinstance(token, str) or not TOKEN.fullmatch(token):
+        raise InvalidPayload("token.access_token is not a token")
+    return token
 
 
-def _guilds(answer: Success, after: int = -1) -> list[Guild]:
-    """A page of guilds; `null` is an empty one. All ids must lie beyond the cursor, or paging might never end."""
-    payload = _json(answer)
-    if payload is None:
-        return []
-    if not isinstance(payload, list) or len(payload) > PAGE:
-        raise InvalidPayload(f"the guilds are not a list of at most {PAGE}")
-    guilds = sorted(map(Guild.from_json, payload), key=lambda guild: guild.id)
-    if len({guild.id for guild in guilds}) < len(guilds):
-        raise InvalidPayload("a guild is listed twice")
-    if guilds and guilds[0].id <= after:
-        raise InvalidPayload("the page repeats guilds of the one before")
-    return guilds
+def _part(response: Success) -> Any:
+    """Return the application of the current authorization."""
+    payload = _json(response)
+    return payload.get("application") if isinstance(payload, dict) else None
+
+
+def _guild(guild_id: int, after: int, response: Success) -> PartialGuild | None:
+    page = _guilds(PartialGuild.from_json, response, after)
+    if page.without_id or guild_id in page.unreadable:
+        raise InvalidPayload(page.unreadable.get(guild_id, "guild.id is not a 63-bit number in a string"))
+    return next((guild for guild in page.guilds if guild.id == guild_id), None)
+
+
+def _member(response: Success) -> Member:
+    return Member.from_json(_json(response))
+
+
+def _listing(parse: Callable[[object], E], what: str, response: Success) -> Listing[E]:
+    listing: Listing[E] = Listing.of(_json(response), parse, what)
+    _check_any(listing, what)
+    return listing
+
+
+def _check_any(listing: Listing[Any], what: str) -> None:
+    """Raise InvalidPayload if none of the list's entries can be parsed, as it is no list of these objects then."""
+    if not listing.entries and (listing.unreadable or listing.without_id):
+        raise InvalidPayload(next(iter(listing.unreadable.values()), f"{what}.id is not in any entry of the list"))
+
+
+def _guilds(parse: Callable[[object], G], response: Success, after: int = -1) -> GuildPage[G]:
+    """Parse a page of guilds. All ids must be greater than the cursor, or paging might never end."""
+    page = GuildPage.from_json(_json(response), parse)
+    if after < 0:
+        _check_any(page, "guild")
+    if page.ids and min(page.ids) <= after:
+        raise InvalidPayload("the page repeats guilds of the previous page")
+    return page
+
+
+def _count_skipped(outcome: object, route: str) -> int:
+    """Count the skipped entries of a list, and log their ids and fields without their content."""
+    listing = outcome.value if isinstance(outcome, _Value) else None
+    if not isinstance(listing, Listing) or not (listing.unreadable or listing.without_id):
+        return 0
+    logger.warning(
+        "discord_entries_skipped",
+        route=route,
+        ids=sorted(listing.unreadable)[:MAX_LOGGED_IDS],
+        problems=sorted(set(listing.unreadable.values())),
+        unreadable=len(listing.unreadable),
+        without_id=listing.without_id,
+    )
+    return len(listing.unreadable) + listing.without_id

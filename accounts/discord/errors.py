@@ -1,37 +1,43 @@
-"""Everything that can go wrong between us and Discord, as types.
+"""The client's exceptions.
 
     DiscordAPIError
-    ├── RateLimited            429, in any scope: "user", "shared", "global", "cloudflare"
-    ├── DiscordUnavailable     no usable answer: 5xx, timeout, broken connection, deadline passed, nonsense in a 200
-    ├── Unauthorized           401
-    ├── Forbidden              403; scope "cloudflare" if it is our address that is blocked
-    │   └── MissingScope       403 with code 50026: the person did not grant what this route needs
-    └── RequestRejected        any other 4xx, or a redirect
-        └── InvalidGrant       the code or the refresh token is used up, expired or revoked: final, never transient
+    ├── RateLimited            429 in any scope: "user", "shared", "global", "cloudflare"; 403 by Cloudflare
+    ├── DiscordUnavailable     no response: 5xx, timeout, broken connection, deadline passed
+    ├── Unauthorized           401 for the person's token
+    ├── Forbidden              403 for the person's token
+    │   ├── MissingScope       403 with code 50026: the person did not grant what this route needs
+    │   └── MissingAccess      403 with code 50001: the token's owner is not in the guild
+    ├── SiteRefused            this site's own credentials: its client id or secret, redirect URI or bot token
+    ├── InvalidGrant           the code or the refresh token was used, expired or revoked: final, never transient
+    ├── UnknownGuild           404 with code 10004
+    ├── UnknownMember          404 with code 10007 or 10013
+    └── UnusableResponse       an unusable response: a 2xx of the wrong shape
+        └── RequestRejected    any other 4xx, or a redirect
 
-Every attribute has a default, so that a layer that refuses before asking can raise the same types:
-`RateLimited(retry_after=12.0, scope="global")`. No error ever holds a token, a code or a body.
+Every attribute has a default, so that a caller that refuses to send a request can raise the same types:
+`RateLimited(retry_after=12.0, scope="global")`. No error holds a token, a code or a body.
 """
 
 import re
+from typing import Any
 
-MESSAGE_LENGTH = 200  # enough for every sentence of Discord's; a log line should stay a line
+MESSAGE_LENGTH = 200  # enough for all of Discord's messages, and keeps a log line short
 
 _TAG = re.compile(r"<[^>]*>?")
 _NOT_PRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 
 
 def clean_message(text: str) -> str:
-    """One short printable line: no markup, no control characters, at most `MESSAGE_LENGTH` characters."""
+    """Return one printable line without markup or control characters, of at most `MESSAGE_LENGTH` characters."""
     plain = _NOT_PRINTABLE.sub(" ", _TAG.sub(" ", text))
     plain = " ".join(plain.split())
     return plain if len(plain) <= MESSAGE_LENGTH else plain[: MESSAGE_LENGTH - 1] + "…"
 
 
 class DiscordAPIError(Exception):
-    """A request that brought no value. `attempts` counts what was really sent; `retry_after` is in seconds."""
+    """A request failed. `attempts` counts the requests that were sent; `retry_after` is in seconds."""
 
-    summary = "Discord's API could not be used"
+    summary = "the request to Discord failed"
 
     def __init__(
         self,
@@ -71,21 +77,21 @@ class DiscordAPIError(Exception):
 
 
 class RateLimited(DiscordAPIError):
-    """429. `retry_after` is None if nobody named a wait."""
+    """429, or 403 if Cloudflare blocks our address. `retry_after` is None if no wait was named."""
 
-    summary = "Discord limits our requests"
+    summary = "Discord is rate-limiting us"
 
 
 class DiscordUnavailable(DiscordAPIError):
-    """Nothing was learned: neither that something is so, nor that it is not."""
+    """There was no usable response, so nothing is known about the request's subject."""
 
-    summary = "Discord gave no usable answer"
+    summary = "Discord did not respond"
 
 
 class Unauthorized(DiscordAPIError):
-    """401. On the token route it is our own client id or secret that is refused, not the person's token."""
+    """401 for the person's token."""
 
-    summary = "Discord refuses the credentials"
+    summary = "Discord refuses the token"
 
 
 class Forbidden(DiscordAPIError):
@@ -95,18 +101,52 @@ class Forbidden(DiscordAPIError):
 
 
 class MissingScope(Forbidden):
-    """The token is fine, but was granted for less than this route needs."""
+    """The token is valid but lacks a scope that this route needs."""
 
-    summary = "Discord asks for a scope that was not granted"
+    summary = "the token lacks a required scope"
 
 
-class RequestRejected(DiscordAPIError):
-    """Discord understood, and will answer the same to the same request."""
+class MissingAccess(Forbidden):
+    """The token is valid, but its owner is not in the guild or can't see it."""
+
+    summary = "the token's owner has no access"
+
+
+class SiteRefused(DiscordAPIError):
+    """The site's own credentials are refused: `credentials` is "client", "redirect_uri" or "bot". For the operator."""
+
+    summary = "Discord refuses this site's credentials"
+
+    def __init__(self, *, credentials: str = "client", **facts: Any) -> None:
+        super().__init__(**facts)
+        self.credentials = credentials
+
+
+class UnknownGuild(DiscordAPIError):
+    """The guild does not exist, or the token's owner is not in it."""
+
+    summary = "Discord knows no such guild"
+
+
+class UnknownMember(DiscordAPIError):
+    """The guild has no such member, or Discord no such user."""
+
+    summary = "Discord knows no such member"
+
+
+class UnusableResponse(DiscordAPIError):
+    """Discord responded, but this site can't use the response."""
+
+    summary = "Discord sent an unexpected reply"
+
+
+class RequestRejected(UnusableResponse):
+    """Discord rejected the request and would reject the same request again."""
 
     summary = "Discord rejected the request"
 
 
-class InvalidGrant(RequestRejected):
-    """Only a new sign-in helps. Discord says the same for revoked, expired, used twice and banned."""
+class InvalidGrant(DiscordAPIError):
+    """The person has to sign in again. Discord's response is the same for revoked, expired, reused and banned."""
 
     summary = "Discord no longer accepts this grant"

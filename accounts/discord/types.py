@@ -1,28 +1,32 @@
-"""What Discord tells us, as values.
+"""Discord's objects as values.
 
-Parsed once, at the door: `from_json` gives a complete value or raises `InvalidPayload`, which names the field and
-never its content. Fields that we do not use are ignored, whatever they hold; sets that Discord extends
-(features, scopes, locales) stay open.
+They are parsed once, at the boundary: `from_json` returns a complete value or raises `InvalidPayload`, which names the
+field but not its content. Unused fields are ignored, and unknown members of sets that Discord extends (features,
+scopes) are kept. `Listing` parses each entry of a list separately.
 """
 
 import difflib
 import enum
 import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from datetime import UTC, datetime
+from typing import Any, Generic, Literal, Protocol, Self, TypeVar
 
-_SNOWFLAKE = re.compile(r"(0|[1-9][0-9]{0,18})", re.ASCII)
-_BIGINT_LIMIT = 2**63  # what a signed 64-bit column can hold; snowflakes reach it in 2084
+from accounts import snowflakes
 
-TOKEN = re.compile(r"[\x21-\x7e]+")  # what can stand in a header (RFC 6750 allows less)
+_BIT_FIELD = re.compile(r"(0|[1-9][0-9]{0,999})", re.ASCII)  # Python refuses to convert more than 4,300 digits
+_BIGINT_LIMIT = 2**63  # what a signed 64-bit column can hold
+
+TOKEN = re.compile(r"[\x21-\x7e]+")  # the characters a header can contain (RFC 6750 allows fewer)
 
 
 class InvalidPayload(ValueError):
-    """An answer that is JSON, but not what was asked for."""
+    """A JSON payload that does not have the expected shape."""
 
 
 class Permissions(enum.IntFlag, boundary=enum.KEEP):
-    """Discord's permission bits by their official names. Bits without a name are kept.
+    """Discord's permission bits by their official names. Unnamed bits are kept.
 
     https://docs.discord.com/developers/topics/permissions; bit 47 is not defined.
     """
@@ -82,45 +86,148 @@ class Permissions(enum.IntFlag, boundary=enum.KEEP):
 
     @staticmethod
     def can_manage(permissions: int, owner: bool) -> bool:
-        """May this person manage the guild?"""
+        """Whether a person with these `permissions` in the guild can manage it."""
         return Permissions.allow(permissions, owner, Permissions.MANAGE_GUILD)
 
     @staticmethod
     def allow(permissions: int, owner: bool, wanted: int) -> bool:
-        """May this person do `wanted` in the guild? The one place that decides it.
+        """Whether a person with these `permissions` in the guild has all of `wanted`. All permission checks use this.
 
-        An owner and an administrator may everything, also where the bits do not say so: Discord's own example of an
-        owned guild has neither ADMINISTRATOR nor MANAGE_GUILD set.
+        Owners and administrators have every permission, even if the bits are not set: in Discord's own example of an
+        owned guild, neither ADMINISTRATOR nor MANAGE_GUILD is set.
         """
-        # On plain ints: the flags' own operators are ten times slower, and lists have hundreds of guilds.
-        return owner or bool(permissions & _ADMINISTRATOR) or permissions & int(wanted) == int(wanted)
+        return not Permissions.missing(permissions, owner, wanted)
+
+    @staticmethod
+    def missing(permissions: int, owner: bool, wanted: int) -> int:
+        """Return those of `wanted` that a member with these `permissions` doesn't have."""
+        # Plain ints, because the flags' own operators are ten times slower and a list can have 200 guilds.
+        return 0 if owner or permissions & _ADMINISTRATOR else int(wanted) & ~permissions
 
     @classmethod
     def named(cls, name: "str | Permissions") -> "Permissions":
-        """Discord's permission of that name, in any case. Raises `ValueError`, with the nearest name, for any other."""
+        """Return the permission with this name, ignoring case.
+
+        Raises `ValueError` for any other name. Its message suggests a name, also for one that Discord's apps show.
+        """
         if isinstance(name, cls):
             return name
         found = cls.__members__.get(str(name).upper())
         if found is None:
-            near = difflib.get_close_matches(str(name).upper(), cls.__members__, n=1)
-            hint = f"; did you mean {near[0].lower()!r}?" if near else ""
+            near = _suggestion(str(name))
+            hint = f"; did you mean {near.lower()!r}?" if near else ""
             raise ValueError(f"Discord has no permission {name!r}{hint}")
+        return found
+
+    @classmethod
+    def all_named(cls, names: "Iterable[str | Permissions]") -> "Permissions":
+        """Return the permissions with these names together. Raises `ValueError` as `named` does."""
+        found = cls(0)
+        for name in names:
+            found |= cls.named(name)
         return found
 
 
 _ADMINISTRATOR = int(Permissions.ADMINISTRATOR)
+# The names of `Permissions`, for type checkers and editors. Any case works, but only these are checked.
+PermissionName = Literal[
+    "create_instant_invite",
+    "kick_members",
+    "ban_members",
+    "administrator",
+    "manage_channels",
+    "manage_guild",
+    "add_reactions",
+    "view_audit_log",
+    "priority_speaker",
+    "stream",
+    "view_channel",
+    "send_messages",
+    "send_tts_messages",
+    "manage_messages",
+    "embed_links",
+    "attach_files",
+    "read_message_history",
+    "mention_everyone",
+    "use_external_emojis",
+    "view_guild_insights",
+    "connect",
+    "speak",
+    "mute_members",
+    "deafen_members",
+    "move_members",
+    "use_vad",
+    "change_nickname",
+    "manage_nicknames",
+    "manage_roles",
+    "manage_webhooks",
+    "manage_guild_expressions",
+    "use_application_commands",
+    "request_to_speak",
+    "manage_events",
+    "manage_threads",
+    "create_public_threads",
+    "create_private_threads",
+    "use_external_stickers",
+    "send_messages_in_threads",
+    "use_embedded_activities",
+    "moderate_members",
+    "view_creator_monetization_analytics",
+    "use_soundboard",
+    "create_guild_expressions",
+    "create_events",
+    "use_external_sounds",
+    "send_voice_messages",
+    "set_voice_channel_status",
+    "send_polls",
+    "use_external_apps",
+    "pin_messages",
+    "bypass_slowmode",
+]
+# Names that Discord's apps show, or once showed, where spelling alone doesn't lead to the official name.
+_SHOWN_AS = {
+    "MANAGE_SERVER": "MANAGE_GUILD",
+    "CREATE_INVITE": "CREATE_INSTANT_INVITE",
+    "VIDEO": "STREAM",
+    "READ_MESSAGES": "VIEW_CHANNEL",
+    "USE_EXTERNAL_EMOJI": "USE_EXTERNAL_EMOJIS",
+    "VIEW_SERVER_INSIGHTS": "VIEW_GUILD_INSIGHTS",
+    "SEND_TEXT_TO_SPEECH_MESSAGES": "SEND_TTS_MESSAGES",
+    "MENTION_EVERYONE_HERE_AND_ALL_ROLES": "MENTION_EVERYONE",
+    "USE_VOICE_ACTIVITY": "USE_VAD",
+    "MANAGE_PERMISSIONS": "MANAGE_ROLES",
+    "MANAGE_EMOJIS_AND_STICKERS": "MANAGE_GUILD_EXPRESSIONS",
+    "MANAGE_EXPRESSIONS": "MANAGE_GUILD_EXPRESSIONS",
+    "CREATE_EXPRESSIONS": "CREATE_GUILD_EXPRESSIONS",
+    "USE_SLASH_COMMANDS": "USE_APPLICATION_COMMANDS",
+    "USE_ACTIVITIES": "USE_EMBEDDED_ACTIVITIES",
+    "TIMEOUT_MEMBERS": "MODERATE_MEMBERS",
+    "CREATE_POLLS": "SEND_POLLS",
+}
+
+
+def _suggestion(name: str) -> str | None:
+    """Return the official name of the permission that is probably meant; None if none is similar."""
+    written = "_".join(re.findall("[A-Z]+", name.upper()))
+    known = {member: member for member in Permissions.__members__} | _SHOWN_AS
+    if written in known:
+        return known[written]
+    # An abbreviation, such as "admin".
+    longer = [each for each in known if len(written) > 2 and each.startswith(written)]
+    near = longer[:1] or difflib.get_close_matches(written, known, n=1)
+    return known[near[0]] if near else None
 
 
 @dataclass(frozen=True, slots=True)
 class Guild:
-    """One server, as one person (or the bot) is in it: `owner` and `permissions` are theirs."""
+    """A server with one member's view of it: `owner` and `permissions` are that member's."""
 
     id: int
     name: str
     icon: str | None
     banner: str | None
     owner: bool
-    permissions: int  # not `Permissions`: an IntFlag keeps every value it ever saw, and these are endless
+    permissions: int  # not `Permissions`: an IntFlag caches every value it has seen, and there are too many
     features: tuple[str, ...]  # in alphabetical order, so that equal sets are equal values
 
     @property
@@ -136,34 +243,220 @@ class Guild:
             icon=fields.text_or_none("icon"),
             banner=fields.text_or_none("banner"),
             owner=fields.boolean("owner"),
-            permissions=fields.snowflake("permissions"),
+            permissions=fields.bits("permissions"),
             features=fields.texts("features"),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class PartialGuild:
-    """One server as it is for everybody: without anybody's `owner` and `permissions`."""
+    """A server of the bot's list, with the fields that this site uses: `owner` and `permissions` are the bot's."""
 
     id: int
     name: str
     icon: str | None
+    owner: bool = False
+    permissions: int = 0  # not `Permissions`, as above
+    features: tuple[str, ...] = ()
 
     @classmethod
     def from_json(cls, value: object) -> Self:
         fields = _Fields(value, "guild")
-        return cls(id=fields.snowflake("id"), name=fields.text("name"), icon=fields.text_or_none("icon"))
+        return cls(
+            id=fields.snowflake("id"),
+            name=fields.text("name"),
+            icon=fields.text_or_none("icon"),
+            owner=fields.boolean("owner"),
+            permissions=fields.bits("permissions"),
+            features=fields.texts("features"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """A role of a server. The role @everyone has the server's id."""
+
+    id: int
+    name: str
+    color: int  # as 0xRRGGBB; 0 for none
+    position: int  # a higher role has a higher position; roles with equal positions are ordered by id
+    permissions: int
+    managed: bool  # belongs to an integration, so that no one can be given it
+
+    @classmethod
+    def from_json(cls, value: object) -> Self:
+        fields = _Fields(value, "role")
+        return cls(
+            id=fields.snowflake("id"),
+            name=fields.text("name"),
+            color=fields.integer_or_none("color") or 0,
+            position=fields.integer("position"),
+            permissions=fields.bits("permissions"),
+            managed=fields.boolean("managed"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Overwrite:
+    """The permissions that a channel grants to a role or a member, and those that it denies."""
+
+    id: int
+    is_role: bool
+    allow: int
+    deny: int
+
+    @classmethod
+    def from_json(cls, value: object) -> Self:
+        fields = _Fields(value, "overwrite")
+        return cls(
+            id=fields.snowflake("id"),
+            is_role=fields.integer("type") == 0,
+            allow=fields.bits("allow"),
+            deny=fields.bits("deny"),
+        )
+
+
+class ChannelKind(enum.IntEnum):
+    """The kinds of channels that Discord lists for a server.
+
+    https://docs.discord.com/developers/resources/channel#channel-object-channel-types
+    """
+
+    TEXT = 0
+    VOICE = 2
+    CATEGORY = 4
+    ANNOUNCEMENT = 5
+    STAGE = 13
+    DIRECTORY = 14
+    FORUM = 15
+    MEDIA = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """A channel of a server. `kind` is Discord's number, as in `ChannelKind`; Discord may add kinds."""
+
+    id: int
+    kind: int
+    name: str
+    position: int
+    parent_id: int | None  # the category's
+    overwrites: tuple[Overwrite, ...]
+
+    @classmethod
+    def from_json(cls, value: object) -> Self:
+        fields = _Fields(value, "channel")
+        return cls(
+            id=fields.snowflake("id"),
+            kind=fields.integer("type"),
+            name=fields.text("name"),
+            position=fields.integer("position"),
+            parent_id=fields.snowflake_or_none("parent_id"),
+            overwrites=tuple(map(Overwrite.from_json, fields.array_or_empty("permission_overwrites"))),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One person in one server."""
+
+    roles: tuple[int, ...]  # ascending, without @everyone
+    nick: str  # empty if there is none
+    joined_at: datetime | None  # guests have none
+    timed_out_until: datetime | None  # may be past
+    pending: bool  # has not yet accepted the server's rules
+
+    @classmethod
+    def from_json(cls, value: object) -> Self:
+        fields = _Fields(value, "member")
+        return cls(
+            roles=fields.snowflakes("roles"),
+            nick=fields.text_or_none("nick") or "",
+            joined_at=fields.moment_or_none("joined_at"),
+            timed_out_until=fields.moment_or_none("communication_disabled_until"),
+            pending=fields.value.get("pending") is not None and fields.boolean("pending"),
+        )
+
+
+class _HasId(Protocol):
+    @property
+    def id(self) -> int: ...
+
+
+E = TypeVar("E", bound=_HasId)
+G = TypeVar("G", Guild, PartialGuild)
+
+
+@dataclass(frozen=True, slots=True)
+class Listing(Generic[E]):
+    """A list of objects, as far as it could be parsed. `entries` are sorted by id; none of them is in `unreadable`.
+
+    An unreadable entry only shows that the object is in the list, so its stored data must be kept.
+    """
+
+    entries: tuple[E, ...] = ()
+    unreadable: Mapping[int, str] = field(default_factory=dict)  # the problem by the object's id
+    without_id: int = 0  # entries that could be any object
+
+    @property
+    def ids(self) -> frozenset[int]:
+        """All ids in the list, including those of unreadable entries."""
+        return frozenset(entry.id for entry in self.entries).union(self.unreadable)
+
+    @classmethod
+    def of(cls, value: object, parse: Callable[[object], E], what: str) -> Self:
+        """Parse a JSON array of any length, in which each entry is a `what`.
+
+        Identical entries with the same id count once; if they differ, the object is unreadable.
+        """
+        if not isinstance(value, list):
+            raise InvalidPayload(f"the {what}s are not a list")
+        entries: dict[int, E] = {}
+        unreadable: dict[int, str] = {}
+        without_id = 0
+        for each in value:
+            try:
+                entry_id = _Fields(each, what).snowflake("id")
+            except InvalidPayload:
+                without_id += 1
+                continue
+            try:
+                entry = parse(each)
+            except InvalidPayload as problem:
+                unreadable[entry_id] = str(problem)
+                continue
+            if entries.setdefault(entry_id, entry) != entry:
+                unreadable[entry_id] = f"{what}.id is listed twice, with different fields"
+        readable = sorted(entries.keys() - unreadable.keys())
+        return cls(tuple(entries[entry_id] for entry_id in readable), unreadable, without_id)
+
+
+class GuildPage(Listing[G]):
+    """A list of guilds."""
+
+    __slots__ = ()
+
+    @property
+    def guilds(self) -> tuple[G, ...]:
+        return self.entries
+
+    @classmethod
+    def from_json(cls, value: object, parse: Callable[[object], G]) -> Self:
+        """Parse a JSON array; `null` counts as an empty one."""
+        return cls() if value is None else cls.of(value, parse, "guild")
 
 
 @dataclass(frozen=True, slots=True)
 class CurrentUser:
-    """The person a token belongs to. Only `id` identifies; names change and are not unique."""
+    """The person that a token belongs to. Only `id` identifies them; names change and are not unique."""
 
     id: int
     username: str
     global_name: str | None
     avatar: str | None
-    locale: str
+    # Only with the scope `email`.
+    email: str | None = field(default=None, repr=False)
+    email_verified: bool = False
 
     @classmethod
     def from_json(cls, value: object) -> Self:
@@ -173,17 +466,18 @@ class CurrentUser:
             username=fields.text("username"),
             global_name=fields.text_or_none("global_name"),
             avatar=fields.text_or_none("avatar"),
-            locale=fields.text_or_none("locale") or "",
+            email=fields.text_or_none("email"),
+            email_verified=fields.value.get("verified") is True,
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """A pair fresh from the token endpoint; the refresh token works once. `scopes` may exceed what was asked for."""
+    """A token endpoint's response. The refresh token works once; `scopes` may exceed the requested ones."""
 
     access_token: str = field(repr=False)
     refresh_token: str = field(repr=False)
-    expires_in: int  # seconds, from the moment of the answer
+    expires_in: int  # seconds after the response
     scopes: frozenset[str]
     token_type: str
 
@@ -199,8 +493,59 @@ class Tokens:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class InstallSettings:
+    """What an application's install link requests when it is added to a server."""
+
+    scopes: frozenset[str]
+    permissions: int
+
+    @classmethod
+    def from_json(cls, value: object) -> Self:
+        fields = _Fields(value, "install_params")
+        return cls(frozenset(fields.texts("scopes")), fields.bits("permissions"))
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """An application as its owner has set it up in Discord's developer portal.
+
+    `guild_install` is None without an install link for servers. Only the bot token shows `redirect_uris` and
+    `webhook_status` (1 off, 2 on, 3 switched off by Discord); otherwise they are None.
+
+    https://docs.discord.com/developers/resources/application
+    """
+
+    id: int
+    is_bot_public: bool
+    requires_code_grant: bool
+    flags: int
+    is_for_guilds: bool
+    guild_install: InstallSettings | None
+    redirect_uris: tuple[str, ...] | None
+    webhook_status: int | None
+
+    @classmethod
+    def from_json(cls, value: object) -> Self:
+        fields = _Fields(value, "application")
+        contexts = fields.object_or_none("integration_types_config") or {}
+        params = contexts.get("0") or {}
+        install = params.get("oauth2_install_params") if isinstance(params, dict) else None
+        install = install or fields.object_or_none("install_params")
+        return cls(
+            id=fields.snowflake("id"),
+            is_bot_public=fields.boolean_or("bot_public", True),
+            requires_code_grant=fields.boolean_or("bot_require_code_grant", False),
+            flags=fields.integer_or_none("flags") or 0,
+            is_for_guilds=not contexts or "0" in contexts,
+            guild_install=InstallSettings.from_json(install) if install else None,
+            redirect_uris=None if fields.value.get("redirect_uris") is None else fields.texts("redirect_uris"),
+            webhook_status=fields.integer_or_none("event_webhooks_status"),
+        )
+
+
 class _Fields:
-    """A JSON object that hands out its fields by kind."""
+    """A JSON object with a method for each type of field. They raise `InvalidPayload`."""
 
     def __init__(self, value: object, what: str) -> None:
         if not isinstance(value, dict):
@@ -209,11 +554,55 @@ class _Fields:
         self.what = what
 
     def snowflake(self, name: str) -> int:
-        """An id or a bit field: a decimal string without leading zeros that fits a signed 64-bit integer."""
+        """An id: a decimal string without leading zeros that fits a signed 64-bit integer."""
         text = self.value.get(name)
-        if not isinstance(text, str) or not _SNOWFLAKE.fullmatch(text) or int(text) >= _BIGINT_LIMIT:
+        number = snowflakes.parse(text) if isinstance(text, str) else None
+        if number is None:
             raise self._invalid(name, "is not a 63-bit number in a string")
-        return int(text)
+        return number
+
+    def snowflake_or_none(self, name: str) -> int | None:
+        return None if self.value.get(name) is None else self.snowflake(name)
+
+    def snowflakes(self, name: str) -> tuple[int, ...]:
+        """A list of ids, returned in ascending order without duplicates."""
+        ids = self.value.get(name)
+        if not isinstance(ids, list):
+            raise self._invalid(name, "is not a list of ids")
+        return tuple(sorted({_Fields({"id": each}, f"{self.what}.{name}").snowflake("id") for each in ids}))
+
+    def array_or_empty(self, name: str) -> list[Any]:
+        array = self.value.get(name)
+        if array is not None and not isinstance(array, list):
+            raise self._invalid(name, "is not a list")
+        return array or []
+
+    def moment_or_none(self, name: str) -> datetime | None:
+        """A time in UTC (ISO 8601); one without a time zone counts as UTC."""
+        text = self.text_or_none(name)
+        if text is None:
+            return None
+        try:
+            moment = datetime.fromisoformat(text)
+            return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+        except (ValueError, OverflowError):
+            raise self._invalid(name, "is not a time") from None
+
+    def integer(self, name: str) -> int:
+        number = self.value.get(name)
+        if not isinstance(number, int) or isinstance(number, bool) or not -(2**31) <= number < 2**31:
+            raise self._invalid(name, "is not a 32-bit number")
+        return number
+
+    def integer_or_none(self, name: str) -> int | None:
+        return None if self.value.get(name) is None else self.integer(name)
+
+    def bits(self, name: str) -> int:
+        """A bit field: a decimal string without leading zeros. Bits above 62 are dropped: no column can hold them."""
+        text = self.value.get(name)
+        if not isinstance(text, str) or not _BIT_FIELD.fullmatch(text):
+            raise self._invalid(name, "is not a number in a string")
+        return int(text) % _BIGINT_LIMIT
 
     def text(self, name: str) -> str:
         text = self.value.get(name)
@@ -236,6 +625,15 @@ class _Fields:
             raise self._invalid(name, "is not true or false")
         return flag
 
+    def boolean_or(self, name: str, default: bool) -> bool:
+        return default if self.value.get(name) is None else self.boolean(name)
+
+    def object_or_none(self, name: str) -> dict[str, Any] | None:
+        value = self.value.get(name)
+        if value is not None and not isinstance(value, dict):
+            raise self._invalid(name, "is not an object")
+        return value
+
     def seconds(self, name: str) -> int:
         seconds = self.value.get(name)
         if not isinstance(seconds, int) or isinstance(seconds, bool) or not 0 < seconds < 2**31:
@@ -253,5 +651,5 @@ class _Fields:
 
 
 def _storable(text: str) -> str:
-    """The text without what JSON can carry and a database cannot: NUL and halves of surrogate pairs."""
+    """Return the text without what JSON allows but a database can't store: NUL and halves of surrogate pairs."""
     return text.replace("\x00", "").encode("utf-8", "replace").decode()

@@ -1,4 +1,4 @@
-"""Ages and waits in words. `static/guildhall.js` keeps them current, with the same bounds."""
+"""Ages and waits in words. `static/guildhall.js` updates them with the same thresholds."""
 
 from django import template
 from django.utils.translation import gettext as _
@@ -6,14 +6,14 @@ from django.utils.translation import ngettext
 
 register = template.Library()
 
-# From here on the next larger unit says enough.
+# From these values on, the next larger unit is precise enough.
 SECONDS_END = 90
 MINUTES_END = 90 * 60
 
 
 @register.filter
 def ago(seconds: int) -> str:
-    """An age, never told as more than it is."""
+    """Format an age, rounded down."""
     if seconds < 60:
         return _("less than a minute ago")
     if seconds < MINUTES_END:
@@ -25,7 +25,7 @@ def ago(seconds: int) -> str:
 
 @register.filter
 def span(seconds: int) -> str:
-    """A wait, never told as less than it is."""
+    """Format a wait, rounded up."""
     if seconds < SECONDS_END:
         return ngettext("%(n)d second", "%(n)d seconds", seconds) % {"n": seconds}
     if seconds < MINUTES_END:

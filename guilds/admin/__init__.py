@@ -1,4 +1,4 @@
-"""What an operator sees: rows, never a call to Discord by looking, and never a token."""
+"""The admin. Viewing a page never sends a request to Discord and never shows a token."""
 
 from guilds.admin import lists, numbers, people, servers
 

@@ -1,4 +1,4 @@
-"""Charts as SVG, drawn on the server: a template needs nothing but the numbers that these give it."""
+"""SVG charts, drawn on the server. The templates only insert the numbers computed here."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,13 +7,13 @@ from typing import Self
 from django.contrib.humanize.templatetags.humanize import intcomma
 
 WIDTH, HEIGHT = 960, 160
-# Of a column's place; the rest is the gap to the next.
+# The share of a column's width that is drawn; the rest is the gap to the next column.
 FILLED = 0.86
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One colour of a chart. `kind` is its class in the stylesheet, `values` has one number a column."""
+    """One colour of a chart. `kind` is its class in the stylesheet, `values` has one number per column."""
 
     label: str
     kind: str
@@ -26,7 +26,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """Where a column stands, and what it says to whoever points at it or reads the table."""
+    """One column: its position, its row in the table, and the tooltip `words`."""
 
     x: float
     width: float
@@ -37,7 +37,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """Columns of stacked series: `paths` are the outlines, in the order of `series`; `most` is where the axis ends."""
+    """Columns of stacked series. `paths` are the outlines in the order of `series`; the axis ends at `most`."""
 
     title: str
     axis: str
@@ -51,12 +51,14 @@ class Chart:
 
     @classmethod
     def stacked(
-        cls, title: str, axis: str, labels: Sequence[str], series: Sequence[Series], *, tick_every: int = 1
+        cls,
+        title: str,
+        axis: str,
+        labels: Sequence[str],
+        series: Sequence[Series],
+        ticks: Sequence[str] | None = None,
     ) -> Self:
-        """`axis` says what `labels` names from left to right; every `tick_every`th of them stands below the chart.
-
-        It must divide their number, as the ticks are spread evenly.
-        """
+        """Make a chart. `axis` describes `labels`; `ticks` are spread evenly below the chart, by default the labels."""
         place = WIDTH / max(len(labels), 1)
         stacks = list(zip(*(each.values for each in series), strict=True))
         most = round_up(max(map(sum, stacks), default=0))
@@ -71,7 +73,7 @@ class Chart:
             columns=columns,
             paths=tuple((each.kind, _path(stacks, number, most)) for number, each in enumerate(series)),
             most=most,
-            ticks=tuple(labels[::tick_every]),
+            ticks=tuple(labels if ticks is None else ticks),
         )
 
     @property
@@ -80,12 +82,12 @@ class Chart:
 
     @property
     def rows(self) -> tuple[Column, ...]:
-        """What the table shows: the columns in which there is anything."""
+        """The rows of the table: the columns that are not empty."""
         return tuple(column for column in self.columns if any(column.values))
 
 
 def round_up(number: int) -> int:
-    """The next number of one digit and noughts, or 25 and noughts: where an axis may end. At least 1."""
+    """Round up to a number for the end of an axis: one digit or 25, followed by zeros. At least 1."""
     power = 1
     while True:
         for step in (1, 2, 2.5, 4, 5, 8, 10):

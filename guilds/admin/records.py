@@ -1,24 +1,28 @@
-"""Admin pages for tables of records: the columns and filters that follow from what every record has.
+"""Admin classes for records: the columns and filters that all records have in common.
 
-A record's table gets them by `RecordAdmin`, its proxy for running attempts by `RunningAdmin`.
+Use `RecordAdmin` for a record's model and `RunningAdmin` for its proxy with running attempts.
 """
 
 from datetime import timedelta
 from typing import Any, ClassVar
 
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.timesince import timesince
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts.admin.discord import LIMITS
-from accounts.admin.kit import AnyModelAdmin, Words, moment, wait_in_words
+from accounts.admin.kit import AnyModelAdmin, Words, moment, state_in_words, wait_in_words
 from accounts.clock import Now, database_now
-from guilds.engine.freshness import Reason, Tier, tier
-from guilds.operations.status import tiers
+from accounts.limits import is_leased
+from guilds.engine.freshness import Reason, Tier, tier, wait_end
+from guilds.engine.records import Record
+from guilds.engine.resource import OF_THE_GATE
+from guilds.operations.status import REFUSED
 
+TIER_KINDS = {Tier.FRESH: "good", Tier.DUE: "good", Tier.STALE: "fair", Tier.EXPIRED: "bad", Tier.NONE: "none"}
 TIERS: dict[str, Words] = {
     Tier.FRESH: _("fresh"),
     Tier.DUE: _("due"),
@@ -30,33 +34,46 @@ REASONS: dict[str, Words] = {
     **LIMITS,
     Reason.RATE_LIMITED: _("rate limited"),
     Reason.UNAVAILABLE: _("unavailable"),
+    Reason.UNUSABLE: _("unexpected reply"),
+    Reason.SITE_REFUSED: _("site credentials rejected"),
     Reason.BRAKE: _("brake"),
     Reason.BUSY: _("busy"),
+    Reason.DATABASE: _("database refuses"),
     Reason.IN_PROGRESS: _("in progress"),
     Reason.RECONNECT_REQUIRED: _("must sign in again"),
     Reason.MISSING_SCOPE: _("missing scope"),
+    Reason.BOT_ABSENT: _("bot not in the server"),
+    Reason.MISCONFIGURED: _("site misconfigured"),
 }
 
 
 class FreshnessFilter(admin.SimpleListFilter):
-    """By the record's tier, in the database's time; `path` leads from the listed rows to the record."""
+    """Filter by the record's state, which is its tier by the database's time, unless Discord refused the person.
 
-    title, parameter_name = _("freshness"), "freshness"
+    For lists of other rows, set `record` to the record's model and `path` to the lookup from a row to it.
+    """
+
+    title, parameter_name = _("state"), "freshness"
+    record: type[Record] | None = None
     path = ""
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Words]]:
         # A record that is due is still fresh.
-        return [(kind.value, TIERS[kind]) for kind in Tier if kind is not Tier.DUE]
+        return [*((kind.value, TIERS[kind]) for kind in Tier if kind is not Tier.DUE), ("refused", _("refused"))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        bounds = {str(kind): where for kind, where in tiers(database_now(), self.path).items()}
+        record: type[Record] = self.record or queryset.model
+        bounds = {str(kind): where for kind, where in record.tiers(database_now(), self.path).items()}
         bounds[Tier.FRESH] |= bounds.pop(Tier.DUE)
+        refused = Q(**{f"{self.path}reason__in": REFUSED})
+        if self.value() == "refused":
+            return queryset.filter(refused)
         where = bounds.get(self.value() or "")
-        return queryset.filter(where) if where else queryset
+        return queryset.filter(where & ~refused) if where else queryset
 
 
 class ReasonFilter(admin.SimpleListFilter):
-    """By why the last attempt failed. Django's own filter would look through all rows for the values there are."""
+    """Filter by why the last attempt failed. Django's own filter would scan all rows for the existing values."""
 
     title, parameter_name = _("reason"), "reason"
 
@@ -68,7 +85,7 @@ class ReasonFilter(admin.SimpleListFilter):
 
 
 class TimedAdmin(AnyModelAdmin):
-    """Rows with the database's present moment as `now`."""
+    """Annotates rows with the database's current time as `now`."""
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         rows: QuerySet[Any] = super().get_queryset(request).annotate(now=Now())
@@ -76,18 +93,19 @@ class TimedAdmin(AnyModelAdmin):
 
 
 class RecordAdmin(TimedAdmin):
-    """What a record holds (state, age) and what stands in the way of the next attempt (reason, next attempt)."""
+    """Columns for a record's state and age, and for what delays the next attempt (reason, next attempt)."""
 
     list_filter = (FreshnessFilter, ReasonFilter)
     readonly_fields: ClassVar[tuple[str, ...]] = ("state", "why", "age", "next_attempt")
 
     @admin.display(description=_("state"), ordering="verified_at")
     def state(self, row: Any) -> str:
-        if row.reason and Reason(row.reason).is_refusal:
-            return gettext("refused")
-        return str(TIERS[tier(row, row.now, row.resource.windows())])
+        if row.is_refused:
+            return state_in_words("bad", gettext("refused"))
+        found = tier(row, row.now, row.resource.windows())
+        return state_in_words(TIER_KINDS[found], TIERS[found])
 
-    @admin.display(description=_("reason"))
+    @admin.display(description=_("reason"), ordering="reason")
     def why(self, row: Any) -> str:
         return str(REASONS[row.reason]) if row.reason else "–"
 
@@ -95,13 +113,18 @@ class RecordAdmin(TimedAdmin):
     def age(self, row: Any) -> str:
         return timesince(row.verified_at, row.now, depth=1) if row.verified_at else "–"
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        rows: QuerySet[Any] = super().get_queryset(request).annotate(**OF_THE_GATE)
+        return rows
+
     @admin.display(description=_("next attempt"), ordering="not_before")
     def next_attempt(self, row: Any) -> str:
-        return moment(row.not_before) if row.not_before and row.not_before > row.now else gettext("when read")
+        until = wait_end(row, row.now)
+        return moment(until) if until else gettext("on next visit")
 
 
 class RunningAdmin(TimedAdmin):
-    """The attempts that are running now, and those that never ended; for a proxy of a record's model."""
+    """Attempts that are running, and those whose process died. For a proxy of a record's model."""
 
     ordering = ("lease_until",)
 
@@ -109,7 +132,7 @@ class RunningAdmin(TimedAdmin):
         return super().get_queryset(request).filter(lease_until__isnull=False)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        words = gettext("Overdue: its process died or hangs; the next read of that person takes over.")
+        words = gettext("Overdue: the process died or is stuck. The person's next visit starts a new refresh.")
         return super().changelist_view(request, {"note": words, **(extra_context or {})})
 
     @admin.display(description=_("since"), ordering="lease_until")
@@ -123,4 +146,4 @@ class RunningAdmin(TimedAdmin):
 
     @admin.display(description=_("overdue"), boolean=True)
     def overdue(self, row: Any) -> bool:
-        return bool(row.lease_until <= row.now)
+        return not is_leased(row.lease_until, row.now, row.resource.windows().lease)

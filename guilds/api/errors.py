@@ -1,11 +1,10 @@
-"""Every error of the API as application/problem+json (RFC 9457)."""
+"""API errors as application/problem+json (RFC 9457)."""
 
 from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
-from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpResponse
 from rest_framework import exceptions
 from rest_framework.settings import api_settings
@@ -14,7 +13,6 @@ from rest_framework.views import set_rollback
 from guilds.problems import Problem
 from guilds.problems.catalogue import (
     BAD_REQUEST,
-    DATABASE_UNAVAILABLE,
     FORBIDDEN,
     INSUFFICIENT_SCOPE,
     INVALID_TOKEN,
@@ -22,13 +20,12 @@ from guilds.problems.catalogue import (
     NOT_ACCEPTABLE,
     NOT_FOUND,
     NOT_SIGNED_IN,
-    TOO_MANY_REQUESTS,
     VALIDATION_FAILED,
 )
-from guilds.problems.of_errors import problem_of, whole_seconds
+from guilds.problems.of_errors import problem_of, too_many_requests
 from guilds.problems.responses import problem_json
 
-# What DRF raises of its own.
+# The exceptions that DRF itself raises.
 OF_THE_FRAMEWORK: dict[type[exceptions.APIException], Problem] = {
     exceptions.ParseError: BAD_REQUEST,
     exceptions.PermissionDenied: FORBIDDEN,
@@ -36,7 +33,7 @@ OF_THE_FRAMEWORK: dict[type[exceptions.APIException], Problem] = {
     exceptions.MethodNotAllowed: METHOD_NOT_ALLOWED,
     exceptions.NotAcceptable: NOT_ACCEPTABLE,
 }
-# RFC 6750, section 3: the error of a challenge; a request without a token gets none.
+# The `error` attribute of the challenge (RFC 6750, section 3). A request without a token gets none.
 CHALLENGES = {
     NOT_SIGNED_IN.name: "",
     INVALID_TOKEN.name: ', error="invalid_token"',
@@ -45,7 +42,7 @@ CHALLENGES = {
 
 
 def exception_handler(error: Exception, context: dict[str, Any]) -> HttpResponse | None:
-    """DRF's handler: a `Problem` for each failure that has one; None, a 500, for faults of ours."""
+    """Return the problem response for an exception; None, which leads to a 500, if it has no problem."""
     problem = _problem(error)
     if problem is None:
         return None
@@ -57,11 +54,6 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> HttpResponse
     return response
 
 
-def too_many_requests(wait: float) -> Problem:
-    """This site's own limit, which isn't Discord's."""
-    return replace(TOO_MANY_REQUESTS, retry_after=whole_seconds(wait))
-
-
 def _problem(error: Exception) -> Problem | None:
     if ours := problem_of(error):
         return ours
@@ -70,8 +62,6 @@ def _problem(error: Exception) -> Problem | None:
     if isinstance(error, exceptions.Throttled):
         wait: float | None = getattr(error, "wait", None)
         return too_many_requests(wait or 0)
-    if isinstance(error, OperationalError | InterfaceError):
-        return DATABASE_UNAVAILABLE
     if isinstance(error, Http404):
         error = exceptions.NotFound()
     elif isinstance(error, PermissionDenied):
@@ -82,7 +72,7 @@ def _problem(error: Exception) -> Problem | None:
 
 
 def _of_the_framework(error: exceptions.APIException) -> Problem:
-    """What DRF or a site's own endpoint raises: a type of ours, or none (RFC 9457, section 4.2.1)."""
+    """Return the problem for a DRF exception. Its type is about:blank if no row fits (RFC 9457, section 4.2.1)."""
     status, errors = HTTPStatus(error.status_code), messages_by_field(error.detail)
     if isinstance(error, exceptions.ValidationError):
         return replace(VALIDATION_FAILED, status=status, more={"errors": errors})
@@ -93,12 +83,12 @@ def _of_the_framework(error: exceptions.APIException) -> Problem:
 
 
 def messages_by_field(detail: Any, *path: str) -> dict[str, list[str]]:
-    """DRF's details, which nest as the serializers do, as messages by path: `{"roles.0.name": ["Too long."]}`."""
+    """Flatten DRF's details, nested like the serializers, to messages by path: `{"roles.0.name": ["Too long."]}`."""
     if isinstance(detail, str):
         return {".".join(path) or api_settings.NON_FIELD_ERRORS_KEY: [str(detail)]}
     found: dict[str, list[str]] = {}
     for key, inner in detail.items() if isinstance(detail, dict) else enumerate(detail):
-        # A list holds the messages of one field, or what is wrong with each of many rows.
+        # A list contains the messages of one field, or one entry for each of several rows.
         deeper = path if isinstance(detail, list) and isinstance(inner, str) else (*path, str(key))
         for field, messages in messages_by_field(inner, *deeper).items():
             found.setdefault(field, []).extend(messages)

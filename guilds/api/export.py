@@ -1,7 +1,7 @@
-"""All that is stored about the person's servers, as a file: also what is too old to be served as the list.
+"""The export of everything stored about the person's servers, even if it is too old to be served as the list.
 
-So it never asks Discord and never fails because of it. In one piece: a person is in 200 servers at most, and a stream
-that broke off would be a 200.
+It never sends a request to Discord, so Discord can't make it fail. It is not streamed: a person is in at most 200
+servers, and a stream that breaks off would still have status 200.
 """
 
 from datetime import timedelta
@@ -9,7 +9,8 @@ from datetime import timedelta
 from django.http import HttpResponse
 from rest_framework.views import APIView
 
-from accounts.access_tokens import Scope
+from accounts.decorators import open_to_all
+from accounts.token_scopes import Scope
 from guilds.api import schema
 from guilds.api.authentication import PersonRequest
 from guilds.api.responses import dumps, with_age
@@ -21,6 +22,7 @@ from guilds.resources.guild_list import GUILD_LIST
 FILE_NAME = "guildhall-servers.json"
 
 
+@open_to_all
 class ExportView(APIView):
     """`GET /api/v1/memberships/export/`"""
 

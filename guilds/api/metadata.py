@@ -1,4 +1,4 @@
-"""What `OPTIONS` answers."""
+"""The response to `OPTIONS`."""
 
 from typing import TYPE_CHECKING
 
@@ -6,12 +6,12 @@ from rest_framework.metadata import BaseMetadata
 from rest_framework.request import Request
 
 if TYPE_CHECKING:
-    # That module imports the metadata of the settings, which is this.
+    # A circular import at run time: `views` imports the metadata class from the settings, which is this one.
     from rest_framework.views import APIView
 
 
 class NoMetadata(BaseMetadata):
-    """`Allow` says what there is, and the API's document the rest."""
+    """Return no body: `Allow` lists the methods, and the OpenAPI document describes them."""
 
     def determine_metadata(self, request: Request, view: "APIView") -> None:
         return None

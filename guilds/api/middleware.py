@@ -1,4 +1,4 @@
-"""What the API says before anybody knows who asks: how fast an address may ask, and which sites' scripts may read."""
+"""API checks before authentication: the rate limit per address, and CORS."""
 
 from collections.abc import Callable
 
@@ -6,11 +6,11 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.utils.cache import patch_vary_headers
 
-from guilds.api.errors import too_many_requests
 from guilds.api.throttles import wait_of_address
+from guilds.problems.of_errors import too_many_requests
 from guilds.problems.responses import problem_response
 
-# Also the endpoints that a site adds, and the API's document and page, whose few requests count with the others.
+# Includes endpoints that a site adds, and the schema and reference, whose few requests count too.
 PREFIX = "/api/"
 ALLOWED_METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE"
 ALLOWED_HEADERS = "Authorization, Content-Type, If-None-Match"
@@ -21,10 +21,10 @@ PREFLIGHT_SECONDS = "600"
 
 
 class ApiMiddleware:
-    """The address's throttle, and CORS for the origins in `CORS_ORIGINS`.
+    """Throttles each address, and sends CORS headers for the origins in `CORS_ORIGINS`.
 
-    Other sites read with a token, never with the person's cookies: `Access-Control-Allow-Credentials` is never sent,
-    so a site that is let in learns nothing of who happens to be signed in here.
+    Other origins read with a token, never with the person's cookies: `Access-Control-Allow-Credentials` is never sent,
+    so an allowed origin can't find out who is signed in here.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:

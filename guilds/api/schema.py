@@ -1,7 +1,7 @@
-"""The API's OpenAPI description: what each operation takes and answers, every status, header and problem.
+"""The API's OpenAPI description: the parameters, responses, headers and problems of each operation.
 
-A view says with one decorator of this module what it is; `_Whole` then writes out what all operations share.
-`./run schema` writes the whole to docs/openapi.yaml.
+Each view has one decorator of this module; `OperationSchema` adds what all operations have in common.
+`./run schema` writes the document to docs/openapi.yaml.
 """
 
 from collections.abc import Callable, Iterable
@@ -14,28 +14,42 @@ from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.plumbing import ResolvedComponent
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 
-from accounts.access_tokens import PREFIX
+from accounts import access_tokens, service_tokens, snowflakes, token_scopes
+from accounts.discord import Permissions
+from accounts.token_scopes import Holder
+from guilds.api import events
 from guilds.api.authentication import AccessTokenAuthentication, SessionAuthentication
-from guilds.api.filters import FIELDS, LONGEST_SEARCH, ORDERINGS
+from guilds.api.filters import FIELDS, MAX_SEARCH_LENGTH, ORDERINGS
 from guilds.engine.freshness import Reason
+from guilds.news import EVENTS
 from guilds.problems.catalogue import PROBLEMS, Problem
 
 View = TypeVar("View", bound=Callable[..., Any])
 Json = dict[str, Any]
 
-# What can happen to every request, and to every one that needs the list.
+# The problems of every request, and of every request that needs the list.
 ALWAYS = (
     "bad-request",
     "not-signed-in",
     "invalid-token",
     "insufficient-scope",
+    "person-required",
     "method-not-allowed",
     "not-acceptable",
     "too-many-requests",
     "server-error",
     "database-unavailable",
 )
-WITHOUT_LIST = ("reconnect-required", "missing-scope", "rate-limited", "discord-unavailable")
+WITHOUT_LIST = (
+    "reconnect-required",
+    "missing-scope",
+    "rate-limited",
+    "discord-unavailable",
+    "unexpected-reply",
+    "site-refused",
+)
+# The problems of every request to a site for one guild.
+OF_THE_SITE = (*WITHOUT_LIST, "membership-required", "missing-role") if settings.REQUIRED_GUILD else ()
 
 
 def _ref(name: str, kind: str = "schemas") -> Json:
@@ -53,13 +67,19 @@ def _or_null(schema: Json) -> Json:
 
 
 SNOWFLAKE = {"type": "string", "pattern": "^[0-9]{1,20}$"}
-HASH = {"type": ["string", "null"], "description": "The picture's hash at Discord; null where there is none."}
+HASH = {"type": ["string", "null"], "description": "Discord's hash of the image; null if there is none."}
 BOOLEAN = {"type": "boolean"}
+BITS = {"type": "string", "pattern": "^[0-9]+$", "description": "Discord's bit set, as a decimal string."}
+EVENT_ID = {"type": "string", "pattern": f"^{snowflakes.PATTERN}$"}
+TEXT = {"type": "string"}
 MOMENT = {"type": "string", "format": "date-time"}
 REASONS = [str(reason) for reason in Reason if not reason.is_refusal]
 
 _GUILD = {
-    "id": {**SNOWFLAKE, "description": "Discord's id, as a string: JavaScript's numbers end at 2^53."},
+    "id": {
+        **SNOWFLAKE,
+        "description": "Discord's ID, as a string because JavaScript numbers lose precision above 2^53.",
+    },
     "name": {"type": "string"},
     "icon": HASH,
     "banner": HASH,
@@ -67,9 +87,12 @@ _GUILD = {
     "permissions": {
         "type": "string",
         "pattern": "^[0-9]+$",
-        "description": "The person's permissions in the whole guild: Discord's bits, as a decimal string.",
+        "description": "The person's guild-wide permissions: Discord's bit set, as a decimal string.",
     },
-    "can_manage": {"type": "boolean", "description": "Owner, or ADMINISTRATOR, or MANAGE_GUILD."},
+    "can_manage": {
+        "type": "boolean",
+        "description": "Whether the person is the owner or has ADMINISTRATOR or MANAGE_GUILD.",
+    },
     "features": {"type": "array", "items": {"type": "string"}},
 }
 _FRESHNESS = {
@@ -77,34 +100,123 @@ _FRESHNESS = {
     "freshness": {"type": "string", "enum": ["fresh", "stale"]},
     "reason": {
         "enum": [*REASONS, None],
-        "description": "Why a stale list isn't younger; null for a fresh one.",
+        "description": "Why a stale list couldn't be refreshed; null for a fresh list.",
     },
-    "next_attempt_at": _or_null({**MOMENT, "description": "When Discord will be asked next, at the earliest."}),
+    "next_attempt_at": _or_null({**MOMENT, "description": "The earliest time of the next request to Discord."}),
+}
+_AGED = {
+    "verified_at": MOMENT,
+    "freshness": {"type": "string", "enum": ["fresh", "stale", "expired"]},
+    "reason": {"type": "null"},
+    "next_attempt_at": {"type": "null"},
 }
 _STORED = {
     **_FRESHNESS,
-    "verified_at": _or_null({**MOMENT, "description": "null if there never was a list."}),
+    "verified_at": _or_null(
+        {**MOMENT, "description": "When Discord last confirmed the whole list; null if it never did."}
+    ),
     "freshness": {"type": "string", "enum": ["fresh", "stale", "expired", "none"]},
     "reason": {
         "enum": [*map(str, Reason), None],
-        "description": "Why the last attempt brought no list; null if it did.",
+        "description": "Why the last attempt failed; null if it succeeded.",
     },
 }
 
+_EVENT: Json = {
+    "at": {**MOMENT, "description": "When the event arrived at the bot."},
+    "guild_id": EVENT_ID,
+    "user_id": {**EVENT_ID, "description": "The person's Discord ID."},
+    "member": {
+        "type": "object",
+        "description": "Discord's guild member. A property that is missing counts as empty.",
+        "properties": {
+            "roles": {"type": "array", "items": EVENT_ID},
+            "nick": {"type": ["string", "null"]},
+            "joined_at": _or_null(MOMENT),
+            "communication_disabled_until": _or_null(MOMENT),
+            "pending": {"type": ["boolean", "null"]},
+        },
+        "required": ["roles"],
+    },
+    "guild": {
+        "type": "object",
+        "description": "Discord's partial guild; `owner` and `permissions` are the bot's.",
+        "properties": {
+            "id": EVENT_ID,
+            "name": TEXT,
+            "icon": HASH,
+            "owner": BOOLEAN,
+            "permissions": BITS,
+            "features": {"type": "array", "items": TEXT},
+        },
+        "required": ["id", "name", "owner", "permissions", "features"],
+    },
+}
+
+
+def _event(needs: tuple[str, ...]) -> Json:
+    """Describe the events whose types need these fields."""
+    types = [name for name, event in EVENTS.items() if event.needs == needs]
+    kind = {"enum": types, "description": "The name of Discord's gateway event."}
+    properties = {"type": kind, **{name: _EVENT[name] for name in ("at", *needs)}}
+    return {"type": "object", "properties": properties, "required": list(properties)}
+
+
 SCHEMAS: dict[str, Json] = {
-    "Guild": _object(_GUILD, description="The person in one guild."),
+    "Guild": _object(_GUILD, description="The person's membership in one guild."),
     "ListedGuild": _object(
-        _GUILD, required=["id"], description="A `Guild`; where `fields` chose some members, those and `id` only."
+        _GUILD, required=["id"], description="A `Guild`. If the request has `fields`, only those properties and `id`."
     ),
     "GuildList": _object({**_FRESHNESS, "guilds": {"type": "array", "items": _ref("ListedGuild")}}),
     "OneGuild": _object({**_FRESHNESS, "guild": _ref("Guild")}),
+    "OneGuildMember": _object({**_FRESHNESS, "member": _ref("GuildMember")}),
+    "GuildMember": _object(
+        {
+            "roles": {
+                "type": "array",
+                "items": SNOWFLAKE,
+                "description": "The IDs of the person's roles, ascending, without @everyone.",
+            },
+            "nick": {"type": ["string", "null"], "description": "The person's nickname in the guild."},
+            "joined_at": _or_null(MOMENT),
+            "timed_out_until": _or_null({**MOMENT, "description": "The end of the time-out, which may be past."}),
+            "pending": {"type": "boolean", "description": "Whether the person has yet to accept the guild's rules."},
+        },
+        description="The person in one guild.",
+    ),
+    "RoleList": _object({**_FRESHNESS, "roles": {"type": "array", "items": _ref("GuildRole")}}),
+    "GuildRole": _object(
+        {
+            "id": SNOWFLAKE,
+            "name": {"type": "string"},
+            "color": {"type": "integer", "description": "0xRRGGBB as a number; 0 for no color."},
+            "position": {"type": "integer", "description": "Higher roles have higher positions."},
+            "permissions": BITS,
+            "managed": {"type": "boolean", "description": "Whether the role belongs to an integration."},
+            "assignable": {
+                "type": "boolean",
+                "description": "Whether the bot can give the role to members, if it has MANAGE_ROLES.",
+            },
+        }
+    ),
+    "ChannelList": _object({**_FRESHNESS, "channels": {"type": "array", "items": _ref("GuildChannel")}}),
+    "GuildChannel": _object(
+        {
+            "id": SNOWFLAKE,
+            "name": {"type": "string"},
+            "type": {"type": "integer", "description": "Discord's number for the kind of channel; 4 is a category."},
+            "position": {"type": "integer"},
+            "parent_id": _or_null({**SNOWFLAKE, "description": "The ID of the category."}),
+            "bot_permissions": {**BITS, "description": "What the bot can do there; 0 if it can't see the channel."},
+        }
+    ),
     "InProgress": _object(
         {"status": {"type": "string", "const": "in_progress"}, **_STORED, "reason": {"const": str(Reason.IN_PROGRESS)}},
-        description="Discord is being asked; this is what is stored until it answers.",
+        description="A refresh is in progress; these are the values stored so far.",
     ),
     "Person": _object(
         {
-            "id": {"type": "string", "description": "The person's id at this site."},
+            "id": {"type": "string", "description": "The person's ID on this site."},
             "discord_id": _or_null(SNOWFLAKE),
             "username": {"type": "string"},
             "global_name": {"type": ["string", "null"]},
@@ -117,22 +229,74 @@ SCHEMAS: dict[str, Json] = {
             **_STORED,
             "guilds": {"type": "array", "items": _ref("StoredGuild")},
         },
-        description="What is stored, however old. To know which servers a person is in, read the list instead.",
+        description="The stored data, however old. To find out which servers the person is in, read the list instead.",
     ),
-    "BotGuild": _object({"id": SNOWFLAKE, "name": {"type": "string"}, "icon": HASH, "verified_at": MOMENT}),
+    "BotGuild": _object(
+        {
+            "id": SNOWFLAKE,
+            "name": {"type": "string"},
+            "icon": HASH,
+            "permissions": {
+                "type": ["string", "null"],
+                "description": "The bot's permissions as a decimal number; null while they are unknown.",
+            },
+            "missing_permissions": {
+                "type": "array",
+                "items": {"type": "string"},
+                "description": "Discord's names of the permissions that the site's apps need and the bot lacks.",
+            },
+            "verified_at": MOMENT,
+        }
+    ),
+    "BotMember": _object(
+        {
+            "has_signed_in": {"type": "boolean", "description": "false for a person of whom the site knows nothing."},
+            "is_member": {
+                "type": ["boolean", "null"],
+                "description": "Whether the person is in the guild; null if nothing recent enough is stored.",
+            },
+            "allowed": {
+                "type": ["boolean", "null"],
+                "description": "Whether they also have the permission and one of the roles; null if it isn't known.",
+            },
+            "list": _or_null(
+                _object(
+                    {**_AGED, "guild": _or_null(_ref("Guild"))},
+                    description="The person's stored list, of any age.",
+                )
+            ),
+            "member": _or_null(
+                _object(
+                    {**_AGED, "member": _or_null(_ref("GuildMember"))},
+                    description="The stored answer about the person in the guild, of any age.",
+                )
+            ),
+        }
+    ),
+    "BotEvent": {"oneOf": [*map(_event, sorted({event.needs for event in EVENTS.values()}))]},
+    "BotEvents": {
+        "type": "object",
+        "properties": {"events": {"type": "array", "items": _ref("BotEvent"), "maxItems": events.MAX_EVENTS}},
+        "required": ["events"],
+    },
     "BotGuildList": _object({"guilds": {"type": "array", "items": _ref("BotGuild")}}),
     "Problem": {
         "type": "object",
-        "description": "RFC 9457. `type` leads to a page that says what it means and what to do.",
+        "description": "An RFC 9457 problem. `type` links to a page that explains the problem and what to do.",
         "properties": {
             "type": {"type": "string", "format": "uri-reference"},
             "title": {"type": "string"},
             "status": {"type": "integer"},
             "detail": {"type": "string"},
-            "retry_after": {"type": "integer", "minimum": 1, "description": "Seconds, as in Retry-After."},
+            "retry_after": {"type": "integer", "minimum": 1, "description": "Seconds to wait, as in `Retry-After`."},
             "reason": {"type": "string", "enum": [*map(str, Reason)]},
-            "parameter": {"type": "string", "description": "The parameter that is wrong."},
-            "scope": {"type": "string", "description": "The scope that a token would need."},
+            "parameter": {"type": "string", "description": "The name of the invalid parameter."},
+            "roles": {
+                "type": "array",
+                "items": SNOWFLAKE,
+                "description": "The IDs of the roles that give access; empty if none does.",
+            },
+            "scope": {"type": "string", "description": "The scope that a token needs."},
         },
         "required": ["type", "title", "status", "detail"],
     },
@@ -143,42 +307,52 @@ def _header(description: str, schema: Json) -> Json:
     return {"description": description, "required": True, "schema": schema}
 
 
-TEXT = {"type": "string"}
 HEADERS: dict[str, Json] = {
-    "Age": _header("How old the list is, in seconds (RFC 9111).", {"type": "integer", "minimum": 0}),
+    "Age": _header("The list's age in seconds (RFC 9111).", {"type": "integer", "minimum": 0}),
     "Cache-Status": _header(
-        "RFC 9211: `hit`, or with `fwd` why Discord was waited for; `ttl` is how long the list stays fresh, negative "
-        "when stale; `detail` the reason.",
+        "RFC 9211. `hit` means that the list was stored; `fwd` says why the response waited for Discord. `ttl` is the "
+        "number of seconds that the list stays fresh, negative if it is stale; `detail` is the reason.",
         TEXT,
     ),
-    "Cache-Control": _header("`private` and revalidated each time, or not stored at all.", TEXT),
-    "ETag": _header("Send it as If-None-Match; 304 if nothing changed.", TEXT),
-    "Allow": _header("The methods that there are.", TEXT),
-    "Location": _header("Where the list is.", {"type": "string", "format": "uri-reference"}),
-    "Retry-After": _header("Seconds; asking earlier is of no use.", {"type": "integer", "minimum": 1}),
-    "WWW-Authenticate": _header("RFC 6750.", TEXT),
-    "Content-Disposition": _header("The file's name.", TEXT),
-    "X-Request-ID": _header("Under which the site's log knows the request.", TEXT),
+    "Cache-Control": _header("`private` with revalidation, or `no-store`.", TEXT),
+    "ETag": _header("Send it in `If-None-Match` to get 304 if nothing changed.", TEXT),
+    "Allow": _header("The supported methods.", TEXT),
+    "Location": _header("The URL of the list.", {"type": "string", "format": "uri-reference"}),
+    "Retry-After": _header("Seconds to wait. Earlier requests won't succeed.", {"type": "integer", "minimum": 1}),
+    "WWW-Authenticate": _header("The authentication challenge (RFC 6750).", TEXT),
+    "Content-Disposition": _header("The file name.", TEXT),
+    "X-Request-ID": _header("The request's ID in the site's log.", TEXT),
 }
 AGED = ("Age", "Cache-Status")
 
 
+def _bearer(prefix: str, description: str) -> Json:
+    return {"type": "http", "scheme": "bearer", "bearerFormat": f"{prefix}…", "description": description}
+
+
 class AccessTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # registers itself, untyped
     target_class = AccessTokenAuthentication
-    name = "accessToken"
+    # Two, because one authentication class reads both kinds of tokens.
+    name = ("accessToken", "serviceToken")  # type: ignore[assignment]  # declared as a string or a list
 
-    def get_security_requirement(self, auto_schema: Any) -> Any:
-        """None for a view that names no scope, because it takes no token."""
-        scope = getattr(auto_schema.view, "token_scope", None)
-        return {self.name: [str(scope)]} if scope else None
+    def get_security_requirement(self, auto_schema: Any) -> list[dict[str, list[str]]]:
+        """Return the kinds of tokens that the operation accepts, with the scope; none for a view without a scope."""
+        view = auto_schema.view
+        scope = token_scopes.scope_of(getattr(view, "token_scope", None), auto_schema.method)
+        if scope is None:
+            return []
+        declared = token_scopes.declared().get(scope)
+        accepts = (
+            declared is None or declared.holder is not Holder.SERVICE,
+            getattr(view, "accepts_services", False),
+        )
+        return [{kind: [str(scope)]} for kind, accepted in zip(self.name, accepts, strict=True) if accepted]
 
-    def get_security_definition(self, auto_schema: Any) -> Json:
-        return {
-            "type": "http",
-            "scheme": "bearer",
-            "bearerFormat": f"{PREFIX}…",
-            "description": "A personal access token, made on the account page.",
-        }
+    def get_security_definition(self, auto_schema: Any) -> list[Json]:
+        return [
+            _bearer(access_tokens.PREFIX, "A personal access token, created on the account page."),
+            _bearer(service_tokens.PREFIX, "A token of one of the site's own programs, created by an operator."),
+        ]
 
 
 class SessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # registers itself, untyped
@@ -190,21 +364,21 @@ class SessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-
             "type": "apiKey",
             "in": "cookie",
             "name": settings.SESSION_COOKIE_NAME,
-            "description": "The site's session; with X-CSRFToken where something is changed.",
+            "description": "The site's session. Requests that change something also need `X-CSRFToken`.",
         }
 
 
-class _Whole:
-    """Before drf-spectacular's schema of an operation of ours: adds its problems and headers, and all components.
+class OperationSchema:
+    """A mixin for drf-spectacular's schema class that adds an operation's problems and headers, and all components.
 
-    So the operation is whole in every document, also in one that a site makes of all its endpoints.
+    So the operation is complete in every document, including one that a site generates for all its endpoints.
     """
 
     problems: Iterable[str]
     headers: dict[int, tuple[str, ...]]
 
     def get_operation(self, *place: Any) -> Json:
-        operation: Json = super().get_operation(*place)  # type: ignore[misc]  # of the schema that stands behind
+        operation: Json = super().get_operation(*place)  # type: ignore[misc]  # the schema class it is mixed into
         for kind, components in (("schemas", SCHEMAS), ("headers", HEADERS)):
             for name, component in components.items():
                 self.registry.register_on_missing(  # type: ignore[attr-defined]  # as above
@@ -217,10 +391,12 @@ class _Whole:
         for problem_status, problems in groupby(by_status, key=lambda each: each.status):
             responses[str(int(problem_status))] = _problems(problem_status, list(problems))
         operation["responses"] = dict(sorted(responses.items()))
+        if "requestBody" in operation:
+            operation["requestBody"]["required"] = True
         return operation
 
 
-def _answer(description: str, schema: str, *headers: str) -> tuple[str, str, tuple[str, ...]]:
+def _response(description: str, schema: str, *headers: str) -> tuple[str, str, tuple[str, ...]]:
     return description, schema, headers
 
 
@@ -228,31 +404,32 @@ def _operation(
     operation_id: str,
     summary: str,
     tag: str,
-    answers: dict[int, tuple[str, str, tuple[str, ...]]],
+    responses: dict[int, tuple[str, str, tuple[str, ...]]],
     *,
     problems: Iterable[str] = (),
     parameters: Iterable[OpenApiParameter] = (),
+    body: str | None = None,
 ) -> Callable[[View], View]:
-    """What one operation is."""
+    """Make the decorator that describes one operation."""
     extend: Callable[[Any], Any] = extend_schema(
         operation_id=operation_id,
         summary=summary,
         tags=[tag],
-        request=None,
+        request={"application/json": _ref(body)} if body else None,
         parameters=list(parameters),
         responses={
             status: OpenApiResponse(_ref(schema) if schema else None, description)
-            for status, (description, schema, _) in answers.items()
+            for status, (description, schema, _) in responses.items()
         },
     )
     own = {
-        "problems": [*ALWAYS, *problems],
-        "headers": {status: headers for status, (*_, headers) in answers.items()},
+        "problems": list(dict.fromkeys([*ALWAYS, *OF_THE_SITE, *problems])),
+        "headers": {status: headers for status, (*_, headers) in responses.items()},
     }
 
     def decorate(view: View) -> View:
         extended = extend(view)
-        extended.kwargs["schema"] = type("OperationSchema", (_Whole, extended.kwargs["schema"]), own)
+        extended.kwargs["schema"] = type("OperationSchema", (OperationSchema, extended.kwargs["schema"]), own)
         return view
 
     return decorate
@@ -263,56 +440,80 @@ def _query(name: str, schema: Json, description: str, **options: Any) -> OpenApi
 
 
 IF_NONE_MATCH = OpenApiParameter(
-    "If-None-Match", TEXT, OpenApiParameter.HEADER, description="The ETag of the answer one has."
+    "If-None-Match", TEXT, OpenApiParameter.HEADER, description="The ETag of the response you already have."
 )
-NOT_MODIFIED = _answer("Nothing changed.", "", "Cache-Control", "ETag", *AGED)
+GUILD_ID = OpenApiParameter("guild_id", SNOWFLAKE, OpenApiParameter.PATH, description="Discord's id.")
+NOT_MODIFIED = _response("Nothing changed.", "", "Cache-Control", "ETag", *AGED)
+
+
+def _about_one_guild(
+    operation_id: str, summary: str, description: str, schema: str, *, problems: Iterable[str] = ()
+) -> Callable[[View], View]:
+    return _operation(
+        operation_id,
+        summary,
+        "guilds",
+        {200: _response(description, schema, "Cache-Control", "ETag", *AGED), 304: NOT_MODIFIED},
+        problems=(*WITHOUT_LIST, "not-in-guild", "not-found", "precondition-failed", *problems),
+        parameters=[GUILD_ID, IF_NONE_MATCH],
+    )
+
+
+IN_PROGRESS = _response(
+    "Discord hasn't responded yet; read the answer later.", "InProgress", "Cache-Control", "Location", "Retry-After"
+)
 
 list_guilds = _operation(
     "listGuilds",
     "The person's guilds",
     "guilds",
-    {200: _answer("The list.", "GuildList", "Cache-Control", "ETag", *AGED), 304: NOT_MODIFIED},
-    problems=(*WITHOUT_LIST, "invalid-parameter", "precondition-failed"),
+    {200: _response("The list.", "GuildList", "Cache-Control", "ETag", *AGED), 304: NOT_MODIFIED},
+    problems=(*WITHOUT_LIST, "invalid-parameter", "precondition-failed", "bot-presence-unknown"),
     parameters=[
-        _query("manageable", BOOLEAN, "Only those the person may manage, or may not."),
-        _query("owner", BOOLEAN, "Only those the person owns, or doesn't."),
-        _query("has_bot", BOOLEAN, "Only those the bot is in, or isn't."),
+        _query("manageable", BOOLEAN, "true: only guilds the person can manage; false: only the others."),
+        _query("owner", BOOLEAN, "true: only guilds the person owns; false: only the others."),
+        _query("has_bot", BOOLEAN, "true: only guilds the bot is in; false: only the others."),
         _query(
             "search",
-            {"type": "string", "maxLength": LONGEST_SEARCH},
-            "Only those whose name holds each word of it, whatever case and accents; or of that id.",
+            {"type": "string", "maxLength": MAX_SEARCH_LENGTH},
+            "Only guilds whose name contains every word, ignoring case and accents, or whose ID this is.",
         ),
-        _query("ordering", {"type": "string", "enum": list(ORDERINGS), "default": "id"}, "`-` for descending."),
+        _query(
+            "ordering",
+            {"type": "string", "enum": list(ORDERINGS), "default": "id"},
+            "The sort order; `-` means descending.",
+        ),
         _query(
             "fields",
             {"type": "array", "items": {"type": "string", "enum": list(FIELDS)}, "minItems": 1},
-            "Only these members of each guild, and `id`.",
+            "Only these properties of each guild, and `id`.",
             style="form",
             explode=False,
         ),
         IF_NONE_MATCH,
     ],
 )
-get_guild = _operation(
-    "getGuild",
-    "One guild",
-    "guilds",
-    {200: _answer("The guild.", "OneGuild", "Cache-Control", "ETag", *AGED), 304: NOT_MODIFIED},
-    problems=(*WITHOUT_LIST, "not-in-guild", "not-found", "precondition-failed"),
-    parameters=[
-        OpenApiParameter("guild_id", SNOWFLAKE, OpenApiParameter.PATH, description="Discord's id."),
-        IF_NONE_MATCH,
-    ],
+get_guild = _about_one_guild("getGuild", "One guild", "The guild.", "OneGuild")
+get_member = _about_one_guild(
+    "getMember", "The person's roles in one guild", "The person in the guild.", "OneGuildMember"
+)
+list_roles = _about_one_guild(
+    "listRoles", "A guild's roles, the highest first", "The roles.", "RoleList", problems=["bot-not-in-guild"]
+)
+list_channels = _about_one_guild(
+    "listChannels",
+    "A guild's channels and categories, in the order of Discord's sidebar, for people who manage the guild",
+    "The channels.",
+    "ChannelList",
+    problems=["missing-permission", "bot-not-in-guild"],
 )
 refresh_guilds = _operation(
     "refreshGuilds",
-    "Ask Discord now",
+    "Refresh the list from Discord",
     "guilds",
     {
-        200: _answer("The new list.", "GuildList", "Cache-Control", "ETag", *AGED),
-        202: _answer(
-            "Discord takes its time; read the list.", "InProgress", "Cache-Control", "Location", "Retry-After"
-        ),
+        200: _response("The new list.", "GuildList", "Cache-Control", "ETag", *AGED),
+        202: IN_PROGRESS,
     },
     problems=(*WITHOUT_LIST, "refresh-too-soon", "csrf-failed"),
     parameters=[
@@ -320,28 +521,69 @@ refresh_guilds = _operation(
             "X-CSRFToken",
             TEXT,
             OpenApiParameter.HEADER,
-            description="Django's CSRF token, with a session; a token needs none.",
+            description="Django's CSRF token. Needed with a session, not with an access token.",
         )
     ],
 )
 export_memberships = _operation(
     "exportMemberships",
-    "All that is stored about the person's servers",
+    "Everything stored about the person's guilds",
     "people",
-    {200: _answer("A file.", "Export", "Cache-Control", "Content-Disposition", "Age?", "Cache-Status?")},
+    {200: _response("The export file.", "Export", "Cache-Control", "Content-Disposition", "Age?", "Cache-Status?")},
 )
-get_me = _operation("getMe", "Who is asking", "people", {200: _answer("The person.", "Person", "Cache-Control")})
+get_me = _operation(
+    "getMe", "The person who is signed in", "people", {200: _response("The person.", "Person", "Cache-Control")}
+)
 list_bot_guilds = _operation(
     "listBotGuilds",
     "The guilds the bot is in",
     "bot",
-    {200: _answer("From the database.", "BotGuildList", "Cache-Control")},
+    {200: _response("The bot's guilds, from the database.", "BotGuildList", "Cache-Control")},
     problems=("forbidden",),
+)
+
+_ABOUT_MEMBER = (
+    GUILD_ID,
+    OpenApiParameter("discord_id", SNOWFLAKE, OpenApiParameter.PATH, description="The person's Discord ID."),
+    _query(
+        "permission",
+        {"type": "string", "enum": [permission.name for permission in Permissions]},
+        "A permission that the person needs.",
+    ),
+    _query(
+        "role",
+        {"type": "array", "items": {"type": "string", "pattern": f"^{snowflakes.PATTERN}$"}},
+        "IDs of roles of which the person needs one.",
+    ),
+)
+get_bot_member = _operation(
+    "getBotMember",
+    "What a person may do in a guild, as stored",
+    "bot",
+    {200: _response("The stored answers.", "BotMember", "Cache-Control")},
+    problems=("forbidden", "invalid-parameter", "not-found"),
+    parameters=_ABOUT_MEMBER,
+)
+verify_bot_member = _operation(
+    "verifyBotMember",
+    "What a person may do in a guild, after asking Discord",
+    "bot",
+    {200: _response("What Discord said.", "BotMember", "Cache-Control"), 202: IN_PROGRESS},
+    problems=("forbidden", "invalid-parameter", "not-found", "refresh-too-soon", *WITHOUT_LIST),
+    parameters=_ABOUT_MEMBER,
+)
+send_bot_events = _operation(
+    "sendBotEvents",
+    "Report Discord's events",
+    "bot",
+    {204: _response("All events are stored.", "", "Cache-Control")},
+    problems=("forbidden", "validation-failed"),
+    body="BotEvents",
 )
 
 
 def _headers(*names: str) -> Json:
-    """Those that are always there by reference, those with a `?` in full."""
+    """Refer to the headers that are always sent; write out those with a `?`, which are optional."""
     return {name: _ref(name, "headers") for name in (*names, "X-Request-ID") if name in HEADERS} | {
         name[:-1]: {**HEADERS[name[:-1]], "required": False} for name in names if name.endswith("?")
     }
@@ -354,7 +596,7 @@ def _problems(status: HTTPStatus, problems: list[Problem]) -> Json:
     if status == HTTPStatus.UNAUTHORIZED:
         headers.append("WWW-Authenticate")
     if status == HTTPStatus.FORBIDDEN:
-        headers.append("WWW-Authenticate?")  # of a token without the scope
+        headers.append("WWW-Authenticate?")  # for a token without the scope
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
         headers.append("Allow")
     only = {"type": "object", "properties": {"type": {"type": "string", "enum": [each.path for each in problems]}}}

@@ -1,4 +1,4 @@
-"""The API's words for lists and people; those for a guild are `Membership.as_json`'s."""
+"""The API's JSON for lists, roles, channels and people. For a guild it is `Membership.as_json`."""
 
 from datetime import datetime
 from typing import Any
@@ -6,30 +6,70 @@ from typing import Any
 from accounts.models import User
 from guilds.engine import freshness
 from guilds.engine.freshness import Tier
-from guilds.models import GuildListVerification
-from guilds.resources.guild_list import GUILD_LIST
-from guilds.services import GuildList
+from guilds.engine.policy import Served
+from guilds.engine.records import Record
+from guilds.services import Directory, GuildMembership
 
 
-def freshness_json(guild_list: GuildList) -> dict[str, Any]:
-    """How old the list is and why. Its age in seconds is in `Age`: with it no two bodies would be equal."""
+def freshness_json(served: Served) -> dict[str, Any]:
+    """Return the freshness. The age in seconds is only in `Age`, because it would change the body each time."""
     return {
-        "verified_at": guild_list.verified_at,
-        "freshness": guild_list.freshness,
-        "reason": guild_list.reason,
-        "next_attempt_at": guild_list.next_attempt_at,
+        "verified_at": served.verified_at,
+        "freshness": served.freshness,
+        "reason": served.reason,
+        "next_attempt_at": served.next_attempt_at,
     }
 
 
-def stored_freshness_json(record: GuildListVerification, now: datetime) -> dict[str, Any]:
-    """The same of what is stored, whether or not it may be served: `freshness` is expired or none as well."""
-    decision = freshness.decide(record, now, GUILD_LIST.windows())
+def stored_freshness_json(record: Record, now: datetime) -> dict[str, Any]:
+    """Return the freshness of the stored answer even if it may not be served; it can also be "expired" or "none"."""
+    decision = freshness.decide(record, now, record.resource.windows())
     return {
         "verified_at": record.verified_at,
         "freshness": str(Tier.FRESH if decision.tier is Tier.DUE else decision.tier),
         "reason": record.reason or None,
         "next_attempt_at": decision.until,
     }
+
+
+def member_json(member: GuildMembership) -> dict[str, Any]:
+    return {
+        "roles": [str(role) for role in sorted(member.roles)],
+        "nick": member.nick or None,
+        "joined_at": member.joined_at,
+        "timed_out_until": member.timed_out_until,
+        "pending": member.pending,
+    }
+
+
+def roles_json(directory: Directory) -> list[dict[str, Any]]:
+    assignable = {role.id for role in directory.assignable_roles}
+    return [
+        {
+            "id": str(role.id),
+            "name": role.name,
+            "color": role.color,
+            "position": role.position,
+            "permissions": str(role.permissions),
+            "managed": role.managed,
+            "assignable": role.id in assignable,
+        }
+        for role in directory.roles
+    ]
+
+
+def channels_json(directory: Directory) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": str(channel.id),
+            "name": channel.name,
+            "type": channel.kind,
+            "position": channel.position,
+            "parent_id": str(channel.parent_id) if channel.parent_id else None,
+            "bot_permissions": str(directory.bot_permissions(channel)),
+        }
+        for channel in directory.channels
+    ]
 
 
 def user_json(user: User) -> dict[str, Any]:

@@ -1,21 +1,21 @@
-"""The JSON endpoints. Every answer that shows the list says how old it is, in its body and its headers."""
-
-from typing import Any
+"""The JSON endpoints. Every response with a list states its age, in the body and in the headers."""
 
 from django.http.response import HttpResponseBase
 from django.urls import reverse
-from rest_framework.permissions import IsAdminUser
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts.access_tokens import Scope
-from guilds import bot, services
+from accounts.token_scopes import Scope
+from guilds import services
 from guilds.api import filters, responses, schema
 from guilds.api.authentication import PersonRequest
-from guilds.api.serializers import stored_freshness_json, user_json
-from guilds.models import Guild
+from guilds.api.serializers import channels_json, member_json, roles_json, user_json
+from guilds.decorators import unguarded
+from guilds.permissions import CanManageGuild, GuildAPIRequest, InGuild, ThrottledFirst
 from guilds.problems import NotInGuild
+from guilds.resources.directory import DIRECTORY
 from guilds.resources.guild_list import GUILD_LIST
+from guilds.resources.member import MEMBER
 from guilds.services import NoAnswer, Reason
 
 
@@ -28,12 +28,13 @@ class GuildListView(APIView):
     def get(self, request: PersonRequest) -> HttpResponseBase:
         query = request._request.GET
         wanted = filters.parse(query) if query else None
-        guild_list = services.get_guild_list(request.user, lazy=True)
+        guild_list = request.guild_list
         if wanted is None:
             return responses.whole_list(guild_list, request)
         return responses.part(guild_list, {"guilds": wanted.select(guild_list)}, request)
 
 
+@unguarded("reads the guild from the list of the person who asks")
 class GuildView(APIView):
     """`GET /api/v1/guilds/{id}/`: one of them; 404 for a guild the person isn't in."""
 
@@ -41,11 +42,50 @@ class GuildView(APIView):
 
     @schema.get_guild
     def get(self, request: PersonRequest, guild_id: int) -> HttpResponseBase:
-        guild_list = services.get_guild_list(request.user)
+        guild_list = request.guild_list
         membership = guild_list.get(guild_id)
         if membership is None:
             raise NotInGuild
         return responses.part(guild_list, {"guild": membership.as_json()}, request)
+
+
+class MemberView(ThrottledFirst):
+    """`GET /api/v1/guilds/{id}/member/`: the person's roles in the guild, nickname and more."""
+
+    token_scope = Scope.GUILDS_READ
+    permission_classes = (InGuild.member(),)
+
+    @schema.get_member
+    def get(self, request: GuildAPIRequest, guild_id: int) -> HttpResponseBase:
+        member = request.guild.member
+        return responses.part(member, {"member": member_json(member)}, request, MEMBER)
+
+
+class RolesView(ThrottledFirst):
+    """`GET /api/v1/guilds/{id}/roles/`: the guild's roles; 409 if the bot isn't in it."""
+
+    token_scope = Scope.GUILDS_READ
+    permission_classes = (InGuild,)
+
+    @schema.list_roles
+    def get(self, request: GuildAPIRequest, guild_id: int) -> HttpResponseBase:
+        directory = services.get_directory(guild_id)
+        return responses.part(directory, {"roles": roles_json(directory)}, request, DIRECTORY)
+
+
+class ChannelsView(ThrottledFirst):
+    """`GET /api/v1/guilds/{id}/channels/`: the guild's channels, for people who manage it; 409 without the bot.
+
+    Discord hides some channels from ordinary members, and doesn't say which of them a person can see.
+    """
+
+    token_scope = Scope.GUILDS_READ
+    permission_classes = (CanManageGuild,)
+
+    @schema.list_channels
+    def get(self, request: GuildAPIRequest, guild_id: int) -> HttpResponseBase:
+        directory = services.get_directory(guild_id)
+        return responses.part(directory, {"channels": channels_json(directory)}, request, DIRECTORY)
 
 
 class RefreshView(APIView):
@@ -61,9 +101,7 @@ class RefreshView(APIView):
         except NoAnswer as error:
             if error.reason is not Reason.IN_PROGRESS:
                 raise
-            stored = {**stored_freshness_json(*GUILD_LIST.read(user.pk)), "reason": Reason.IN_PROGRESS}
-            headers = {"Location": reverse("api:guilds"), "Retry-After": "1", "Cache-Control": "private, no-cache"}
-            return Response({"status": "in_progress", **stored}, status=202, headers=headers)
+            return responses.in_progress(*GUILD_LIST.read(user.pk), reverse("api:guilds"))
         return responses.whole_list(guild_list)
 
 
@@ -75,23 +113,3 @@ class MeView(APIView):
     @schema.get_me
     def get(self, request: PersonRequest) -> Response:
         return Response(user_json(request.user), headers={"Cache-Control": "private, no-cache"})
-
-
-class BotGuildsView(APIView):
-    """`GET /api/v1/bot/guilds/`: for staff, from the database. Never needs Discord."""
-
-    token_scope = Scope.BOT_READ
-    permission_classes = (IsAdminUser,)
-
-    @schema.list_bot_guilds
-    def get(self, request: PersonRequest) -> Response:
-        return Response({"guilds": _bot_guilds()}, headers={"Cache-Control": "private, no-cache"})
-
-
-def _bot_guilds() -> list[dict[str, Any]]:
-    """The guilds the bot is in, ascending by id, as the schema's `BotGuild`."""
-    rows = Guild.objects.filter(deleted_at=None).order_by("pk") if bot.has_token() else ()
-    return [
-        {"id": str(guild.pk), "name": guild.name, "icon": guild.icon or None, "verified_at": guild.verified_at}
-        for guild in rows
-    ]

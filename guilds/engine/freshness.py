@@ -1,4 +1,4 @@
-"""The rule: what a reader gets, from the record and the time. Pure functions, no I/O.
+"""The rule that decides what a reader gets, from the record and the time. Pure functions, no I/O.
 
     age of the list      tier      served   Discord asked
     ─────────────────────────────────────────────────────────────────────────────
@@ -8,8 +8,8 @@
     ≥ 24 h               expired   no       yes; waited for within the budget
     never verified       none      no       yes; waited for within the budget
 
-Bounds are half-open: a list is stale at exactly 1 h and expired at exactly 24 h. A reader who demands a list verified
-since a given moment waits within the budget too, and gets that list or an error.
+Bounds are half-open: a list is stale at exactly 1 h and expired at exactly 24 h. A reader that requires a list verified
+since a given time also waits within the budget, and gets that list or an error.
 """
 
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from enum import Enum, StrEnum
 from typing import Protocol
 
-from accounts.limits import Priority, Reason
+from accounts.limits import LEASE_MARGIN, MIN_SILENCE, Priority, Reason, is_leased
 
 __all__ = [
     "Decision",
@@ -31,6 +31,7 @@ __all__ = [
     "retry_pause",
     "soft_wait_left",
     "tier",
+    "wait_end",
 ]
 
 
@@ -58,6 +59,11 @@ class RecordState(Protocol):
     not_before: datetime | None
     reason: str
     lease_until: datetime | None
+    silent_at: datetime | None
+    # Of the gate: read with the record.
+    silent_since: datetime | None
+    recovered_at: datetime | None
+    probe_after: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +75,20 @@ class Windows:
     soft_wait: timedelta
     lease: timedelta
 
+    @property
+    def budget(self) -> timedelta:
+        """How long one attempt may take, retries included. The rest of its lease is for storing the outcome."""
+        return self.lease - LEASE_MARGIN
+
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What to do for one reader.
+    """The action for one reader.
 
-    `serve`: the stored list may be served. `ask`: a refresh is wanted and the record allows it; `claim`: and no refresh
-    is running, so this reader should start one. `reason`: why Discord isn't asked, or IN_PROGRESS; `until`: when it can
-    be asked again, or when the running refresh must end.
+    `serve`: the stored list may be served. `ask`: a refresh is needed and the record allows it. `claim`: in addition,
+    no refresh is running, so this reader should start one. `reason`: why Discord isn't asked, or IN_PROGRESS. `until`:
+    when Discord can be asked again, or when the running refresh must end. `probes`: the record's own wait isn't over,
+    and the reader may claim only if no other reader is testing whether Discord's silence is over.
     """
 
     tier: Tier
@@ -86,6 +98,7 @@ class Decision:
     wait: Wait
     reason: Reason | None
     until: datetime | None
+    probes: bool = False
 
     @property
     def priority(self) -> Priority:
@@ -114,9 +127,9 @@ def tier(record: RecordState, now: datetime, windows: Windows) -> Tier:
 
 
 def decide(record: RecordState, now: datetime, windows: Windows, *, wanted_since: datetime | None = None) -> Decision:
-    """What a reader at `now` gets of `record`.
+    """Decide what a reader of `record` gets at `now`.
 
-    `wanted_since` demands a list verified at that moment or later. The rule doesn't know whether a refresh can start:
+    `wanted_since` requires a list verified at that time or later. The rule doesn't know whether a refresh can start:
     callers that want to claim check the gate first and turn its refusal into `Decision.not_now`.
     """
     kind = tier(record, now, windows)
@@ -132,11 +145,37 @@ def decide(record: RecordState, now: datetime, windows: Windows, *, wanted_since
         )
 
     wanted = Decision(kind, serve, ask=True, claim=True, wait=_wait(kind, serve), reason=reason, until=now)
-    if record.not_before and record.not_before > now:
-        return wanted.not_now(reason or Reason.BUSY, record.not_before)
-    if record.lease_until and record.lease_until > now:
+    if waits_until := wait_end(record, now):
+        if not _may_probe(record, now):
+            return wanted.not_now(reason or Reason.BUSY, waits_until)
+        wanted = replace(wanted, probes=True)
+    if record.lease_until and is_leased(record.lease_until, now, windows.lease):
         return wanted.under_way(record.lease_until)
     return wanted
+
+
+def wait_end(record: RecordState, now: datetime) -> datetime | None:
+    """Until when the record's own wait forbids asking; None if nothing does.
+
+    A wait that Discord's silence caused ends once Discord has given anyone a good answer again. What Discord named is
+    waited for. `Record.pausing` is the same in SQL.
+    """
+    if record.not_before is None or record.not_before <= now:
+        return None
+    silent_at = record.silent_at if record.reason == Reason.UNAVAILABLE else None
+    if silent_at and record.recovered_at and silent_at < record.recovered_at:
+        return None
+    return record.not_before
+
+
+def _may_probe(record: RecordState, now: datetime) -> bool:
+    """Whether a record that waits because Discord was silent may be asked for, to find out whether it still is.
+
+    Never sooner than the shortest pause after the record's own failure.
+    """
+    if record.reason != Reason.UNAVAILABLE or record.silent_at is None or record.silent_since is None:
+        return False
+    return now - record.silent_at >= MIN_SILENCE and (record.probe_after is None or record.probe_after <= now)
 
 
 def _wait(kind: Tier, serve: bool) -> Wait:
@@ -146,7 +185,7 @@ def _wait(kind: Tier, serve: bool) -> Wait:
 
 
 def soft_wait_left(lease_until: datetime | None, now: datetime, windows: Windows) -> timedelta:
-    """What is left of the soft wait, which counts from the start of the refresh, not of the read."""
+    """Return the rest of the soft wait, which is measured from the start of the refresh, not of the read."""
     if lease_until is None:
         return timedelta(0)
     started = lease_until - windows.lease
@@ -154,9 +193,10 @@ def soft_wait_left(lease_until: datetime | None, now: datetime, windows: Windows
 
 
 def retry_pause(streak: int, retry_after: float | None, jitter: float) -> timedelta:
-    """How long nobody asks after a failure that `streak` others preceded.
+    """Return the back-off after a failure with `streak` consecutive failures before it.
 
-    30 s, doubled with each failure up to 15 min, times `jitter` of [1, 1.25]; or what Discord said, if that is longer.
+    It is 30 s, doubled with each failure up to 15 min, times `jitter` in [1, 1.25]; or `retry_after` seconds, if
+    longer.
     """
     doubled: timedelta = timedelta(seconds=30) * 2 ** min(streak, 10)
     backoff = min(doubled, timedelta(minutes=15)) * jitter
@@ -164,8 +204,8 @@ def retry_pause(streak: int, retry_after: float | None, jitter: float) -> timede
 
 
 def refresh_moment(verified_at: datetime, windows: Windows, refresh_at: float, jitter: float) -> datetime:
-    """When a list verified at `verified_at` becomes due: `refresh_at` of fresh, times `jitter` of [0.9, 1.1].
+    """Return when a list becomes due: after the share `refresh_at` of the fresh window, times `jitter` in [0.9, 1.1].
 
-    The jitter is fixed with the list, so that lists imported together don't come due together.
+    The result is stored with the list. Jitter keeps lists that were verified together from becoming due together.
     """
     return verified_at + windows.fresh * min(refresh_at * jitter, 1.0)

@@ -1,4 +1,7 @@
-"""What this process counts of the lists it serves. `config/metrics.py` adds the processes up and shows them."""
+"""This process's counters of reads, leases and refreshes, for each resource.
+
+`config/metrics.py` adds up all processes and exports the sums.
+"""
 
 from datetime import timedelta
 from enum import StrEnum
@@ -9,55 +12,67 @@ from guilds.engine.freshness import Reason, Tier
 
 
 class Outcome(StrEnum):
-    """What a reader got."""
+    """The result of one read."""
 
-    HIT = "hit"  # the list, without waiting
-    MISS_REFRESHED = "miss_refreshed"  # the new list, after waiting for it
-    STALE_SERVED = "stale_served"  # the old list, which stands in
-    REFUSED = "refused"  # none
+    HIT = "hit"  # the stored answer, without waiting
+    MISS_REFRESHED = "miss_refreshed"  # the new answer, after waiting for it
+    STALE_SERVED = "stale_served"  # the old answer, because there is no new one
+    REFUSED = "refused"  # no answer
 
 
 class Lease(StrEnum):
     WON = "won"
-    TAKEN_OVER = "taken_over"  # won, from somebody who let it run out
-    LOST = "lost"  # somebody was quicker
-    FENCED = "fenced"  # lost while asking; the answer was dropped
+    TAKEN_OVER = "taken_over"  # won, from a process that let it expire
+    LOST = "lost"  # another reader was quicker
+    FENCED = "fenced"  # lost during the request; the response was dropped
 
 
 READS = Counter(
-    "guildhall_guild_list_reads",
-    "Lists that were read, by how fresh the stored one was found and by what the reader got.",
-    ["freshness", "outcome"],
+    "guildhall_reads",
+    "Reads, by how fresh the stored answer was found and by what the reader got.",
+    ["resource", "freshness", "outcome"],
 )
 SERVED_AGE = Histogram(
-    "guildhall_guild_list_served_age_seconds",
-    "How old the lists were that were served.",
+    "guildhall_served_age_seconds",
+    "How old the answers were that were served.",
+    ["resource"],
     buckets=(60, 300, 900, 1800, 2880, 3600, 7200, 14400, 28800, 57600, 86400),
 )
-LEASES = Counter("guildhall_refresh_leases", "What became of claims to ask Discord for a list.", ["outcome"])
+LEASES = Counter("guildhall_refresh_leases", "What became of claims to ask Discord.", ["resource", "outcome"])
 REFRESHES = Counter(
-    "guildhall_refreshes", "Attempts whose end was written down: verified, or why there is no new list.", ["outcome"]
+    "guildhall_refreshes",
+    "Attempts whose end was stored: verified, or why there is no new answer; and answers that Discord pushed.",
+    ["resource", "outcome"],
+)
+CACHE_READS = Counter("guildhall_cache_reads", "Lists and permissions looked up in the cache.", ["outcome"])
+CACHE_HIT, CACHE_MISS, CACHE_FAILED = (CACHE_READS.labels(each) for each in ("hit", "miss", "failed"))
+CACHE_FAILURES = Counter(
+    "guildhall_cache_failures", "Commands that Redis failed or didn't answer in time; while it is down, few are sent."
 )
 
-# Looked up once: a read is counted on its way to the page.
-_reads = {(tier, outcome): READS.labels(tier.value, outcome.value) for tier in Tier for outcome in Outcome}
-_leases = {lease: LEASES.labels(lease.value) for lease in Lease}
-_refreshes = {outcome: REFRESHES.labels(outcome) for outcome in ("verified", *(reason.value for reason in Reason))}
 
+class Counts:
+    """The counters of one resource, looked up once because every page view increments one."""
 
-def count_read(found: Tier, outcome: Outcome) -> None:
-    _reads[found, outcome].inc()
+    def __init__(self, resource: str) -> None:
+        self._reads = {
+            (tier, outcome): READS.labels(resource, tier.value, outcome.value) for tier in Tier for outcome in Outcome
+        }
+        self._age = SERVED_AGE.labels(resource)
+        self._leases = {lease: LEASES.labels(resource, lease.value) for lease in Lease}
+        outcomes = ("verified", "pushed", *(reason.value for reason in Reason))
+        self._refreshes = {outcome: REFRESHES.labels(resource, outcome) for outcome in outcomes}
 
+    def read(self, found: Tier, outcome: Outcome) -> None:
+        self._reads[found, outcome].inc()
 
-def count_served(found: Tier, age: timedelta, *, stale: bool, waited: bool) -> None:
-    count_read(found, Outcome.STALE_SERVED if stale else Outcome.MISS_REFRESHED if waited else Outcome.HIT)
-    SERVED_AGE.observe(age.total_seconds())
+    def served(self, found: Tier, age: timedelta, *, stale: bool, waited: bool) -> None:
+        self.read(found, Outcome.STALE_SERVED if stale else Outcome.MISS_REFRESHED if waited else Outcome.HIT)
+        self._age.observe(age.total_seconds())
 
+    def lease(self, lease: Lease) -> None:
+        self._leases[lease].inc()
 
-def count_lease(lease: Lease) -> None:
-    _leases[lease].inc()
-
-
-def count_refresh(outcome: str) -> None:
-    """`outcome` is verified, or the `Reason` why not."""
-    _refreshes[outcome].inc()
+    def refresh(self, outcome: str) -> None:
+        """Count what was stored: "verified", "pushed", or the value of the `Reason` for the failure."""
+        self._refreshes[outcome].inc()

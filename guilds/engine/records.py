@@ -1,19 +1,24 @@
-"""What the engine stores about each answer of Discord's: when it was verified, and what stands in the way of asking."""
+"""The columns that the engine stores for each answer: when it was verified, and what blocks the next request."""
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.db import models
+from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
+
+from accounts.clock import is_leased
+from guilds.engine.freshness import Reason, Tier
 
 if TYPE_CHECKING:
     from guilds.engine.resource import Resource
 
 
 class Record(models.Model):
-    """One stored answer of Discord's. The engine writes these columns; a resource's model adds whose answer it is.
+    """One stored answer from Discord. The engine writes these columns; a resource's model adds the key of its owner.
 
-    There is no state column: whether an answer is fresh, stale or expired follows from the row and the time, so that no
-    crash can leave a wrong state behind.
+    There is no state column: whether an answer is fresh, stale or expired follows from the row and the time, so a crash
+    can't leave a wrong state behind.
     """
 
     verified_at = models.DateTimeField(
@@ -21,48 +26,96 @@ class Record(models.Model):
         null=True,
         blank=True,
         db_index=True,
-        help_text=_("The moment before the question that brought the stored list."),
+        help_text=_("When the request for the stored answer was sent."),
     )
     refresh_after = models.DateTimeField(
         _("due"),
         null=True,
         blank=True,
-        help_text=_("From here on a read asks Discord in the background; fixed with the list."),
+        help_text=_("After this time, reading the answer refreshes it in the background. Set when it is stored."),
     )
     not_before = models.DateTimeField(
-        _("not before"), null=True, blank=True, help_text=_("Discord is not asked before this moment.")
+        _("not before"), null=True, blank=True, help_text=_("No request is sent to Discord before this time.")
+    )
+    silent_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        help_text="When Discord didn't answer the last attempt; empty if it named how long to wait.",
     )
     reason = models.CharField(
-        max_length=24, blank=True, help_text=_("Why the last attempt brought no list; empty if it did.")
+        max_length=24, blank=True, help_text=_("Why the last attempt failed; empty if it succeeded.")
     )
     failure_streak = models.PositiveIntegerField(
-        _("failures"), default=0, help_text=_("Failed attempts since the last list.")
+        _("failures"), default=0, help_text=_("Failed attempts since the last success.")
     )
     lease_until = models.DateTimeField(
-        _("lease until"), null=True, blank=True, help_text=_("Until when somebody's attempt is running.")
+        _("lease until"), null=True, blank=True, help_text=_("When the lease of the running attempt expires.")
     )
     generation = models.BigIntegerField(
         _("generation"),
         default=0,
         help_text=_(
-            "Counted up by every claim, release, sign-in and disconnect; an answer to an older one is dropped."
+            "Incremented by every claim, release, sign-in, purge and deletion; responses to an older generation are "
+            "dropped."
         ),
     )
     version = models.BigIntegerField(default=0, help_text="Counted up whenever the answer changes.")
     last_read_at = models.DateTimeField(
         _("last read"),
-        # The sweep looks for the few who read lately among all who ever did.
+        # Indexed because the sweep selects the few records that were read recently.
         null=True,
         blank=True,
         db_index=True,
-        help_text=_("When somebody last read the list, to the hour."),
+        help_text=_("When the answer was last read, accurate to the hour."),
     )
-    changed_at = models.DateTimeField(
-        _("changed"), null=True, blank=True, help_text=_("When the memberships last changed.")
-    )
+    changed_at = models.DateTimeField(_("changed"), null=True, blank=True, help_text=_("When the answer last changed."))
 
-    # The resource sets it when it is made.
+    # The gate's; every read of a resource brings them along, and a record that was read otherwise doesn't know them.
+    silent_since: datetime | None = None
+    recovered_at: datetime | None = None
+    probe_after: datetime | None = None
+    # Set by the constructor of `Resource`.
     resource: ClassVar["Resource[Any, Any]"]
 
     class Meta:
         abstract = True
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the last attempt was refused for good, until a sign-in, a setting or the bot's arrival ends it."""
+        return bool(self.reason) and Reason(self.reason).is_refusal
+
+    @classmethod
+    def tiers(cls, now: datetime, path: str = "") -> dict[Tier, Q]:
+        """Return the bounds of `freshness.tier` as conditions for SQL.
+
+        `path` is the lookup prefix from the queried rows to the record, such as
+        "user__guild_list_verification__".
+        """
+        windows = cls.resource.windows()
+
+        def where(column: str, value: datetime | None) -> Q:
+            return Q(**{f"{path}{column}": value})
+
+        fresh, not_fresh = where("verified_at__gt", now - windows.fresh), where("verified_at__lte", now - windows.fresh)
+        served, expired = where("verified_at__gt", now - windows.stale), where("verified_at__lte", now - windows.stale)
+        return {
+            Tier.FRESH: fresh & (where("refresh_after", None) | where("refresh_after__gt", now)),
+            Tier.DUE: fresh & where("refresh_after__lte", now),
+            Tier.STALE: served & not_fresh,
+            Tier.EXPIRED: expired,
+            Tier.NONE: where("verified_at", None),
+        }
+
+    @classmethod
+    def pausing(cls, now: datetime, recovered_at: datetime | None) -> Q:
+        """The records for which `freshness.wait_end` names a moment, if a silence last ended at `recovered_at`."""
+        waits = Q(not_before__gt=now)
+        if recovered_at is None:
+            return waits
+        return waits & (~Q(reason=Reason.UNAVAILABLE) | Q(silent_at=None) | Q(silent_at__gte=recovered_at))
+
+    @classmethod
+    def running(cls) -> Q:
+        """Return the condition for records whose refresh is running."""
+        return is_leased("lease_until", cls.resource.windows().lease)

@@ -1,49 +1,46 @@
-"""The only code that asks Discord for a resource: `claim`, `ask`, `store`.
+"""The only code that requests a resource from Discord: `claim`, `ask`, `store`; and what Discord says unasked: `push`.
 
-Each is at most one transaction, and none is open during the request. A claim is a compare-and-swap on the record's
-`generation`, and so is the store: every other change of the record (a takeover, a sign-in, a disconnect, a deletion)
-increments it, and a late answer is dropped. Callers pass `now`, which they read from the database.
+Each uses at most one transaction, and none is open during the request. A claim is a compare-and-swap on the record's
+`generation`, and so is the store: every other change of the record (a takeover, news, a sign-in, a deletion) increments
+it, and a late response is dropped. Callers pass `now`, read from the database's clock.
 """
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
 import structlog
-from django.db import InterfaceError, OperationalError, transaction
-from django.db.models import DateTimeField, ExpressionWrapper, F, QuerySet
+from django.db import Error, transaction
+from django.db.models import DateTimeField, ExpressionWrapper, F, Q, QuerySet
 
 from accounts import gate
 from accounts.background import FollowUp, release_connection
 from accounts.clock import Now, database_now
-from accounts.discord import (
-    DiscordAPIError,
-    DiscordClient,
-    Forbidden,
-    MissingScope,
-    RateLimited,
-    Unauthorized,
-)
-from accounts.limits import GateShut
-from accounts.tokens import ReconnectRequired, TokensReplaced
-from guilds.engine import metrics
+from accounts.database import is_unavailable
+from accounts.discord import DiscordAPIError, DiscordClient
+from accounts.limits import GateShut, Priority
+from accounts.reasons import reason_of
+from accounts.tokens import ReconnectRequired, TokensReplaced, TokensUnreadable
 from guilds.engine.freshness import Decision, Reason, refresh_moment, retry_pause
 from guilds.engine.metrics import Lease
-from guilds.engine.resource import Change, Claim, R
+from guilds.engine.records import Record
+from guilds.engine.refusal import Refused
+from guilds.engine.resource import Change, Claim, R, Resource, V
 
 logger = structlog.get_logger(__name__)
 
-# Without it a reader whose place in the send budget is milliseconds away would claim again and again.
+# Keeps a reader from claiming over and over when its slot in the send budget is only milliseconds away.
 MIN_PAUSE = timedelta(seconds=1)
-# The pause before an answer is stored again that the database failed to store.
+# The pause before storing is retried after a database error.
 STORE_RETRY_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """Discord's complete answer; `change` is how it differs from the one before, once it is stored."""
+    """A complete answer from Discord. `change` is its difference from the previous one, set when it is stored."""
 
     value: Any
     change: Change | None = None
@@ -51,78 +48,84 @@ class Verified:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Discord gave no answer. `retry_after` in seconds, if it is known; `sent` is False where we didn't even ask."""
+    """An attempt without an answer. `retry_after` is in seconds, if known; `sent` is False if no request was sent."""
 
     reason: Reason
     retry_after: float | None = None
     sent: bool = True
+
+    @property
+    def is_silence(self) -> bool:
+        """Whether Discord was asked, and neither answered nor named a wait."""
+        return self.reason is Reason.UNAVAILABLE and self.sent and self.retry_after is None
 
 
 Outcome = Verified | Failed
 
 
 class Fenced(Exception):
-    """The claim isn't ours any more."""
+    """The claim was lost: the record's generation has changed."""
 
 
 def claim(record: R, now: datetime, decision: Decision, client: DiscordClient) -> Claim[R] | None:
-    """Take the lease on `record` as it was read; None if somebody was quicker.
+    """Acquire the lease on `record` as it was read. Returns None if another reader or process claimed it first.
 
-    The deadline runs from before the claim, so that the lease outlives the attempt whatever the database took; and the
-    lease from the claim itself, not from `now`, because a process may be stopped between reading and claiming.
+    The deadline is measured from before the claim, so the lease outlives the attempt even if the database is slow. The
+    lease is measured from the claim, not from `now`, because the process may be paused between reading and claiming.
     """
-    deadline = client.clock() + client.budget
+    windows = record.resource.windows()
+    deadline = client.clock() + windows.budget.total_seconds()
     won = _row(record, record.generation).update(
-        lease_until=ExpressionWrapper(Now() + record.resource.windows().lease, DateTimeField()),
+        lease_until=ExpressionWrapper(Now() + windows.lease, DateTimeField()),
         generation=record.generation + 1,
     )
     if not won:
-        metrics.count_lease(Lease.LOST)
+        record.resource.counts.lease(Lease.LOST)
         return None
-    metrics.count_lease(Lease.TAKEN_OVER if record.lease_until else Lease.WON)
+    record.resource.counts.lease(Lease.TAKEN_OVER if record.lease_until else Lease.WON)
     return Claim(record, record.generation + 1, now, decision.priority, deadline)
 
 
 def ask(claimed: Claim[Any], client: DiscordClient) -> Outcome:
-    """Ask Discord. Raises `Fenced` if the claim is found lost, `TokensReplaced` if the person has newer tokens."""
+    """Request the answer from Discord. Raises `Fenced` if the claim is lost, `TokensReplaced` if newer tokens exist."""
     client = gate.gated(
         replace(client, deadline=claimed.deadline), claimed.priority, still_mine=partial(_assert_mine, claimed)
     )
     try:
         return Verified(claimed.record.resource.ask(claimed.record, client))
-    except (ReconnectRequired, Unauthorized):
-        return Failed(Reason.RECONNECT_REQUIRED)
-    except MissingScope:
-        return Failed(Reason.MISSING_SCOPE)
+    except TokensUnreadable:
+        return Failed(Reason.MISCONFIGURED, gate.MISCONFIGURED_PAUSE.total_seconds(), sent=False)
     except GateShut as shut:
         return Failed(shut.reason, shut.retry_after, sent=shut.sent)
-    except RateLimited as error:
-        return Failed(Reason.of_limit(error.scope), error.retry_after)
-    except Forbidden as error:
-        if error.scope == "cloudflare":
-            return Failed(Reason.CLOUDFLARE, error.retry_after)
+    except ReconnectRequired:
         return Failed(Reason.RECONNECT_REQUIRED)
+    except Refused as refused:
+        return Failed(refused.reason)
     except DiscordAPIError as error:
-        logger.warning("discord_unavailable", **_whose(claimed), status=error.status, error=str(error))
-        return Failed(Reason.UNAVAILABLE, error.retry_after)
+        reason = reason_of(error) or Reason.UNUSABLE
+        if reason is Reason.UNAVAILABLE:
+            logger.warning("discord_unavailable", **_whose(claimed), status=error.status, error=str(error))
+        return Failed(reason, None if reason.is_refusal else error.retry_after)
 
 
 def store(claimed: Claim[Any], answer: Outcome, now: datetime) -> Outcome:
-    """Write the answer down and release the lease. Returns the answer, with the change that it brought.
+    """Store the outcome and release the lease. Returns the outcome, with its `change`.
 
-    Raises `Fenced`, with nothing written, if the claim isn't ours any more.
+    Raises `Fenced` and writes nothing if the claim was lost.
     """
     if isinstance(answer, Verified):
-        answer = replace(answer, change=_store_value(claimed, answer.value))
-        metrics.count_refresh("verified")
+        change = _store_value(claimed, answer.value, not_before=None, reason="", failure_streak=0)
+        answer = replace(answer, change=change)
+        claimed.record.resource.counts.refresh("verified")
     else:
         _store_failure(claimed, answer, now)
-        metrics.count_refresh(answer.reason)
+        claimed.record.resource.counts.refresh(answer.reason)
     return answer
 
 
 def _store_failure(claimed: Claim[Any], failed: Failed, now: datetime) -> None:
     not_before: datetime | None
+    silent_at = now if failed.is_silence else None
     streak = claimed.record.failure_streak
     if failed.reason.is_refusal:
         not_before = None
@@ -131,25 +134,29 @@ def _store_failure(claimed: Claim[Any], failed: Failed, now: datetime) -> None:
         not_before, streak = now + retry_pause(streak, failed.retry_after, jitter), streak + 1
     else:
         not_before = now + max(timedelta(seconds=failed.retry_after or 0), MIN_PAUSE)
-    if not _release(claimed, not_before=not_before, reason=failed.reason, failure_streak=streak):
+    fields = {"not_before": not_before, "silent_at": silent_at, "failure_streak": streak}
+    if not _release(claimed, reason=failed.reason, **fields):
         raise Fenced
     event = claimed.record.resource.event("{}_refresh_failed")
     logger.warning(event, **_whose(claimed), reason=str(failed.reason), not_before=str(not_before))
 
 
-def _store_value(claimed: Claim[Any], value: Any) -> Change | None:
+def _store_value(claimed: Claim[Any], value: Any, **attempt: object) -> Change | None:
+    """Store the value, and what it means for the columns about the last `attempt`. Returns what it changed."""
     record, resource = claimed.record, claimed.record.resource
-    # Comparing before the transaction is safe: every change of what is stored increments the generation first, so the
-    # release below would match nothing.
     change: Change | None = resource.compare(claimed, value)
     jitter = random.uniform(0.9, 1.1)
-    fields: dict[str, object] = {
-        "verified_at": claimed.at,
-        "refresh_after": refresh_moment(claimed.at, resource.windows(), resource.refresh_at(record), jitter),
-        "not_before": None,
-        "reason": "",
-        "failure_streak": 0,
-    }
+    refresh_after = refresh_moment(claimed.at, resource.windows(), resource.refresh_at(record), jitter)
+    _write(claimed, change, verified_at=claimed.at, refresh_after=refresh_after, **attempt)
+    return change
+
+
+def _write(claimed: Claim[Any], change: Change | None, **fields: object) -> None:
+    """Release the claim with `fields`, and store the change. Raises `Fenced` and writes nothing if the claim was lost.
+
+    Comparing before this transaction is safe: every change of the stored rows increments the generation first, so the
+    release would then match no row.
+    """
     if change:
         fields |= {"version": F("version") + 1, "changed_at": claimed.at, **change.fields}
     with transaction.atomic():
@@ -157,24 +164,23 @@ def _store_value(claimed: Claim[Any], value: Any) -> Change | None:
             raise Fenced
         if change:
             change.write()
-    return change
 
 
 def run(claimed: Claim[Any], client: DiscordClient) -> Outcome | None:
-    """Ask and store: the job of a background thread. Returns what was stored; None if the claim was lost meanwhile."""
+    """Ask and store, in a background thread. Returns the stored outcome; None if the claim was lost."""
     try:
         return _store_by_deadline(claimed, _ask_or_fail(claimed, client), client)
     except (Fenced, TokensReplaced):
-        # Another attempt's newer tokens don't count the generation up: the claim is still ours, and released.
+        # Newer tokens don't increment the generation, so the claim may still be held; release it.
         _release(claimed)
-        metrics.count_lease(Lease.FENCED)
+        claimed.record.resource.counts.lease(Lease.FENCED)
         event = claimed.record.resource.event("{}_answer_fenced")
         logger.warning(event, **_whose(claimed), generation=claimed.generation)
         return None
 
 
 def _ask_or_fail(claimed: Claim[Any], client: DiscordClient) -> Outcome:
-    """`ask`, with an unexpected exception stored as a failure, so that the next reader does not try again at once."""
+    """Call `ask` and turn an unexpected exception into a failure, so that the next reader doesn't retry at once."""
     try:
         return ask(claimed, client)
     except (Fenced, TokensReplaced):
@@ -185,27 +191,104 @@ def _ask_or_fail(claimed: Claim[Any], client: DiscordClient) -> Outcome:
 
 
 def _store_by_deadline(claimed: Claim[Any], answer: Outcome, client: DiscordClient) -> Outcome:
-    """`store`, repeated while the database fails and the deadline has not passed: another request may be expensive.
+    """Call `store`, and retry while the database fails until the deadline: another request to Discord may be expensive.
 
-    The lease outlives the deadline, so nobody else has asked by then.
+    The lease outlives the deadline, so no other process sends a request in the meantime.
     """
     while True:
         try:
             return store(claimed, answer, database_now())
-        except (OperationalError, InterfaceError):
-            if client.clock() + STORE_RETRY_SECONDS >= claimed.deadline:
+        except Error as error:
+            if not is_unavailable(error) or client.clock() + STORE_RETRY_SECONDS >= claimed.deadline:
                 raise
             release_connection()
             client.sleep(STORE_RETRY_SECONDS)
 
 
+def push(resource: Resource[R, V], *key: int, value: V, at: datetime, create: bool = False) -> bool:
+    """Store a value that Discord sent by itself and that arrived at `at`, like the answer to a request of that moment.
+
+    Returns False and stores nothing if the record's answer is as recent, or if there is no record and `create` is
+    False, since no reader has asked for it. A response in flight is dropped. A wait and the count of failures stay,
+    because only a response shows that they are over; a refusal ends, because the value has a source.
+    """
+
+    def store(news: Claim[R]) -> Change | None:
+        return _store_value(news, value, **{"reason": ""} if news.record.is_refused else {})
+
+    return _store_news(partial(resource.read if create else resource.find, *key), at, store)
+
+
+def amend(resource: Resource[R, Any], *key: int, at: datetime, compare: Callable[[Claim[R]], Change | None]) -> bool:
+    """Store what changed in one part of the answer at `at`, as `compare` finds it. The rest keeps its age, and is due.
+
+    Returns False and stores nothing if there is no answer, or if it is as recent. A response in flight is dropped.
+    """
+
+    def find() -> tuple[R, datetime] | None:
+        found = resource.find(*key)
+        return found if found and found[0].verified_at else None
+
+    def store(news: Claim[R]) -> Change | None:
+        change = compare(news)
+        _write(news, change, refresh_after=news.at)
+        return change
+
+    return _store_news(find, at, store)
+
+
+def _store_news(
+    find: Callable[[], tuple[R, datetime] | None], at: datetime, store: Callable[[Claim[R]], Change | None]
+) -> bool:
+    """Call `store` with a claim of the moment `at`, again if another answer overtakes it. Returns whether it stored."""
+    while True:
+        found = find()
+        if found is None:
+            return False
+        record, now = found
+        at = min(at, now)
+        if record.verified_at is not None and record.verified_at >= at:
+            return False
+        # Its generation is the record's own, so that the news is stored only while the record is as it was read.
+        try:
+            change = store(Claim(record, record.generation, at, Priority.DUE, 0.0))
+        except Fenced:
+            continue
+        record.resource.counts.refresh("pushed")
+        if change and change.follow_up:
+            transaction.on_commit(change.follow_up)
+        return True
+
+
+def lift_refusal(record: Record) -> None:
+    """End the record's refusal, unless the record has changed since it was read. A response in flight is dropped."""
+    _row(record, record.generation).update(reason="", generation=record.generation + 1)
+
+
+def expire(resource: Resource[Any, Any], *key: int, at: datetime) -> bool:
+    """Make the record due: something changed at `at`, and it isn't known what. A response in flight is dropped.
+
+    Returns False if there is nothing to change: no record, an answer that is as recent, or one that is due already.
+    Nothing is requested before the next reader or sweep.
+    """
+    rows = resource.model._default_manager.filter(**dict(zip(resource.key, key, strict=True)))
+    return bool(expire_all(rows, at=at))
+
+
+def expire_all(records: "QuerySet[Any, Any]", *, at: datetime) -> int:
+    """`expire` each of the records, with one statement. Returns the number of those that weren't due, or in flight."""
+    older = records.filter(Q(verified_at=None) | Q(verified_at__lt=at))
+    rows = older.filter(Q(refresh_after=None) | Q(refresh_after__gt=at) | Q(lease_until__isnull=False))
+    return rows.update(refresh_after=at, lease_until=None, generation=F("generation") + 1)
+
+
 def follow_up(outcome: Outcome | None) -> FollowUp | None:
-    """What remains to do once the readers who wait have been released."""
+    """Return the work to do after the waiting readers are released; None if there is none."""
     return outcome.change.follow_up if isinstance(outcome, Verified) and outcome.change else None
 
 
 def _row(record: R, generation: int) -> "QuerySet[R, R]":
-    """The record's row, if it still has that generation."""
+    """Return the query for the record's row, which is empty if its generation has changed."""
     return type(record)._default_manager.filter(pk=record.pk, generation=generation)
 
 

@@ -1,7 +1,8 @@
-"""The sweep: records that are due are refreshed before their readers come back.
+"""The sweep: refreshes due records before their readers come back.
 
-It adds no rule: `freshness.decide` says what is due, the gate whether Discord may be asked, and the sweep claims a
-record as readers do. So any number of sweeps and readers can run at once, and none asks for what another is asking for.
+It adds no rule of its own: `freshness.decide` says which records are due, the gate says whether requests may be sent,
+and the sweep claims a record as readers do. So any number of sweeps and readers can run at once without sending
+duplicates.
 """
 
 import time
@@ -12,11 +13,11 @@ from datetime import datetime
 from typing import Any
 
 import structlog
-from django.db import InterfaceError, OperationalError
 from django.db.models import Q, QuerySet
 
 from accounts import gate
 from accounts.clock import database_now
+from accounts.database import is_unavailable
 from accounts.limits import GateShut, Priority
 from accounts.tokens import discord_client
 from guilds.engine import freshness, refresh
@@ -29,14 +30,15 @@ from guilds.engine.resource import R, Resource
 logger = structlog.get_logger(__name__)
 
 PAGE = 200
-# So many silent answers in a row are Discord's silence and not one person's trouble; going on would only lengthen
-# everybody's pause.
+# This many failures in a row mean that Discord is down, not that one person's account has a problem. Continuing would
+# only lengthen the back-off of every remaining person.
 SILENT_IN_A_ROW = 10
+SILENCE = (Reason.UNAVAILABLE, Reason.UNUSABLE, Reason.SITE_REFUSED)
 
 
 @dataclass
 class Round:
-    """What one round did. `ended` is why it stopped early (with `left` records to go), `until` for how long."""
+    """The result of one round. `ended` says why it stopped early, with `left` records to go; `until` for how long."""
 
     refreshed: int = 0
     failed: Counter[str] = field(default_factory=Counter)
@@ -45,13 +47,14 @@ class Round:
     ended: str = ""
     until: datetime | None = None
     silent_in_a_row: int = 0
+    silence: Reason = Reason.UNAVAILABLE
 
     @property
     def asked(self) -> int:
         return self.refreshed + self.failed.total()
 
     def count(self, outcome: Outcome | None) -> None:
-        """Count one record by what came of it."""
+        """Count the outcome of one record; None means it was skipped."""
         silent = False
         if outcome is None:
             self.skipped += 1
@@ -59,15 +62,16 @@ class Round:
             self.refreshed += 1
         else:
             self.failed[str(outcome.reason)] += 1
-            silent = outcome.reason is Reason.UNAVAILABLE
+            silent = outcome.reason in SILENCE
+            self.silence = outcome.reason
         self.silent_in_a_row = self.silent_in_a_row + 1 if silent else 0
 
 
 def due(resource: Resource[R, Any], now: datetime) -> "QuerySet[R, R]":
-    """The records past their `refresh_after` that were read lately, the most overdue first.
+    """Return the records past their `refresh_after` that were read recently, the most overdue first.
 
-    Lately is within the last fresh window. As `last_read_at` is kept to the hour, it may be almost an hour older than
-    what it stands for, so an hour is added.
+    Recently means within the last fresh window. `last_read_at` has a resolution of one hour, so it can be almost an
+    hour too old; therefore one hour is added.
     """
     lately = now - resource.windows().fresh - LAST_READ_RESOLUTION
     records = resource.model._default_manager.filter(refresh_after__lte=now, last_read_at__gte=lately)
@@ -77,7 +81,7 @@ def due(resource: Resource[R, Any], now: datetime) -> "QuerySet[R, R]":
 def sweep(
     resource: Resource[Any, Any], *, limit: int | None = None, sleep: Callable[[float], None] = time.sleep
 ) -> Round:
-    """Refresh what is due, one record after another, at most `limit`; end early where the gate or the brake says so."""
+    """Refresh the due records one by one, at most `limit`. Ends early if the gate shuts or the brake engages."""
     done = Round()
     records = due(resource, database_now())
     for record in _paged(records):
@@ -96,8 +100,8 @@ def sweep(
 
 
 def _paged(records: "QuerySet[R, R]") -> Iterator[R]:
-    """All of `records`, read in pages that each begin after the last: an open cursor would not outlive the first call
-    to Discord, which hands the connection back."""
+    """Iterate over `records` in pages, each starting after the previous one. An open cursor would not survive the first
+    request to Discord, which releases the connection."""
     page = list(records[:PAGE])
     while page:
         yield from page
@@ -113,36 +117,40 @@ def _after(records: "QuerySet[R, R]", record: R) -> "QuerySet[R, R]":
 def _enough(done: Round, limit: int | None) -> str:
     if limit is not None and done.asked >= limit:
         return "limit"
-    return Reason.UNAVAILABLE if done.silent_in_a_row >= SILENT_IN_A_ROW else ""
+    return done.silence if done.silent_in_a_row >= SILENT_IN_A_ROW else ""
 
 
 def _visit(record: Record, done: Round, sleep: Callable[[float], None]) -> None:
-    """Refresh one record, unless the rule says no or somebody was quicker. Raises `GateShut` before it claims anything.
+    """Refresh one record, unless the rule forbids it or it is already claimed. Raises `GateShut` before any claim.
 
-    The record may be a page old by now; if it isn't as it was read, the claim fails.
+    The record may have been read a while ago; if it has changed since, the claim fails.
     """
     try:
-        if not freshness.decide(record, database_now(), record.resource.windows()).claim:
+        now = database_now()
+        due = freshness.decide(record, now, record.resource.windows()).claim
+        if not due or record.resource.held_until(record, now, Priority.DUE):
             done.skipped += 1
             return
         now = gate.wait_for_place(sleep)
         done.count(_refresh(record, now))
-    except (GateShut, OperationalError, InterfaceError):
+    except GateShut:
         raise
-    except Exception:
+    except Exception as error:
+        if is_unavailable(error):
+            raise
         logger.exception(record.resource.event("{}_sweep_crashed"), **record.resource.whose(record))
         done.failed["crashed"] += 1
         done.silent_in_a_row = 0
 
 
 def _refresh(record: Record, now: datetime) -> Outcome | None:
-    """Claim, ask and store, in this thread. Returns what was stored; None if nothing was."""
+    """Claim, ask and store, in this thread. Returns the stored outcome; None if nothing was stored."""
     client = discord_client()
     decision = freshness.decide(record, now, record.resource.windows())
     claimed = refresh.claim(record, now, decision, client) if decision.claim else None
     if claimed is None:
         return None
-    # Whatever the age of the answer, no reader is waiting for it.
+    # No reader is waiting for this answer, whatever its age.
     outcome = refresh.run(replace(claimed, priority=Priority.DUE), client)
     if more := refresh.follow_up(outcome):
         more()

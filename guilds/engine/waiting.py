@@ -1,8 +1,8 @@
-"""Waiting for a refresh, whoever runs it, without hammering the database or using up the web server's threads.
+"""Waiting for a refresh in any process, without polling the database too often or using up the web server's threads.
 
-In one process one thread per record follows the row, or runs as the job itself; all other readers of that record wait
-on its Future. At most three quarters of the web threads wait at once: the others get their answer at once, so that
-pages which need no list keep their threads while Discord stalls.
+Per process and record, one thread polls the row or is the refresh itself; all other readers of that record wait on its
+Future. At most three quarters of the web threads wait at once. Further readers get an immediate response, so that pages
+without a list still find free threads while Discord stalls.
 """
 
 import threading
@@ -14,7 +14,7 @@ from typing import Any
 
 from accounts import background
 from accounts.background import Slots
-from accounts.clock import Now
+from accounts.clock import is_leased
 from guilds.engine.records import Record
 
 POLL_SECONDS = 0.1
@@ -25,7 +25,7 @@ _ends: "dict[tuple[str, int], Future[Any]]" = {}
 
 
 def announce(record: Record, job: "Future[Any]") -> None:
-    """Let this process's readers of `record` wait for `job` instead of following the row."""
+    """Let this process's readers of `record` wait for `job` instead of polling the row."""
     key = _key(record)
     with _lock:
         _ends[key] = job
@@ -49,11 +49,11 @@ def wait_for_change(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> bool:
-    """Wait until the attempt under the record's generation has ended, one way or the other, at most `seconds`.
+    """Wait at most `seconds` until the attempt under the record's generation has ended, successfully or not.
 
-    False, at once, if no wait slot is free.
+    Returns False at once if no wait slot is free, else True.
     """
-    if not wait_slots.take():
+    if not wait_slots.acquire():
         return False
     try:
         background.release_connection()
@@ -71,12 +71,13 @@ def wait_for_change(
             own.set_result(None)
         return True
     finally:
-        wait_slots.give_back()
+        wait_slots.release()
 
 
 def _follow(record: Record, end: float, clock: Callable[[], float], sleep: Callable[[float], None]) -> None:
     rows = type(record)._default_manager
-    running = rows.filter(pk=record.pk, generation=record.generation, lease_until__gt=Now())
+    lease = is_leased("lease_until", record.resource.windows().lease)
+    running = rows.filter(lease, pk=record.pk, generation=record.generation)
     while running.exists():
         background.release_connection()
         left = end - clock()

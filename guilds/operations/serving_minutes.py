@@ -1,7 +1,7 @@
-"""What was served and what Discord answered, minute by minute, for an operator's charts.
+"""Counts of served lists and Discord's responses per minute, for the operators' charts.
 
-Each process counts for Prometheus anyway (`metrics`). A thread beside the requests writes down once a minute what was
-added since, so that a read of a list costs nothing more, and no row is ever waited for.
+Each process already counts for Prometheus (`metrics`). A background thread stores the increments once a minute, so a
+read of a list costs nothing extra and never waits for a row.
 """
 
 import os
@@ -13,7 +13,7 @@ from multiprocessing.util import Finalize
 
 import structlog
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError
+from django.db import Error
 from prometheus_client import Counter, Histogram
 from prometheus_client.samples import Sample
 
@@ -22,6 +22,7 @@ from accounts.clock import database_now
 from accounts.metrics import REQUESTS
 from guilds.engine.metrics import READS, SERVED_AGE, Outcome
 from guilds.models import ServingMinute
+from guilds.resources.guild_list import GUILD_LIST
 
 logger = structlog.get_logger(__name__)
 
@@ -46,13 +47,14 @@ AGES = {
 
 
 def totals() -> dict[str, int]:
-    """What this process has counted since its start, by the names of `ServingMinute`'s fields."""
+    """Return this process's counts since its start, by field name of `ServingMinute`."""
     found = dict.fromkeys(COUNTS, 0)
-    for sample in _samples(READS, "_total"):
+    for sample in _samples(READS, "_total", resource=GUILD_LIST.name):
         found[SERVED[Outcome(sample.labels["outcome"])]] += int(sample.value)
     for sample in _samples(REQUESTS, "_total"):
-        found[_answer(sample.labels["status"])] += int(sample.value)
-    below = {float(sample.labels["le"]): int(sample.value) for sample in _samples(SERVED_AGE, "_bucket")}
+        found[_column(sample.labels["status"])] += int(sample.value)
+    ages = _samples(SERVED_AGE, "_bucket", resource=GUILD_LIST.name)
+    below = {float(sample.labels["le"]): int(sample.value) for sample in ages}
     before = 0
     for bound, name in AGES.items():
         found[name] = below[bound] - before
@@ -60,11 +62,16 @@ def totals() -> dict[str, int]:
     return found
 
 
-def _samples(metric: Counter | Histogram, suffix: str) -> Iterator[Sample]:
-    return (sample for family in metric.collect() for sample in family.samples if sample.name.endswith(suffix))
+def _samples(metric: Counter | Histogram, suffix: str, **labels: str) -> Iterator[Sample]:
+    return (
+        sample
+        for family in metric.collect()
+        for sample in family.samples
+        if sample.name.endswith(suffix) and labels.items() <= sample.labels.items()
+    )
 
 
-def _answer(status: str) -> str:
+def _column(status: str) -> str:
     if status == "none":
         return "unanswered"
     if status == "429":
@@ -73,14 +80,14 @@ def _answer(status: str) -> str:
 
 
 class Ledger:
-    """What of this process's counts is written down already."""
+    """Keeps track of which of this process's counts are already stored."""
 
     def __init__(self) -> None:
         self._written = totals()
         self._lock = threading.Lock()
 
     def write(self) -> None:
-        """Add a row for what was counted since the last one. While the database is away, it waits for the next."""
+        """Store a row with the counts since the last one. If the database is down, the next call stores them."""
         with self._lock:
             now = totals()
             added = {name: now[name] - self._written[name] for name in COUNTS}
@@ -89,7 +96,7 @@ class Ledger:
             try:
                 minute = database_now().replace(second=0, microsecond=0)
                 ServingMinute.objects.create(minute=minute, **added)
-            except (DatabaseError, InterfaceError) as error:
+            except Error as error:
                 logger.warning("serving_minute_not_written", error=type(error).__name__)
                 return
             finally:
@@ -101,17 +108,17 @@ _ledger: Ledger | None = None
 
 
 def start() -> None:
-    """Write down what this process serves, every `SERVING_FLUSH_SECONDS` and when it ends; 0 seconds is never."""
+    """Start storing this process's counts every `SERVING_FLUSH_SECONDS` and at its end; 0 turns it off."""
     if settings.SERVING_FLUSH_SECONDS and _ledger is None:
         _start()
-        # A server that loads the site before it forks leaves the thread behind.
+        # If the server loads the site before it forks, the child process doesn't inherit the thread.
         os.register_at_fork(after_in_child=_start)
 
 
 def _start() -> None:
     global _ledger
     _ledger = Ledger()
-    # Not `atexit`, which a process that `multiprocessing` made never runs; this one's parent has its own.
+    # Not `atexit`, which processes started by `multiprocessing` never run.
     Finalize(None, _ledger.write, exitpriority=0)
     threading.Thread(target=_repeat, args=(_ledger,), daemon=True, name="guildhall-serving").start()
 
@@ -123,6 +130,6 @@ def _repeat(ledger: Ledger) -> None:
 
 
 def purge() -> int:
-    """Delete what is older than `RETENTION`; how many rows."""
+    """Delete rows older than `RETENTION`. Returns how many."""
     deleted, _ = ServingMinute.objects.filter(minute__lt=database_now() - RETENTION).delete()
     return deleted

@@ -4,20 +4,27 @@ Counted in SQL, in the database's time. Looking never asks Discord.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
+from typing import Any
 
 from django.conf import settings
-from django.db.models import Count, F, Min, Q
+from django.db.models import Count, Max, Min, Q, Sum
 
-from accounts import brake, gate
-from accounts.limits import Gate, Priority
+from accounts import brake, gate, tokens
+from accounts.limits import INVALID_REQUEST_WINDOW, REFUSAL_RETENTION, Gate, Priority
 from accounts.models import DiscordRefusal
 from guilds.engine.freshness import Reason, Tier
-from guilds.models import GuildListVerification
+from guilds.engine.resource import Resource
+from guilds.models import BotGuilds, GuildListVerification, JobRun, ServingMinute
+from guilds.operations import schedule
+from guilds.operations.verdict import WINDOW, Facts, Served
+from guilds.resources import ALL
+from guilds.resources.bot_guilds import ALL_GUILDS
 from guilds.resources.guild_list import GUILD_LIST
 
 LATEST = 5
+SITE_CREDENTIALS = ("client", "redirect_uri", "bot")
 REFUSED = [reason for reason in Reason if reason.is_refusal]
 
 
@@ -56,7 +63,7 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class LeaseStatus:
-    """`live` refreshes run; `overdue` ones were not ended in time, because their process died or hangs."""
+    """`live` refreshes of lists run; `overdue` ones did not end in time, because their process died or hangs."""
 
     live: int
     overdue: int
@@ -64,8 +71,11 @@ class LeaseStatus:
 
 
 @dataclass(frozen=True, slots=True)
-class ListStatus:
-    """How many people's lists are in which state; each is counted once, refused before all else."""
+class ResourceStatus:
+    """How many records of a resource are in which state; each is counted once, refused before all else.
+
+    `failed` are those whose last attempt failed, whatever their state. `live` and `overdue` are as in `LeaseStatus`.
+    """
 
     total: int
     fresh: int
@@ -74,18 +84,20 @@ class ListStatus:
     expired: int
     never_verified: int
     refused: int
+    failed: int
+    live: int
+    overdue: int
     last_verified_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
     """How many people's last attempt failed for `reason`; `waiting` of them may not be asked for before a moment,
-    the first at `next_attempt_at`. `recent` ended no earlier than the last list that Discord gave anybody."""
+    the first at `next_attempt_at`."""
 
     reason: str
     people: int
     waiting: int
-    recent: int
     next_attempt_at: datetime | None
 
     @property
@@ -101,38 +113,149 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
+class BotStatus:
+    """When the stored list of the bot's servers was requested; None before the first. `reason` says why the last
+    attempt failed; empty if it succeeded."""
+
+    verified_at: datetime | None
+    reason: str
+    next_attempt_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobStatus:
+    """A scheduled job's last finished run and last success; None for what never was."""
+
+    command: str
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    succeeded: bool | None = None
+    succeeded_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
+    """`misconfigured` is one sentence about settings that don't fit the database; None if they do. `silent_since` is
+    the first request that got no response from Discord since its last good one. `resources` has those that the site has
+    the credentials for, by name."""
+
     now: datetime
+    facts: Facts
+    misconfigured: str | None
     gate: GateStatus
+    silent_since: datetime | None
     brake: brake.BrakeStatus
     budget: BudgetStatus
     leases: LeaseStatus
-    lists: ListStatus
+    resources: dict[str, ResourceStatus]
     failures: tuple[Failure, ...]
     latest_refusals: tuple[Refusal, ...]
+    site_refusals: tuple[Refusal, ...]
+    bot: BotStatus | None
+    jobs: tuple[JobStatus, ...]
 
     @property
-    def silent(self) -> int:
-        """For how many people Discord gave no usable answer, with no list for anybody since."""
-        return sum(failure.recent for failure in self.failures if failure.reason == Reason.UNAVAILABLE)
+    def lists(self) -> ResourceStatus:
+        return self.resources[GUILD_LIST.name]
+
+    @property
+    def site_refused(self) -> Refusal | None:
+        """The latest refusal of the site's own credentials in the brake's window."""
+        return _refused_now(self.site_refusals, self.now)
 
 
 def read() -> Status:
     state, now = gate.read()
-    lists, live, overdue = _lists(now)
+    resources = {resource.name: _records(resource, now) for resource in ALL if resource.is_enabled()}
+    lists = resources[GUILD_LIST.name]
+    braked, problem, site_refusals = brake.read(now), misconfigured(state), _site_refusals(now)
     return Status(
         now=now,
+        facts=_facts(state, now, braked.until, problem, site_refusals),
+        misconfigured=problem,
         gate=_gate(state, now),
-        brake=brake.read(now),
+        silent_since=state.silent_since,
+        brake=braked,
         budget=_budget(state, now),
-        leases=LeaseStatus(live, overdue, _oldest_lease(now) if live else None),
-        lists=lists,
-        failures=_failures(now, lists.last_verified_at),
+        leases=LeaseStatus(lists.live, lists.overdue, _oldest_lease() if lists.live else None),
+        resources=resources,
+        failures=_failures(now, state.recovered_at),
         latest_refusals=tuple(
             Refusal(*row)
             for row in DiscordRefusal.objects.order_by("-at").values_list("at", "status", "reason")[:LATEST]
         ),
+        site_refusals=site_refusals,
+        bot=_bot() if settings.DISCORD_BOT_TOKEN else None,
+        jobs=read_jobs(),
     )
+
+
+def read_facts(state: Gate, now: datetime) -> Facts:
+    """What the verdict rests on, in a few small queries; `state` is the gate as it was read at `now`."""
+    return _facts(state, now, gate.braked_until(Priority.DUE, now), misconfigured(state), _site_refusals(now))
+
+
+def _facts(
+    state: Gate, now: datetime, braked_until: datetime | None, problem: str | None, refusals: tuple[Refusal, ...]
+) -> Facts:
+    served, since = _served(now), now - WINDOW
+    silent_since, ends = state.silent_since, (state.recovered_at, state.until if state.streak else None)
+    return Facts(
+        served=served,
+        is_misconfigured=bool(problem or _refused_now(refusals, now)),
+        is_limited=bool(state.shut_until(now) or braked_until),
+        # A silence that no request has met since is over.
+        is_silent=silent_since is not None and (silent_since > since or served.silences > 0),
+        is_unusable=_is_unusable(since),
+        has_recovered=any(end and since < end <= now for end in ends),
+    )
+
+
+def _is_unusable(since: datetime) -> bool:
+    """Whether replies that this site can't use are all that Discord sent lately when it was asked for a list."""
+    rows = GuildListVerification.objects
+    unusable = rows.filter(reason=Reason.UNUSABLE, not_before__gt=since)
+    return unusable.exists() and not rows.filter(verified_at__gt=since).exists()
+
+
+def read_jobs() -> tuple[JobStatus, ...]:
+    """Each scheduled job of this site, whether it ever ran or not."""
+    names = [field.name for field in fields(JobStatus)]
+    found = {row["command"]: JobStatus(**row) for row in JobRun.objects.values(*names)}
+    return tuple(found.get(command) or JobStatus(command) for command in schedule.jobs())
+
+
+def _served(now: datetime) -> Served:
+    """The sums of `WINDOW`. A process writes once in `SERVING_FLUSH_SECONDS`, so its last minute may be missing."""
+    names = [field.name for field in fields(Served)]
+    minutes = ServingMinute.objects.filter(minute__gt=now - WINDOW, minute__lte=now)
+    return Served(**minutes.aggregate(**{name: Sum(name, default=0) for name in names}))
+
+
+def _refused_now(refusals: tuple[Refusal, ...], now: datetime) -> Refusal | None:
+    """The latest of the refusals, if it is in the brake's window."""
+    latest = max(refusals, key=lambda refusal: refusal.at, default=None)
+    return latest if latest and latest.at > now - INVALID_REQUEST_WINDOW else None
+
+
+def misconfigured(state: Gate) -> str | None:
+    """Why Discord can't be asked, in one sentence, if the settings don't fit the database; else None."""
+    if problem := gate.foreign_issuer(state):
+        return problem
+    if not (unreadable := tokens.count_unreadable()):
+        return None
+    return (
+        f"TOKEN_KEYS can't decrypt the Discord tokens of {unreadable} of the latest {tokens.SAMPLE} people. Restore "
+        "the keys that encrypted them and restart. Until then, stale lists are served. If the keys are lost, these "
+        "people have to sign in again."
+    )
+
+
+def _site_refusals(now: datetime) -> tuple[Refusal, ...]:
+    """The latest refusal of each of the site's credentials, as long as refusals are retained."""
+    kept = DiscordRefusal.objects.filter(at__gt=now - REFUSAL_RETENTION, reason__in=SITE_CREDENTIALS)
+    rows = kept.values("reason").annotate(latest=Max("at"), status=Max("status")).order_by("reason")
+    return tuple(Refusal(row["latest"], row["status"], row["reason"]) for row in rows)
 
 
 def _gate(state: Gate, now: datetime) -> GateStatus:
@@ -147,64 +270,49 @@ def _budget(state: Gate, now: datetime) -> BudgetStatus:
     return BudgetStatus(rate, math.ceil(round(ahead * rate, 3)), round(ahead, 3))
 
 
-def tiers(now: datetime, path: str = "") -> dict[Tier, Q]:
-    """The bounds of `freshness.tier`, for filtering and counting in SQL.
-
-    `path` is the lookup prefix from the rows that are queried to the record, such as "user__guild_list_verification__".
-    """
-    windows = GUILD_LIST.windows()
-
-    def where(column: str, value: datetime | None) -> Q:
-        return Q(**{f"{path}{column}": value})
-
-    fresh, not_fresh = where("verified_at__gt", now - windows.fresh), where("verified_at__lte", now - windows.fresh)
-    served, expired = where("verified_at__gt", now - windows.stale), where("verified_at__lte", now - windows.stale)
-    return {
-        Tier.FRESH: fresh & (where("refresh_after", None) | where("refresh_after__gt", now)),
-        Tier.DUE: fresh & where("refresh_after__lte", now),
-        Tier.STALE: served & not_fresh,
-        Tier.EXPIRED: expired,
-        Tier.NONE: where("verified_at", None),
-    }
-
-
-def _lists(now: datetime) -> tuple[ListStatus, int, int]:
-    """The lists by state, the live leases and the overdue ones: all of it in one pass."""
-    refused = Q(reason__in=REFUSED)
-    by_tier = {str(kind): Count("pk", filter=bounds & ~refused) for kind, bounds in tiers(now).items()}
-    counts = GuildListVerification.objects.aggregate(
+def _records(resource: Resource[Any, Any], now: datetime) -> ResourceStatus:
+    """The resource's records by state, and the leases among them: all of it in one pass."""
+    model = resource.model
+    refused, live = Q(reason__in=REFUSED), model.running()
+    by_tier = {str(kind): Count("pk", filter=bounds & ~refused) for kind, bounds in model.tiers(now).items()}
+    counts = model._default_manager.aggregate(
         **by_tier,
         total=Count("pk"),
         refused=Count("pk", filter=refused),
-        live=Count("pk", filter=Q(lease_until__gt=now)),
-        overdue=Count("pk", filter=Q(lease_until__lte=now)),
+        failed=Count("pk", filter=~Q(reason="")),
+        live=Count("pk", filter=live),
+        overdue=Count("pk", filter=Q(lease_until__isnull=False) & ~live),
+        last_verified_at=Max("verified_at"),
     )
-    last = GuildListVerification.objects.order_by(F("verified_at").desc(nulls_last=True))
-    live, overdue = counts.pop("live"), counts.pop("overdue")
-    never = counts.pop(str(Tier.NONE))
-    last_verified_at = last.values_list("verified_at", flat=True).first()
-    return ListStatus(**counts, never_verified=never, last_verified_at=last_verified_at), live, overdue
+    return ResourceStatus(never_verified=counts.pop(str(Tier.NONE)), **counts)
 
 
-def _oldest_lease(now: datetime) -> Lease | None:
-    rows = GuildListVerification.objects.filter(lease_until__gt=now).select_related("user").order_by("lease_until")
+def _bot() -> BotStatus:
+    row = BotGuilds.objects.filter(pk=ALL_GUILDS).first() or BotGuilds()
+    return BotStatus(row.verified_at, row.reason, row.not_before)
+
+
+def _oldest_lease() -> Lease | None:
+    rows = (
+        GuildListVerification.objects.filter(GuildListVerification.running())
+        .select_related("user")
+        .order_by("lease_until")
+    )
     row = rows.first()
     if row is None or row.lease_until is None:
         return None
     since = row.lease_until - GUILD_LIST.windows().lease
-    return Lease(row.pk, row.user.display_name, row.generation, since, row.lease_until)
+    return Lease(row.pk, str(row.user), row.generation, since, row.lease_until)
 
 
-def _failures(now: datetime, last_verified_at: datetime | None) -> tuple[Failure, ...]:
-    waiting = Q(not_before__gt=now)
-    recent = Q(not_before__gt=last_verified_at) if last_verified_at else Q(not_before__isnull=False)
+def _failures(now: datetime, recovered_at: datetime | None) -> tuple[Failure, ...]:
+    waiting = GuildListVerification.pausing(now, recovered_at)
     rows = (
         GuildListVerification.objects.exclude(reason="")
         .values("reason")
         .annotate(
             people=Count("pk"),
             waiting=Count("pk", filter=waiting),
-            recent=Count("pk", filter=recent),
             next_attempt_at=Min("not_before", filter=waiting),
         )
         .order_by("-waiting", "-people", "reason")

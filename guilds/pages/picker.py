@@ -4,11 +4,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from guilds.bot import Presence, needed_permissions
+from guilds.discord_names import in_words
 from guilds.preferences import Preferences
-from guilds.search import is_found, words_of
+from guilds.search import is_found, sort_key, words_of
 from guilds.services import Membership
 
 MAX_RECENT = 4
+# The page shows this many servers under a heading, and the others after "Show more".
+MAX_UNFOLDED = 12
 
 
 class Show(StrEnum):
@@ -23,7 +27,9 @@ class Show(StrEnum):
         return next((show for show in cls if show == text), cls.ALL)
 
     def wants(self, membership: Membership) -> bool:
-        return {Show.ALL: True, Show.MANAGE: membership.can_manage, Show.OWNER: membership.owner}[self]
+        if self is Show.ALL:
+            return True
+        return membership.owner if self is Show.OWNER else membership.can_manage
 
 
 class Group(StrEnum):
@@ -37,15 +43,27 @@ class Group(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """One row. `has_bot` is None if the site has no bot; the page then does not mention one."""
+    """One row. `has_bot` is None if the site has no bot, or doesn't know; the page then does not mention one."""
 
     membership: Membership
     has_bot: bool | None
     is_favourite: bool
+    # What the apps need and the bot lacks there.
+    missing: int = 0
+
+    @property
+    def bot_missing(self) -> str:
+        """The permissions that the bot lacks, in the reader's language, for people who can change that."""
+        return in_words(self.missing) if self.missing and self.membership.can_manage else ""
 
     @property
     def can_add_bot(self) -> bool:
         return self.has_bot is False and self.membership.can_manage
+
+    @property
+    def is_card(self) -> bool:
+        """Whether it is shown as a card. A server that one can only look at is a plain row."""
+        return self.is_favourite or self.membership.can_manage
 
     @property
     def group(self) -> Group:
@@ -58,37 +76,51 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Section:
+    """The servers under one heading: those `shown` at once, and those `folded` until the visitor wants them."""
+
     group: Group
-    servers: tuple[Server, ...]
+    shown: tuple[Server, ...]
+    folded: tuple[Server, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.shown) + len(self.folded)
 
 
 def sections(
     memberships: Iterable[Membership],
-    with_bot: frozenset[int] | None,
+    bot_presence: Presence | None,
     preferences: Preferences,
     *,
     query: str = "",
     show: Show = Show.ALL,
 ) -> list[Section]:
-    """The servers that match `query` and `show`, grouped by heading and sorted by name."""
-    words = words_of(query)
+    """The servers that match `query` and `show`, grouped by heading and sorted by name.
+
+    What was searched for is never folded.
+    """
+    words, needs = words_of(query), needed_permissions()
     found = [
         Server(
             membership,
-            None if with_bot is None else membership.guild_id in with_bot,
+            None if bot_presence is None else bot_presence.includes(membership.guild_id),
             membership.guild_id in preferences.favourites,
+            (bot_presence.missing(membership.guild_id, needs) or 0) if bot_presence and needs else 0,
         )
         for membership in memberships
-        if show.wants(membership) and is_found(words, membership.name, membership.guild_id)
+        if show.wants(membership) and is_found(words, membership.display_name, membership.guild_id)
     ]
-    found.sort(key=lambda server: server.membership.name.casefold())
+    found.sort(key=lambda server: sort_key(server.membership.display_name))
     grouped: dict[Group, list[Server]] = {group: [] for group in Group}
     for server in found:
         grouped[server.group].append(server)
-    return [Section(group, tuple(servers)) for group, servers in grouped.items() if servers]
+    limit = MAX_UNFOLDED if show is Show.ALL and not words else len(found)
+    return [
+        Section(group, tuple(servers[:limit]), tuple(servers[limit:])) for group, servers in grouped.items() if servers
+    ]
 
 
 def recently_used(memberships: Iterable[Membership], preferences: Preferences) -> list[Membership]:
-    """The servers the person opened last, most recent first."""
+    """The servers the person opened last, most recent first, without favourites: these stand first anyway."""
     by_id = {membership.guild_id: membership for membership in memberships}
-    return [by_id[guild_id] for guild_id in preferences.recent if guild_id in by_id][:MAX_RECENT]
+    opened = [guild_id for guild_id in preferences.recent if guild_id in by_id]
+    return [by_id[guild_id] for guild_id in opened if guild_id not in preferences.favourites][:MAX_RECENT]

@@ -1,4 +1,4 @@
-"""Each problem the site answers with, once: its status, its words, what it means and what to do.
+"""The catalogue of problems: the status, title, detail, meaning and advice of each.
 
 Pages, the API, its schema and the pages under /problems/ read these rows. A new problem is a new row here, and a line
 of the table in docs/api.md.
@@ -11,6 +11,7 @@ from http import HTTPStatus
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
+from accounts import scopes
 from accounts.limits import Reason
 from accounts.sign_in import SignInFailure
 
@@ -19,27 +20,27 @@ Text = str | Promise
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """An RFC 9457 problem: a row of the catalogue, or, with `dataclasses.replace`, what one request is told.
+    """An RFC 9457 problem: a row of the catalogue, or a copy for one request, made with `dataclasses.replace`.
 
-    Its `type` is a path, so that it is the same at every site, and leads to the page that explains it. Without a `name`
-    there is nothing to explain beyond the status.
+    Its `type` is the path of the page that explains it, and so is the same on every site. A problem without a `name`
+    has no such page: its status explains it.
     """
 
     name: str
     status: HTTPStatus
     title: Text
     detail: Text = ""
-    # What the page at its `type` says.
+    # The text of the page at its `type`.
     meaning: Text = ""
     advice: Text = ""
-    # Whether each answer says when to try again.
+    # Whether every response has a `Retry-After`.
     waits: bool = False
-    # In whole seconds, never shorter than the truth.
+    # In whole seconds, rounded up.
     retry_after: int | None = None
     reason: str | None = None
-    # The age in seconds that the view demands of a list; None where any that may be served would have done.
+    # The maximum age in seconds that the view requires; None if any list that may be served is enough.
     max_age: int | None = None
-    # Members of this type alone.
+    # Additional members for this type.
     more: Mapping[str, object] = field(default_factory=dict)
 
     @property
@@ -57,7 +58,7 @@ class Problem:
         return {**members, **{name: value for name, value in waits.items() if value is not None}, **self.more}
 
 
-# By name, in the order of the page that lists them.
+# By name, in the order in which the error reference lists them.
 PROBLEMS: dict[str, Problem] = {}
 
 
@@ -72,268 +73,435 @@ def _row(
     waits: bool = False,
     retry_after: int | None = None,
     reason: Reason | None = None,
+    more: Mapping[str, object] | None = None,
 ) -> Problem:
-    PROBLEMS[name] = Problem(name, status, title, detail, meaning, advice, waits, retry_after, reason)
+    PROBLEMS[name] = Problem(
+        name, status, title, detail, meaning, advice, waits, retry_after, reason, more=dict(more or {})
+    )
     return PROBLEMS[name]
 
 
 BAD_REQUEST = _row(
     "bad-request",
     HTTPStatus.BAD_REQUEST,
-    _("That can't be read"),
-    _("Your browser sent something this site can't read."),
-    meaning=_("The request can't be read at all."),
-    advice=_("Look at it as it goes over the wire."),
+    _("Bad request"),
+    _("Your browser sent a request that this site can't read."),
+    meaning=_("The request is malformed."),
+    advice=_("Inspect the raw request your client sends."),
 )
 INVALID_PARAMETER = _row(
     "invalid-parameter",
     HTTPStatus.BAD_REQUEST,
     _("Invalid parameter"),
-    meaning=_("A parameter of the query isn't known, is given twice or has a value that can't be read."),
-    advice=_("Correct it; the member “parameter” names it and “detail” says what it takes."),
+    meaning=_("A query parameter is unknown, is given more than once or has an invalid value."),
+    advice=_("Correct the parameter that `parameter` names; `detail` says which values it accepts."),
 )
 VALIDATION_FAILED = _row(
     "validation-failed",
     HTTPStatus.BAD_REQUEST,
-    _("That isn't right yet"),
-    _("“errors” says what is wrong, and with which field."),
-    meaning=_("The request can be read, but holds values that this doesn't take."),
-    advice=_("The member “errors” names each field with what is wrong with it."),
+    _("Invalid input"),
+    _("`errors` lists the invalid fields and what is wrong with each."),
+    meaning=_("The request is well-formed, but some of its values are invalid."),
+    advice=_("Correct the fields that `errors` lists."),
 )
 NOT_SIGNED_IN = _row(
     "not-signed-in",
     HTTPStatus.UNAUTHORIZED,
     _("Not signed in"),
     _("Sign in with Discord first."),
-    meaning=_("The request carries neither a session nor an access token."),
-    advice=_("Send “Authorization: Bearer” with a personal access token, or sign in."),
+    meaning=_("The request has neither a session nor an access token."),
+    advice=_("Send a personal access token as `Authorization: Bearer`, or sign in."),
+)
+# The same for people whose session was deleted by another request before theirs was answered.
+SESSION_ENDED = replace(
+    NOT_SIGNED_IN,
+    title=_("Please sign in again"),
+    detail=_("You were signed out before this page was ready, perhaps in another tab."),
 )
 INVALID_TOKEN = _row(
     "invalid-token",
     HTTPStatus.UNAUTHORIZED,
     _("Invalid token"),
-    _("There is no such access token, or it has expired."),
-    meaning=_("The access token doesn't exist: it is misspelt, has expired, was revoked, or its owner is gone."),
-    advice=_("Make a new one on your account page. Asking again with this one is of no use."),
+    _("This access token doesn't exist or has expired."),
+    meaning=_("The access token is misspelt, has expired or was revoked, or its owner's account was deleted."),
+    advice=_("Create a new token on your account page. Retrying with this token won't help."),
 )
 INSUFFICIENT_SCOPE = _row(
     "insufficient-scope",
     HTTPStatus.FORBIDDEN,
-    _("The token may not do this"),
-    _("This takes a session, and no token."),
-    meaning=_("The access token is good, but wasn't made for this."),
-    advice=_("Make a token with the scope that the member “scope” names. Without that member no token will do."),
+    _("Insufficient scope"),
+    _("This endpoint needs a session; access tokens are not accepted."),
+    meaning=_("The access token is valid, but doesn't have the scope this endpoint needs."),
+    advice=_(
+        "Create a token with the scope that `scope` names. If `scope` is missing, the endpoint accepts no tokens."
+    ),
+)
+PERSON_REQUIRED = _row(
+    "person-required",
+    HTTPStatus.FORBIDDEN,
+    _("A service can't use this endpoint"),
+    _("This endpoint answers for a person, and a service token belongs to none."),
+    meaning=_("The service token is valid, but the endpoint answers for the person who asks."),
+    advice=_("Use a personal access token. No scope lets a service use this endpoint."),
 )
 CSRF_FAILED = _row(
     "csrf-failed",
     HTTPStatus.FORBIDDEN,
-    _("No proof that the page is ours"),
-    _("A request that changes something, made with the session, carries Django's CSRF token in X-CSRFToken."),
-    meaning=_(
-        "A request with the session's cookie would change something, and doesn't prove that a page of ours sent it."
-    ),
-    advice=_("Send Django's CSRF token as X-CSRFToken, or use an access token."),
+    _("CSRF check failed"),
+    _("A request that uses the session and changes something must send Django's CSRF token in `X-CSRFToken`."),
+    meaning=_("The request uses the session cookie and would change something, but has no valid CSRF token."),
+    advice=_("Send Django's CSRF token in `X-CSRFToken`, or use an access token."),
 )
-# The same for people, whose form may just be old.
+# The same for people, with what went wrong.
 FORM_TOO_OLD = replace(
     CSRF_FAILED,
     title=_("Please try again"),
-    detail=_("The page was open for too long, or cookies are off. Go back, reload it and try again."),
+    detail=_("You signed in or out after this page was opened. Go back, reload it and try again."),
+)
+NO_COOKIES = replace(
+    CSRF_FAILED,
+    title=_("Your browser sent no cookie"),
+    detail=_("This site needs cookies for its forms. Allow them, go back, reload the page and try again."),
+)
+FOREIGN_FORM = replace(
+    CSRF_FAILED,
+    title=_("This form was sent from another site"),
+    detail=_("To protect your account, this site accepts only its own forms. Open the page here and try again."),
 )
 RECONNECT_REQUIRED = _row(
     "reconnect-required",
     HTTPStatus.FORBIDDEN,
     _("Sign in with Discord again"),
-    _("Discord doesn't accept this site's access to your account, or there is none yet."),
-    meaning=_("Discord doesn't accept this site's access to the person's account, or there is none yet."),
-    advice=_("The person signs in with Discord again. Until then no list is served, however young."),
+    _("This site's connection to your Discord account has expired or was removed."),
+    meaning=_("This site's connection to the person's Discord account has expired or was removed."),
+    advice=_(
+        "Ask the person to sign in with Discord again. Until then, no stored answer is returned, not even a recent one."
+    ),
     reason=Reason.RECONNECT_REQUIRED,
 )
 MISSING_SCOPE = _row(
     "missing-scope",
     HTTPStatus.FORBIDDEN,
-    _("Discord wasn't allowed to share your servers"),
-    _("Sign in again and leave “Know what servers you’re in” switched on."),
-    meaning=_("The person signed in without letting Discord share their servers."),
-    advice=_("The person signs in again and leaves that switched on."),
+    _("You didn't share your servers"),
+    _("Sign in again and leave “Know what servers you’re in” on."),
+    meaning=_("The person hasn't shared what this needs: their servers, or their roles. `scope` names it."),
+    advice=_("Ask the person to open `/sign-in/?scope=` with that scope and allow it on Discord."),
     reason=Reason.MISSING_SCOPE,
+    more={"scope": scopes.GUILDS},
 )
 MISSING_PERMISSION = _row(
     "missing-permission",
     HTTPStatus.FORBIDDEN,
     _("Not allowed"),
-    meaning=_("The person is in the server, but lacks the permission that this takes there."),
-    advice=_("Somebody who may gives them a role that has it; the member “permission” names it as Discord does."),
+    meaning=_("The person is in the server but doesn't have the required permission."),
+    advice=_(
+        "Ask someone who manages the server for a role with this permission; `permission` is Discord's name for it."
+    ),
+)
+MISSING_ROLE = _row(
+    "missing-role",
+    HTTPStatus.FORBIDDEN,
+    _("You don't have the required role"),
+    _("This page is for people with a certain role in this server. Ask someone who manages the server for it."),
+    meaning=_("The person is in the server but has none of the required roles."),
+    advice=_(
+        "Ask someone who manages the server for one of the roles whose IDs `roles` lists. If it lists none, only the "
+        "server's owner has access."
+    ),
+)
+MEMBERSHIP_REQUIRED = _row(
+    "membership-required",
+    HTTPStatus.FORBIDDEN,
+    _("This site is for members"),
+    _("You need to be a member of this site's Discord server."),
+    meaning=_("The site is for members of one Discord server, and the person isn't one."),
+    advice=_("Ask the person to join the server whose ID `guild_id` gives, then to open the site again."),
 )
 BOT_NOT_IN_GUILD = _row(
     "bot-not-in-guild",
     HTTPStatus.CONFLICT,
     _("The bot isn't in this server"),
-    _("This page works once somebody who may manage the server has added the bot to it."),
-    meaning=_("This needs the bot in the server, and it isn't there."),
-    advice=_("Somebody who may manage the server adds it."),
+    _("This page needs the bot. Someone who manages the server has to add it first."),
+    meaning=_("This needs the bot, and the bot isn't in the server."),
+    advice=_("Ask someone who manages the server to add the bot."),
+)
+BOT_MISSING_PERMISSION = _row(
+    "bot-missing-permission",
+    HTTPStatus.CONFLICT,
+    _("The bot lacks permissions in this server"),
+    meaning=_("This needs the bot, and the bot lacks permissions in the server."),
+    advice=_(
+        "Ask someone who manages the server to give the bot a role with these permissions, or to add it again; "
+        "`permission` has Discord's names for them."
+    ),
+)
+BOT_PRESENCE_UNKNOWN = _row(
+    "bot-presence-unknown",
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    _("We're still checking the bot's servers"),
+    _("This site hasn't finished checking which servers the bot is in. Try again in a minute."),
+    meaning=_("This needs the bot, and the site hasn't finished checking which servers the bot is in."),
+    advice=_("Try again after `Retry-After`. Operators: `manage.py discord_status` says why it takes longer."),
+    waits=True,
+    retry_after=60,
 )
 FORBIDDEN = _row(
     "forbidden",
     HTTPStatus.FORBIDDEN,
     _("Not allowed"),
-    _("You may not see this page."),
-    meaning=_("The person may not do this here; some of the API is for staff."),
-    advice=_("Ask an operator of this site."),
+    _("You don't have access to this page."),
+    meaning=_("The person doesn't have access; parts of the API are for staff only."),
+    advice=_("Ask an operator of this site for access."),
 )
 NOT_IN_GUILD = _row(
     "not-in-guild",
     HTTPStatus.NOT_FOUND,
     _("Not one of your servers"),
-    _("You are not in a server with this id."),
-    meaning=_("The person isn't in a server with this id; whether there is one is not told."),
-    advice=_("Take the id from the list, as a string: as a JavaScript number it would be rounded."),
+    _("You're not in a server with this ID."),
+    meaning=_("The person isn't in a server with this ID. The API doesn't reveal whether such a server exists."),
+    advice=_("Take the ID from the list and keep it as a string; JavaScript numbers would round it."),
 )
 NOT_FOUND = _row(
     "not-found",
     HTTPStatus.NOT_FOUND,
-    _("Nothing here"),
-    _("There is no page with this address."),
-    meaning=_("There is nothing at this address."),
-    advice=_("Compare it with the schema; every address ends with a slash."),
+    _("Page not found"),
+    _("There is no page at this address."),
+    meaning=_("Nothing exists at this URL."),
+    advice=_("Check the URL against the schema; every URL ends with a slash."),
 )
 METHOD_NOT_ALLOWED = _row(
     "method-not-allowed",
     HTTPStatus.METHOD_NOT_ALLOWED,
-    _("Not this way"),
-    _("This address belongs to a form, or only shows something. If you sent a form, go back to it and send it again."),
-    meaning=_("There is something at this address, but not for this method."),
-    advice=_("The header Allow names the methods."),
+    _("Method not allowed"),
+    _("This page can't be opened directly. If you sent a form, go back and send it again."),
+    meaning=_("The URL exists but doesn't support this method."),
+    advice=_("The `Allow` header lists the supported methods."),
 )
 NOT_ACCEPTABLE = _row(
     "not-acceptable",
     HTTPStatus.NOT_ACCEPTABLE,
-    _("There is only JSON"),
-    meaning=_("The request's Accept wants something other than JSON."),
-    advice=_("Accept application/json."),
+    _("Only JSON is available"),
+    meaning=_("The request's `Accept` header excludes JSON."),
+    advice=_("Accept `application/json`."),
 )
 PRECONDITION_FAILED = _row(
     "precondition-failed",
     HTTPStatus.PRECONDITION_FAILED,
-    _("Not what you expected"),
-    _("What is here now isn't what the request demands by If-Match."),
-    meaning=_("The list isn't what the request demands by If-Match."),
-    advice=_("Leave it away where you only read. To save answers, send the ETag as If-None-Match."),
+    _("Precondition failed"),
+    _("The current version doesn't match the request's `If-Match`."),
+    meaning=_("The list's current version doesn't match the request's `If-Match`."),
+    advice=_("Omit `If-Match` when you only read. To skip unchanged responses, send the ETag in `If-None-Match`."),
 )
 REFRESH_TOO_SOON = _row(
     "refresh-too-soon",
     HTTPStatus.TOO_MANY_REQUESTS,
-    _("That was a moment ago"),
+    _("You just refreshed"),
     _("The list was checked with Discord a moment ago."),
-    meaning=_("The list was checked with Discord a moment ago; a refresh has a cool-down."),
-    advice=_("Read the list: it is fresh. Refresh again after Retry-After."),
+    meaning=_("The list was checked with Discord a moment ago; refreshes have a cool-down."),
+    advice=_("Read the list, which is fresh. Refresh again after `Retry-After`."),
     waits=True,
 )
 RATE_LIMITED = _row(
     "rate-limited",
     HTTPStatus.TOO_MANY_REQUESTS,
-    _("Discord asks for a pause"),
-    meaning=_("Discord limits this person or this site, and there is no stored list young enough to stand in."),
-    advice=_("Try again after Retry-After, which is Discord's own. The member “reason” says who is limited."),
+    _("Discord is rate-limiting us"),
+    meaning=_("Discord is rate-limiting this person or this site, and no stored answer is recent enough."),
+    advice=_("Wait for `Retry-After` seconds. `reason` says what is limited."),
     waits=True,
 )
 TOO_MANY_REQUESTS = _row(
     "too-many-requests",
     HTTPStatus.TOO_MANY_REQUESTS,
     _("Too many requests"),
-    _("You are asking this site faster than it allows. Discord has nothing to do with it."),
-    meaning=_("You ask this site faster than it allows one person or one address. Discord has nothing to do with it."),
-    advice=_("Wait for Retry-After, and then ask less often: If-None-Match makes it cheap, not free."),
+    _("You're sending requests faster than this site allows. This limit isn't Discord's."),
+    meaning=_("You send requests faster than this site allows one person or address. This limit isn't Discord's."),
+    advice=_("Wait for `Retry-After` seconds, then send requests less often. Requests with `If-None-Match` count too."),
     waits=True,
+)
+# The same for people who sign in.
+TOO_MANY_SIGN_INS = replace(
+    TOO_MANY_REQUESTS,
+    title=_("Too many sign-ins"),
+    detail=_("Your network has started too many sign-ins. Wait until the countdown ends, then try again."),
+)
+TOO_MANY_PASSWORDS = replace(
+    TOO_MANY_REQUESTS,
+    title=_("Too many attempts"),
+    detail=_("Too many wrong passwords were entered. Wait until the countdown ends, then try again."),
 )
 SERVER_ERROR = _row(
     "server-error",
     HTTPStatus.INTERNAL_SERVER_ERROR,
-    _("Something broke on our side"),
-    _("It has been written down. Try again in a minute."),
-    meaning=_("Something broke on our side, and has been written down."),
-    advice=_("Try again in a minute. Tell the operator what X-Request-ID says if it lasts."),
+    _("Something went wrong on our side"),
+    _("We've logged it. Try again in a minute."),
+    meaning=_("Something went wrong on our side, and we've logged it."),
+    advice=_("Try again in a minute. If it keeps happening, send the operator the response's `X-Request-ID`."),
 )
 DISCORD_UNAVAILABLE = _row(
     "discord-unavailable",
     HTTPStatus.SERVICE_UNAVAILABLE,
-    _("Discord is out of reach"),
-    meaning=_("Discord doesn't answer, and there is no stored list young enough to stand in."),
-    advice=_("Try again after Retry-After. The member “reason” says what is known."),
+    _("We can't reach Discord"),
+    meaning=_("Discord isn't responding, and no stored answer is recent enough."),
+    advice=_("Try again after `Retry-After`. `reason` gives the cause."),
+    waits=True,
+)
+UNEXPECTED_REPLY = _row(
+    "unexpected-reply",
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    _("Discord sent an unexpected reply"),
+    meaning=_("Discord sent a reply that this site can't use, and no stored answer is recent enough."),
+    advice=_(
+        "Try again after `Retry-After`. If it keeps happening, ask the person to sign in again or the operator to "
+        "check the log."
+    ),
+    waits=True,
+)
+SITE_REFUSED = _row(
+    "site-refused",
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    _("This site's access to Discord is misconfigured"),
+    meaning=_(
+        "Discord rejects this site's credentials, or its settings don't fit its database, and no stored "
+        "answer is recent enough."
+    ),
+    advice=_("Tell the site's operator; only they can fix it. Try again after `Retry-After`."),
     waits=True,
 )
 DATABASE_UNAVAILABLE = _row(
     "database-unavailable",
     HTTPStatus.SERVICE_UNAVAILABLE,
-    _("Back in a moment"),
-    _("This site can't reach its database. Try again in a few seconds."),
-    meaning=_("This site can't reach its database."),
-    advice=_("Try again after Retry-After. Nobody's list is lost."),
+    _("We'll be back in a moment"),
+    _("This site's database isn't available right now. Try again in a few seconds."),
+    meaning=_("This site's database can't be reached, or refuses to save changes."),
+    advice=_("Try again after `Retry-After`. No data is lost."),
     waits=True,
     retry_after=5,
 )
 
-# By resource: each needs a scope of its own.
-MISSING_SCOPES = {"guild_list": MISSING_SCOPE}
-# The detail of the two rows that wait for Discord.
+# By resource, since each needs its own scope.
+MISSING_SCOPES = {
+    "guild_list": MISSING_SCOPE,
+    "member": replace(
+        MISSING_SCOPE,
+        title=_("You didn't share your roles"),
+        detail=_("This page depends on your roles in this server, and only Discord can tell this site about them."),
+        more={"scope": scopes.MEMBER},
+    ),
+}
+# Rows for reasons that are neither a limit nor a refusal; all other reasons use DISCORD_UNAVAILABLE.
+WITHOUT_LIST = {
+    Reason.UNUSABLE: UNEXPECTED_REPLY,
+    Reason.SITE_REFUSED: SITE_REFUSED,
+    Reason.MISCONFIGURED: SITE_REFUSED,
+}
+# The detail of the rows that wait for Discord.
 WHY: dict[Reason, Text] = {
-    Reason.RATE_LIMITED: _("Discord is limiting how often it may be asked about you."),
-    Reason.GLOBAL_LIMIT: _("Discord is limiting this whole site at the moment."),
-    Reason.CLOUDFLARE: _("Discord's shield against traffic is keeping this site out at the moment."),
-    Reason.UNAVAILABLE: _("Discord isn't answering at the moment."),
-    Reason.BRAKE: _("Discord has refused so many requests that this site is giving it a rest."),
-    Reason.BUSY: _("A lot of people are asking at once."),
-    Reason.IN_PROGRESS: _("Discord is taking its time to answer."),
+    Reason.RATE_LIMITED: _("Discord is rate-limiting requests for your account."),
+    Reason.GLOBAL_LIMIT: _("Discord is rate-limiting this whole site."),
+    Reason.CLOUDFLARE: _("Cloudflare, which protects Discord, is blocking this site."),
+    Reason.UNAVAILABLE: _("Discord isn't responding at the moment."),
+    Reason.UNUSABLE: _("Discord sent a reply that this site can't use."),
+    Reason.SITE_REFUSED: _("Discord rejects this site's credentials. Only the site's operator can fix it."),
+    Reason.BRAKE: _("Discord has refused so many requests that this site has paused its requests."),
+    Reason.BUSY: _("This site is very busy at the moment."),
+    Reason.DATABASE: _("This site can't save a new list right now."),
+    Reason.IN_PROGRESS: _("Discord is taking a while to respond."),
+    Reason.MISCONFIGURED: _(
+        "This site is misconfigured and can't contact Discord. Only the site's operator can fix it."
+    ),
+    Reason.BOT_ABSENT: BOT_NOT_IN_GUILD.title,
+}
+# The same where another resource needs other words.
+WHY_OF: dict[str, dict[Reason, Text]] = {
+    "directory": {
+        Reason.RATE_LIMITED: _("Discord is rate-limiting requests about this server."),
+        Reason.DATABASE: _("This site can't save changes right now."),
+    }
 }
 
-# Only ever a page: no program signs in this way.
+
+def why(resource: str, reason: Reason, *, limits_guild: bool = False) -> Text:
+    """Return why there is no newer answer, in the words of the resource.
+
+    `limits_guild` says whether a limit is one of the bot's in the guild, and not the person's.
+    """
+    if limits_guild and reason is Reason.RATE_LIMITED:
+        resource = "directory"
+    return WHY_OF.get(resource, {}).get(reason) or WHY[reason]
+
+
+# Always shown as a page, since programs don't sign in this way.
 SIGN_IN_FAILURES: dict[SignInFailure, Problem] = {
     SignInFailure.DENIED: Problem(
         "",
         HTTPStatus.FORBIDDEN,
-        _("You didn't allow it"),
-        _("Without your consent at Discord this site can't know your servers. Nothing was stored. You can try again."),
+        _("You cancelled the sign-in"),
+        _("Without your consent on Discord, this site can't see your servers. Nothing was stored. You can try again."),
     ),
     SignInFailure.USED_CODE: Problem(
         "",
         HTTPStatus.BAD_REQUEST,
-        _("This sign-in was used already"),
-        _(
-            "Discord's answer works once and for a short time only. "
-            "Reloading the page doesn't bring it back; start again."
-        ),
+        _("This sign-in link was already used"),
+        _("Discord's link works only once and only for a short time. Start again to get a new one."),
     ),
     SignInFailure.EXPIRED: Problem(
         "",
         HTTPStatus.BAD_REQUEST,
-        _("This sign-in took too long"),
-        _(
-            "It was started in another browser, or too long ago. "
-            "Start again; if that repeats, allow cookies for this site."
-        ),
+        _("This sign-in link has expired"),
+        _("You have 30 minutes to confirm on Discord. Start again to get a new link."),
+    ),
+    SignInFailure.NO_COOKIES: Problem(
+        "",
+        HTTPStatus.BAD_REQUEST,
+        _("Sign-in needs cookies"),
+        _("You started in another browser, or cookies are blocked. Allow cookies for this site, then start again."),
+    ),
+    SignInFailure.UNKNOWN_STATE: Problem(
+        "",
+        HTTPStatus.BAD_REQUEST,
+        _("This sign-in link doesn't work here"),
+        _("It was created in another browser, or before you last signed out here. Start again to get a new one."),
+    ),
+    SignInFailure.OLD_PAGE: Problem(
+        "",
+        HTTPStatus.FORBIDDEN,
+        _("This page was out of date"),
+        _("You signed in or out after it was opened. Start again from here."),
     ),
     SignInFailure.IN_USE: Problem(
         "",
         HTTPStatus.CONFLICT,
-        _("That is another Discord account"),
-        _("You are signed in here as somebody else. Sign out first, then sign in with that account."),
+        _("That's a different Discord account"),
+        _("You're signed in here with another account. Sign out first, then sign in with that Discord account."),
     ),
     SignInFailure.INACTIVE: Problem(
         "",
         HTTPStatus.FORBIDDEN,
-        _("This account is switched off"),
-        _("An operator of this site has deactivated your account here. Only they can switch it on again."),
+        _("This account is deactivated"),
+        _("An operator of this site has deactivated your account. Only an operator can reactivate it."),
+    ),
+    SignInFailure.FORGOTTEN: Problem(
+        "",
+        HTTPStatus.CONFLICT,
+        _("Please sign in again"),
+        _("Your data on this site was deleted during this sign-in. Start again to create a new account."),
     ),
     SignInFailure.MISCONFIGURED: Problem(
         "",
         HTTPStatus.SERVICE_UNAVAILABLE,
-        _("Sign-in isn't set up right"),
-        _("Discord refuses this site's own credentials. Only its operator can mend that; please tell them."),
+        _("Sign-in is misconfigured"),
+        _("Discord rejects this site's credentials. Only the site's operator can fix it; please let them know."),
+    ),
+    SignInFailure.OTHER_PROVIDER: Problem(
+        "",
+        HTTPStatus.FORBIDDEN,
+        _("Sign in with Discord instead"),
+        _("This site accepts only Discord accounts."),
     ),
     SignInFailure.FAILED: Problem(
         "",
         HTTPStatus.BAD_REQUEST,
-        _("Sign-in didn't work"),
-        _("Discord's answer wasn't what it should be. Please start again."),
+        _("Sign-in failed"),
+        _("Discord sent an unexpected reply. Please start again."),
     ),
 }

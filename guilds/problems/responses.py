@@ -1,38 +1,86 @@
-"""How a problem is told: as a page with a way back for people, as problem+json for programs."""
+"""The responses for a problem: a page with a link back for people, problem+json for programs."""
 
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
+from django_htmx.middleware import HtmxDetails
 
-from guilds.problems.catalogue import BOT_NOT_IN_GUILD, Problem
+from accounts import gate, scopes
+from accounts.limits import Reason
+from accounts.sign_in import Destination, destination_of
+from guilds.problems.catalogue import (
+    BOT_MISSING_PERMISSION,
+    BOT_NOT_IN_GUILD,
+    MEMBERSHIP_REQUIRED,
+    MISSING_SCOPE,
+    RECONNECT_REQUIRED,
+    UNEXPECTED_REPLY,
+    Problem,
+)
 from guilds.services import Membership
 
 CSRF_FIELD = "csrfmiddlewaretoken"
 
 
 def problem_response(request: HttpRequest, problem: Problem) -> HttpResponse:
-    """A page for people, problem+json for programs, both with the same status and Retry-After."""
+    """Return a page for people, a fragment for htmx or problem+json for programs, with one status and Retry-After."""
     if wants_json(request):
         return problem_json(problem)
     guild: Membership | None = getattr(request, "guild", None)
-    changes = not is_safe(request) and not _is_sign_in(request)
+    changes = not is_safe(request) and not is_sign_in(request)
+    manages = guild is not None and guild.can_manage
+    remedies = {
+        "can_reconnect": _can_reconnect(problem),
+        "consent": _consent(request, problem),
+        "can_add_bot": problem is BOT_NOT_IN_GUILD and manages,
+        "can_update_bot": problem.name == BOT_MISSING_PERMISSION.name and manages,
+    }
     context = {
         "problem": problem,
         "again": _again(request),
-        "is_sign_in": _is_sign_in(request),
+        "is_sign_in": is_sign_in(request),
+        "destination": destination_of(request) if is_sign_in(request) else None,
         "changes": changes,
         # A form that is only a button has no text to lose.
         "has_text": changes and bool(request.POST.keys() - {CSRF_FIELD}),
         "has_form": changes and came_from(request) is not None,
         # For views without @guild_required, the id is taken from the URL.
         "guild_id": guild.guild_id if guild else _url_argument(request, "guild_id"),
-        "can_add_bot": problem is BOT_NOT_IN_GUILD and guild is not None and guild.can_manage,
+        # Set if the whole site is closed to the person.
+        "required_guild": problem.more.get("guild_id"),
+        "invite": settings.REQUIRED_GUILD_INVITE if problem.name == MEMBERSHIP_REQUIRED.name else "",
+        **remedies,
+        "has_remedy": any(remedies.values()),
     }
-    return _final(render(request, "guilds/problem.html", context, status=problem.status), problem)
+    fragment = is_fragment(request)
+    template = "guilds/_problem.html" if fragment else "guilds/problem.html"
+    response = render(request, template, context, status=problem.status)
+    if fragment:
+        # Keeps the element that the page's other requests go to; guildhall.js shows a failure only with this header.
+        response["HX-Reswap"] = "innerHTML"
+    return _final(response, problem)
+
+
+def _can_reconnect(problem: Problem) -> bool:
+    """Whether a new sign-in may help: it brings new tokens, but no settings that fit the database."""
+    if problem.reason == Reason.MISCONFIGURED:
+        return gate.foreign_issuer() is None
+    if problem.name == MISSING_SCOPE.name:
+        return problem.more["scope"] in scopes.at_sign_in()
+    return problem.name in (RECONNECT_REQUIRED.name, UNEXPECTED_REPLY.name)
+
+
+def _consent(request: HttpRequest, problem: Problem) -> dict[str, object] | None:
+    """Return address and label of a link to grant the missing scope, if only a page may request it."""
+    scope = str(problem.more.get("scope", "")) if problem.name == MISSING_SCOPE.name else ""
+    if scope in scopes.at_sign_in() or scope not in scopes.allowed():
+        return None
+    query = Destination(way_back(request), scope).query()
+    return {"url": f"{reverse('sign-in')}{query}", "label": scopes.SCOPES[scope].button}
 
 
 def problem_json(problem: Problem) -> HttpResponse:
@@ -41,14 +89,21 @@ def problem_json(problem: Problem) -> HttpResponse:
 
 
 def sign_in_failed(request: HttpRequest, problem: Problem) -> HttpResponse:
-    """The page of a sign-in that has to start again."""
-    return render(request, "accounts/sign_in_failed.html", {"problem": problem}, status=problem.status)
+    """Return the page for a failed sign-in, with a button to start again."""
+    context = {"problem": problem, "destination": destination_of(request)}
+    return render(request, "accounts/sign_in_failed.html", context, status=problem.status)
 
 
 def _final(response: HttpResponse, problem: Problem) -> HttpResponse:
     if problem.retry_after is not None:
         response["Retry-After"] = str(problem.retry_after)
     response["Cache-Control"] = "no-store"
+    return name_problem(response, problem)
+
+
+def name_problem(response: HttpResponse, problem: Problem) -> HttpResponse:
+    """Let the log's line of the request name the problem."""
+    response.problem_name = problem.name  # type: ignore[attr-defined]  # HttpResponse is open to attributes
     return response
 
 
@@ -56,20 +111,30 @@ def _url_argument(request: HttpRequest, name: str) -> object:
     return request.resolver_match.kwargs.get(name) if request.resolver_match else None
 
 
-def _is_sign_in(request: HttpRequest) -> bool:
+def is_sign_in(request: HttpRequest) -> bool:
     return request.resolver_match is not None and request.resolver_match.namespace == settings.SOCIAL_AUTH_URL_NAMESPACE
 
 
 def _again(request: HttpRequest) -> str:
-    """Where to try again. Discord's answer to a sign-in works once, so that starts anew, with its way back."""
-    if _is_sign_in(request):
-        kept = {"next": request.session["next"]} if request.session.get("next") else {}
-        return f"{reverse('sign-in')}?{urlencode({'again': 1, **kept})}"
+    """Return the address for a retry. A sign-in starts again from the beginning, since its code works only once."""
+    if is_sign_in(request):
+        return f"{reverse('sign-in')}{destination_of(request).query(again='1')}"
     return way_back(request)
 
 
+def is_fragment(request: HttpRequest) -> bool:
+    """Whether htmx asks for a part of a page. Boosted links and htmx's history ask for whole pages."""
+    htmx = HtmxDetails(request)
+    return bool(htmx) and not htmx.boosted and not htmx.history_restore_request
+
+
 def way_back(request: HttpRequest) -> str:
-    """Where the person can go on: this address, or, if it only takes what a form sends, the form's page."""
+    """Return where the person can continue: this address, or the form's page if this address only accepts forms.
+
+    The address of a fragment is no page; there it is the page that asked for the fragment.
+    """
+    if is_fragment(request) and (page := HtmxDetails(request).current_url_abs_path):
+        return page
     return request.get_full_path() if is_safe(request) else came_from(request) or reverse("guilds:picker")
 
 
@@ -79,7 +144,7 @@ def is_safe(request: HttpRequest) -> bool:
 
 
 def came_from(request: HttpRequest) -> str | None:
-    """The page of this site on which a form was sent, or a link followed, as the browser says; None if it doesn't."""
+    """Return the page of this site that the browser came from, by its Referer; None without one."""
     referer = request.headers.get("Referer", "")
     # Browsers send an absolute URL; a value without scheme or host does not come from a browser.
     ours = urlsplit(referer).netloc and url_has_allowed_host_and_scheme(

@@ -1,7 +1,7 @@
-"""The guilds of one version of one person's list as JSON, kept in Django's cache so that they are serialised once.
+"""The guilds in one version of a person's list as JSON, cached so that they are serialised only once.
 
-The rows stay the truth. Each read takes `version` from the database, and the version is part of the key, so a
-change shows at the next read, whoever made it, and nothing is ever deleted here.
+The rows are authoritative. Each read takes `version` from the database, and a snapshot is sealed for its version, so
+any change is visible at the next read.
 """
 
 from dataclasses import dataclass
@@ -11,16 +11,26 @@ from guilds.engine import sealed_cache
 from guilds.models import GuildListVerification
 from guilds.resources import memberships
 
-# Part of the key: another shape of `Membership.as_json` takes another number.
+# Part of the key. Increment it whenever `Membership.as_json` changes.
 FORMAT = 1
+# The cache places of a person's list and its extras. `delete` deletes all of them.
+GUILDS, EXTRAS = PLACES = ("guild-list", "guild-list-extras")
+
+
+def place(name: str, user_id: int) -> str:
+    return f"{name}:{user_id}"
+
+
+def delete(user_id: int) -> None:
+    """Delete everything the cache stores about the person."""
+    sealed_cache.delete(*(place(name, user_id) for name in PLACES))
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """One version of one person's list.
 
-    `since` tells apart what the numbers can't: a row that was deleted counts its versions anew, and so does a database
-    that was restored.
+    `since` makes the key unique: after the row is deleted, or a database is restored, version numbers repeat.
     """
 
     user_id: int
@@ -34,10 +44,10 @@ class Snapshot:
 
     def read(self) -> bytes:
         """The guilds as a JSON array, from the cache or from the rows."""
-        guilds = sealed_cache.read(self.key)
+        guilds = sealed_cache.read(place(GUILDS, self.user_id), self.key)
         if guilds is None:
             guilds = memberships.dumps(memberships.stored_memberships(self.user_id))
-            sealed_cache.keep(self.key, guilds)
+            sealed_cache.write(place(GUILDS, self.user_id), self.key, guilds)
         return guilds
 
 

@@ -7,6 +7,7 @@ from django.conf import settings
 from django.utils.html import format_html
 
 from accounts.models import User
+from accounts.names import from_first_visible, shows_nothing
 from guilds.services import Membership
 
 register = template.Library()
@@ -38,6 +39,18 @@ def icon(server: Membership, size: int) -> str:
 
 
 @register.simple_tag
+def banner(server: Membership) -> str:
+    """The server's banner, loaded lazily; empty for a server without one.
+
+    The script removes it if it can't be loaded.
+    """
+    if not server.banner:
+        return ""
+    url = f"{settings.DISCORD_CDN_URL}/banners/{server.guild_id}/{server.banner}.png?size=512"
+    return format_html('<img src="{}" loading="lazy" alt data-picture>', url)
+
+
+@register.simple_tag
 def avatar_url(user: User, size: int = 64) -> str:
     """The person's avatar, or Discord's default for their id; empty for people without a Discord account."""
     if user.discord_id is None:
@@ -61,7 +74,8 @@ def picture(src: str, size: int) -> str:
 @register.filter
 def initials(name: str, limit: int = 3) -> str:
     """The first letters of up to `limit` words, as Discord shows a server without an icon."""
-    return "".join(_LETTER.match(word)[0] for word in name.split()[:limit])  # type: ignore[index]  # any word matches
+    words = [word for word in map(from_first_visible, name.split()) if not shows_nothing(word)]
+    return "".join(_LETTER.match(word)[0] for word in words[:limit])  # type: ignore[index]  # any word matches
 
 
 @register.filter

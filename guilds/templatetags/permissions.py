@@ -16,7 +16,7 @@ P = Permissions
 # Permissions that ordinary members usually lack. The page names these and only counts the others.
 NOTABLE: tuple[tuple[str | Promise, tuple[Permissions, ...]], ...] = (
     (
-        _("The server"),
+        _("Server"),
         (
             P.MANAGE_GUILD,
             P.MANAGE_ROLES,
@@ -26,10 +26,11 @@ NOTABLE: tuple[tuple[str | Promise, tuple[Permissions, ...]], ...] = (
             P.MANAGE_EVENTS,
             P.VIEW_AUDIT_LOG,
             P.VIEW_GUILD_INSIGHTS,
+            P.VIEW_CREATOR_MONETIZATION_ANALYTICS,
         ),
     ),
     (
-        _("Its people"),
+        _("Members"),
         (
             P.KICK_MEMBERS,
             P.BAN_MEMBERS,
@@ -40,7 +41,10 @@ NOTABLE: tuple[tuple[str | Promise, tuple[Permissions, ...]], ...] = (
             P.MOVE_MEMBERS,
         ),
     ),
-    (_("Its messages"), (P.MANAGE_MESSAGES, P.MANAGE_THREADS, P.PIN_MESSAGES, P.MENTION_EVERYONE)),
+    (
+        _("Messages"),
+        (P.MANAGE_MESSAGES, P.MANAGE_THREADS, P.PIN_MESSAGES, P.BYPASS_SLOWMODE, P.MENTION_EVERYONE),
+    ),
 )
 
 

@@ -1,4 +1,4 @@
-"""Tokens at rest: sealed, rotated, and never printed."""
+"""Tokens at rest: encryption, key rotation, and that they are never printed."""
 
 import io
 

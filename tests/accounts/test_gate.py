@@ -1,4 +1,4 @@
-"""The row that all processes share: the gate, the brake and the send budget."""
+"""The gate, the brake and the send budget in the row that all processes share."""
 
 import time
 from dataclasses import replace
@@ -6,14 +6,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import IntegrityError, connection
 from django.db.models import F
 from prometheus_client import REGISTRY
 from pytest_django import DjangoAssertNumQueries, Settings
 
 from accounts import gate
 from accounts.clock import database_now
-from accounts.discord import Exchange
+from accounts.discord import DiscordAPIError, DiscordUnavailable, Exchange
 from accounts.limits import Gate, GateShut, Priority
 from accounts.models import DiscordGate, DiscordRefusal
 from accounts.tokens import discord_client
@@ -111,29 +111,31 @@ class TestTheRow:
             gate.read()
 
     def test_a_row_that_another_process_made_first_is_no_error(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        create = DiscordGate.objects.bulk_create
-
-        def overtaken(*arguments: Any, **options: Any) -> None:
-            create([DiscordGate(pk=1, streak=3)])
-            create(*arguments, **options)
-
-        monkeypatch.setattr(DiscordGate.objects, "bulk_create", overtaken)
+        DiscordGate.objects.update_or_create(pk=1, defaults={"streak": 3})
+        monkeypatch.setattr(DiscordGate.objects, "filter", lambda **_lookups: DiscordGate.objects.none())
 
         assert gate.read()[0].streak == 3
 
-    def test_a_gate_opened_by_hand_returns_what_it_was_and_keeps_the_send_clock(self) -> None:
+    def test_a_row_that_cannot_be_created_is_an_error(self, settings: Settings) -> None:
+        DiscordGate.objects.all().delete()
+        settings.DISCORD_ISSUER = None
+
+        with pytest.raises(IntegrityError):
+            gate.read()
+
+    def test_a_gate_opened_by_hand_returns_what_it_was_and_resets_the_send_clock(self) -> None:
         shut = gate.change(lambda _gate, now: Gate(now + SECOND, "cloudflare", 3, now))
 
         found = gate.open_gate("linus")
 
         assert found == replace(shut, version=1)
-        assert gate.read()[0] == Gate(tat=shut.tat, version=2)
+        assert gate.read()[0] == Gate(version=2)
 
-    def test_an_open_gate_is_not_opened_by_hand(self) -> None:
-        ready = gate.change(lambda _gate, now: Gate(tat=now))
+    def test_opening_an_open_gate_resets_the_send_clock_only(self) -> None:
+        gate.change(lambda _gate, now: Gate(tat=now))
 
         assert gate.open_gate("linus") is None
-        assert gate.read()[0] == replace(ready, version=1)
+        assert gate.read()[0] == Gate(version=2)
 
     def test_the_brake_stops_the_old_lists_first_and_then_everybody(self, settings: Settings) -> None:
         settings.DISCORD_BRAKE_SOFT, settings.DISCORD_BRAKE_HARD = 3, 5
@@ -173,27 +175,30 @@ class TestTheRow:
 
 
 def test_a_call_on_its_way_holds_no_database_connection(transactional_db: None) -> None:
-    """There are fewer connections than threads, and Discord may take as long as an attempt may."""
+    """There are fewer database connections than threads, and a request may take as long as the attempt."""
     client = gate.gated(discord_client(), Priority.COLD)
 
     client.before_send("GET /users/@me/guilds")
     assert connection.connection is None
-    client.on_answer(exchange(429, "user"))
+    client.on_response(exchange(429, "user"))
     assert connection.connection is None
 
 
-def test_a_call_that_waits_for_its_place_in_the_send_budget_holds_none_either(transactional_db: None) -> None:
+@pytest.mark.parametrize("priority", [Priority.COLD, Priority.SIGN_IN])
+def test_a_call_that_waits_for_its_place_in_the_send_budget_holds_none_either(
+    transactional_db: None, priority: Priority
+) -> None:
     now = database_now()
-    DiscordGate.objects.create(pk=1, tat=now + timedelta(seconds=3))
+    DiscordGate.objects.create(pk=1, tat=now + timedelta(seconds=1.9))
     held: list[object] = []
 
     def sleep(seconds: float) -> None:
         held.append(connection.connection)
-        assert 0.5 < seconds <= 2
-        let_pass(seconds=3)
+        assert 0.3 < seconds <= 1.9
+        let_pass(seconds=2)
 
     client = replace(discord_client(), deadline=time.monotonic() + 60)
-    gate.gated(client, Priority.COLD, sleep=sleep).before_send("GET /users/@me/guilds")
+    gate.gated(client, priority, sleep=sleep).before_send("GET /users/@me/guilds")
 
     assert held == [None]
 
@@ -246,7 +251,7 @@ class TestAGatedClient:
         client = gate.gated(discord_client(), Priority.STALE)
 
         client.before_send(ROUTE)
-        client.on_answer(exchange(status))
+        client.on_response(exchange(status))
 
         assert gate.read()[0].streak == streak
 
@@ -255,7 +260,7 @@ class TestAGatedClient:
         client = gate.gated(discord_client(), Priority.STALE)
 
         client.before_send(ROUTE)
-        client.on_answer(exchange(429, "global", 30))
+        client.on_response(exchange(429, "global", 30))
 
         assert gate.read()[0].streak == 2
 
@@ -265,7 +270,7 @@ class TestAGatedClient:
         client.before_send(ROUTE)
         gate_in(streak=1, reason="cloudflare", until=database_now())
 
-        client.on_answer(exchange(status))
+        client.on_response(exchange(status))
 
         assert gate.read()[0].streak == 1
 
@@ -273,7 +278,8 @@ class TestAGatedClient:
         settings.DISCORD_BRAKE_SOFT, settings.DISCORD_BRAKE_HARD = 1, 2
         gate.learn(exchange(401), probe=None)
 
-        gate.gated(discord_client(), Priority.COLD).before_send(ROUTE)
+        for first_list in (Priority.COLD, Priority.SIGN_IN):
+            gate.gated(discord_client(), first_list).before_send(ROUTE)
         with pytest.raises(GateShut) as braked:
             gate.gated(discord_client(), Priority.STALE).before_send(ROUTE)
 
@@ -319,19 +325,19 @@ def waited_for_retries() -> float:
     return REGISTRY.get_sample_value("guildhall_discord_retry_wait_seconds_sum") or 0.0
 
 
-# a place for background work
+# background work
 
 
 @pytest.mark.django_db
 class TestWaitingForAPlace:
     @pytest.fixture(autouse=True)
     def clock(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """`self.state` is the gate, `self.now` the present moment, and `self.sleep` lets that much time pass."""
+        """`self.state` is the gate, `self.now` the current time, and `self.sleep` advances it."""
         self.state, self.now, self.slept = Gate(), NOW, list[float]()
         monkeypatch.setattr(gate, "read", lambda: (self.state, self.now))
 
     def sleep(self, seconds: float) -> None:
-        assert len(self.slept) < 10
+        assert len(self.slept) < 100
         self.slept.append(seconds)
         self.now += seconds * SECOND
 
@@ -344,10 +350,10 @@ class TestWaitingForAPlace:
         assert gate.wait_for_place(sleep=never) == NOW
 
     def test_it_waits_until_the_place_is_free(self) -> None:
-        self.full_until(NOW + 7 * SECOND)
+        self.full_until(NOW + 1.5 * SECOND)
 
-        assert gate.wait_for_place(self.sleep) == NOW + 7 * SECOND
-        assert self.slept == [7]
+        assert gate.wait_for_place(self.sleep) == NOW + 1.5 * SECOND
+        assert self.slept == [1.5]
 
     def test_it_never_waits_for_less_than_the_shortest_pause(self) -> None:
         self.full_until(NOW + SECOND / 1000)
@@ -356,8 +362,8 @@ class TestWaitingForAPlace:
 
         assert self.slept == [gate.MIN_PAUSE]
 
-    @pytest.mark.parametrize("pause", [20, 29.75])
-    def test_it_gives_up_after_a_minute(self, pause: float) -> None:
+    @pytest.mark.parametrize(("pause", "times"), [(1.5, 40), (1.75, 35)])
+    def test_it_gives_up_after_a_minute(self, pause: float, times: int) -> None:
         def sleep(seconds: float) -> None:
             self.sleep(seconds)
             self.full_until(self.now + pause * SECOND)
@@ -368,7 +374,7 @@ class TestWaitingForAPlace:
             gate.wait_for_place(sleep)
 
         assert busy.value.reason == "busy"
-        assert self.slept == [pause] * 3
+        assert self.slept == [pause] * times
 
     def test_a_shut_gate_is_not_waited_for(self) -> None:
         self.state = Gate(NOW + SECOND, "cloudflare", 1)
@@ -395,3 +401,23 @@ class TestWaitingForAPlace:
             gate.wait_for_place(sleep=never)
 
         assert braked.value.reason == "brake"
+
+
+@pytest.mark.django_db
+def test_a_silence_is_written_down_once_and_ends_with_a_good_answer() -> None:
+    def ask(status: int | None, error: DiscordAPIError | None) -> Gate:
+        client = gate.gated(discord_client(), Priority.COLD)
+        client.before_send(ROUTE)
+        client.on_response(replace(exchange(status), error=error))
+        return gate.read()[0]
+
+    first, again = ask(503, DiscordUnavailable(status=503)), ask(None, DiscordUnavailable())
+    let_pass(minutes=1)
+    refused, good, later = ask(404, DiscordAPIError(status=404)), ask(200, None), ask(200, None)
+
+    assert first.silent_since
+    assert again.silent_since == first.silent_since
+    assert refused.silent_since
+    assert good.silent_since is None
+    assert good.recovered_at
+    assert later.recovered_at == good.recovered_at

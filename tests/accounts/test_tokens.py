@@ -1,19 +1,30 @@
-"""Replacing tokens: an older version always loses, one call at a time exchanges them, only `invalid_grant` is final."""
+"""Replacing tokens: an older version always loses, one call at a time exchanges them, and `invalid_grant` is final."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+import structlog
+from cryptography.fernet import Fernet
 from django.db import connection
 from pytest_django import Settings
 
 from accounts import tokens
 from accounts.clock import database_now
-from accounts.discord import DiscordClient, DiscordUnavailable, MissingScope, Tokens, Unauthorized
+from accounts.discord import (
+    DiscordClient,
+    DiscordUnavailable,
+    MissingScope,
+    SiteRefused,
+    Tokens,
+    Unauthorized,
+    UnusableResponse,
+)
 from accounts.limits import LEASE_MARGIN
 from accounts.models import DiscordAccount, User
-from accounts.tokens import RENEWAL_POLL_SECONDS, ReconnectRequired, TokensReplaced, discord_client
+from accounts.tokens import RENEWAL_POLL_SECONDS, ReconnectRequired, TokensReplaced, TokensUnreadable, discord_client
 from tests.fixtures import Sandbox, let_pass
 
 
@@ -22,7 +33,7 @@ def account_of(user: User) -> DiscordAccount:
 
 
 def link_again(user: User, sandbox: Sandbox) -> Tokens:
-    """What a sign-in in another browser does to the tokens."""
+    """Replace the tokens, as a sign-in in another browser does."""
     brought = Tokens.from_json(sandbox.token("ada", "identify", "guilds"))
     tokens.replace(account_of(user), brought)
     return brought
@@ -106,7 +117,7 @@ def test_a_wrong_client_secret_is_not_held_against_the_person(ada: User, setting
     before = tokens.read(ada.pk)
     settings.DISCORD_CLIENT_SECRET = "wrong"
 
-    with pytest.raises(DiscordUnavailable):
+    with pytest.raises(SiteRefused):
         tokens.refresh(before, discord_client())
 
     assert tokens.read(ada.pk) == before
@@ -117,7 +128,7 @@ def test_a_silent_token_endpoint_leaves_the_tokens_as_they_are(ada: User, sandbo
     before = tokens.read(ada.pk)
     sandbox.mood(mode, routes=["/oauth2/token"])
 
-    with pytest.raises(DiscordUnavailable):
+    with pytest.raises(UnusableResponse if mode in ("garbage", "wrong_type") else DiscordUnavailable):
         tokens.refresh(before, discord_client())
 
     assert tokens.read(ada.pk) == before
@@ -153,7 +164,7 @@ def expire(user: User) -> None:
 
 
 def lease_renewal(user: User, **time: float) -> datetime:
-    """As another call does it that is exchanging the refresh token."""
+    """Acquire the lease, as another call does that is exchanging the refresh token."""
     until = database_now() + timedelta(**time)
     DiscordAccount.objects.filter(user=user).update(renewal_until=until)
     return until
@@ -190,7 +201,7 @@ def test_a_call_renews_an_expired_token_and_releases_the_lease(ada: User, sandbo
 def test_a_call_renews_a_token_at_most_once(
     ada: User, sandbox: Sandbox, expired: bool, refused: str, asked_with: list[str], renewals: int
 ) -> None:
-    """A new token that is refused all the same disconnects the person."""
+    """A new token that is also refused disconnects the person."""
     old = tokens.read(ada.pk).access_token
     if expired:
         expire(ada)
@@ -268,6 +279,15 @@ def test_a_lease_whose_holder_died_is_taken_over_at_its_end(ada: User, sandbox: 
     assert len(sandbox.requests("/oauth2/token")) == 1
 
 
+def test_a_lease_from_before_the_clock_jumped_back_is_nobodys(ada: User, sandbox: Sandbox) -> None:
+    expire(ada)
+    lease_renewal(ada, hours=1)
+
+    the_token(ada, sleep=never)
+
+    assert len(sandbox.requests("/oauth2/token")) == 1
+
+
 def test_a_lease_that_runs_out_while_a_call_waits_is_taken_over(ada: User, sandbox: Sandbox) -> None:
     expire(ada)
     lease_renewal(ada, seconds=10)
@@ -278,7 +298,7 @@ def test_a_lease_that_runs_out_while_a_call_waits_is_taken_over(ada: User, sandb
 
 
 def test_a_call_fails_with_the_exchange_that_it_waited_for(ada: User, sandbox: Sandbox) -> None:
-    """The token endpoint is in trouble: one request shows it as well as five."""
+    """If the token endpoint fails, one request shows it as well as five."""
     expire(ada)
     lease_renewal(ada, seconds=10)
 
@@ -322,7 +342,7 @@ def test_an_exchange_that_fails_late_leaves_another_ones_lease_alone(ada: User, 
 
 
 def test_a_lease_outlives_the_attempt_by_the_margin(ada: User) -> None:
-    """So that the end of an exchange can still be stored, and no takeover of the attempt has to wait for it."""
+    """So the result of an exchange can still be stored, and a takeover of the attempt doesn't have to wait for it."""
     expire(ada)
     leased: list[timedelta] = []
 
@@ -351,3 +371,53 @@ def test_credentials_print_no_token(ada: User) -> None:
 
     assert credentials.access_token not in printed
     assert credentials.refresh_token not in printed
+
+
+@pytest.fixture
+def locked(ada: User, settings: Settings) -> list[str]:
+    """Replace the keys by one that decrypts nothing, and return the original keys."""
+    right = settings.TOKEN_KEYS
+    settings.TOKEN_KEYS = [Fernet.generate_key().decode()]
+    return right
+
+
+def test_tokens_that_no_key_opens_are_the_sites_fault(ada: User, locked: list[str], settings: Settings) -> None:
+    with structlog.testing.capture_logs() as log, pytest.raises(TokensUnreadable):
+        tokens.read(ada.pk)
+
+    assert [(line["event"], line["log_level"], line["why"]) for line in log] == [
+        ("discord_tokens_unreadable", "error", "no_key")
+    ]
+    assert tokens.count_unreadable() == 1
+    settings.TOKEN_KEYS = locked
+    assert tokens.read(ada.pk).access_token
+    assert tokens.count_unreadable() == 0
+
+
+def test_tokens_moved_to_another_row_open_nothing(ada: User, sign_up: Callable[..., User]) -> None:
+    grace = sign_up("grace")
+    stolen = account_of(ada).extra_data
+    DiscordAccount.objects.filter(user=grace).update(extra_data=stolen)
+
+    with pytest.raises(TokensUnreadable, match="other_owner"):
+        tokens.read(grace.pk)
+
+
+def test_tokens_of_the_previous_release_open_and_are_bound_when_they_are_renewed(ada: User) -> None:
+    account = account_of(ada)
+    del account.extra_data["user_id"]
+    account.save()
+
+    tokens.refresh(tokens.read(ada.pk), discord_client())
+
+    assert account_of(ada).extra_data["user_id"] == ada.pk
+
+
+def test_the_client_names_the_site_and_uses_its_proxy(settings: Settings) -> None:
+    settings.SITE_URL = "https://chess.example"
+    settings.DISCORD_PROXY_URL = "http://proxy.example:3128"
+
+    session = discord_client().session()
+
+    assert str(session.headers["User-Agent"]).startswith("DiscordBot (https://chess.example, ")
+    assert session.proxies == {"http": "http://proxy.example:3128", "https": "http://proxy.example:3128"}

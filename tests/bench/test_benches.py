@@ -1,4 +1,4 @@
-"""That the benches with real processes measure what they say, and would tell if a count were not the promised one."""
+"""The benches with real processes: their measurements, and their exit codes if a guarantee is broken."""
 
 import argparse
 import math
@@ -13,17 +13,17 @@ import pytest
 from bench import herd, outage, stall, takeover
 from bench.cluster import Person
 from bench.outage import Episode
-from bench.readers import Answer, at_once, at_rate, percentile_ms, read, read_until_served, served_within
+from bench.readers import Response, at_once, at_rate, percentile_ms, read, read_until_served, served_within
 from bench.sites import Site
 from bench.stall import Phase
-from bench.takeover import GRACE, LEASE, ON_THE_WAY, Takeover
+from bench.takeover import GRACE, LEASE, MAX_TRANSIT, Takeover
 
 ANYBODY = Person(1, "anybody", "cookie")
-SERVED = Answer(0, 0.1, 200, body=b'{"guilds": []}')
-OTHER_LIST = Answer(0, 0.1, 200, body=b'{"guilds": [1]}')
-BUSY = Answer(0, 0.1, 503, 2)
-FAULT = Answer(0, 0.1, 500)
-SILENCE = Answer(0, 0.1, 0)
+SERVED = Response(0, 0.1, 200, body=b'{"guilds": []}')
+OTHER_LIST = Response(0, 0.1, 200, body=b'{"guilds": [1]}')
+BUSY = Response(0, 0.1, 503, 2)
+FAULT = Response(0, 0.1, 500)
+SILENCE = Response(0, 0.1, 0)
 
 
 class TwiceBusy(BaseHTTPRequestHandler):
@@ -35,12 +35,12 @@ class TwiceBusy(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
-        """Not into the tests' output."""
+        """Keep the benches' output out of the tests' output."""
 
 
 @pytest.fixture
 def busy_site(tmp_path: Path) -> Iterator[Site]:
-    """Refuses two reads, and then none."""
+    """Refuses two reads, and serves the following ones."""
     server = HTTPServer(("127.0.0.1", 0), TwiceBusy)
     server.refusals = iter([True] * 2 + [False] * 100)  # type: ignore[attr-defined]
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
@@ -52,16 +52,16 @@ def busy_site(tmp_path: Path) -> Iterator[Site]:
 
 
 def test_who_obeys_comes_back_until_served(busy_site: Site) -> None:
-    answers = read_until_served(busy_site, ANYBODY)
+    responses = read_until_served(busy_site, ANYBODY)
 
-    assert [answer.status for answer in answers] == [503, 503, 200]
+    assert [response.status for response in responses] == [503, 503, 200]
 
 
 def test_a_steady_rate_loses_no_read(busy_site: Site) -> None:
-    answers = at_rate(1000, 0.02, [busy_site], ANYBODY, "/")
+    responses = at_rate(1000, 0.02, [busy_site], ANYBODY, "/")
 
-    assert Counter(answer.status for answer in answers) == {503: 2, 200: 18}
-    assert [round((answer.due - answers[0].due) * 1000) for answer in answers] == list(range(20))
+    assert Counter(response.status for response in responses) == {503: 2, 200: 18}
+    assert [round((response.due - responses[0].due) * 1000) for response in responses] == list(range(20))
 
 
 def test_a_read_that_nobody_answers_is_status_0(tmp_path: Path) -> None:
@@ -83,9 +83,9 @@ def test_a_percentile_is_one_of_the_times() -> None:
 
 
 def test_what_is_served_too_late_is_no_throughput() -> None:
-    answers = [Answer(10, 10.1, 200), Answer(11, 13.0, 200), Answer(11, 13.1, 200), Answer(12, 12.1, 503)]
+    responses = [Response(10, 10.1, 200), Response(11, 13.0, 200), Response(11, 13.1, 200), Response(12, 12.1, 503)]
 
-    assert served_within(answers, 3) == 2
+    assert served_within(responses, 3) == 2
 
 
 @pytest.mark.parametrize(
@@ -98,21 +98,21 @@ def test_what_is_served_too_late_is_no_throughput() -> None:
         (1, [SERVED, OTHER_LIST], 1),
     ],
 )
-def test_a_herd_is_one_request_and_one_list_for_all(requests: int, last: list[Answer], code: int) -> None:
+def test_a_herd_is_one_request_and_one_list_for_all(requests: int, last: list[Response], code: int) -> None:
     options = argparse.Namespace(readers=2, delay=3.0)
-    histories = [[BUSY, answer] for answer in last]
+    histories = [[BUSY, response] for response in last]
 
     assert herd._report(options, Counter(cold=requests), histories, [SERVED], [SERVED], [SERVED]) == code
 
 
 @pytest.mark.parametrize(
-    ("requests", "answer", "code"), [(1, SERVED, 0), (2, SERVED, 1), (0, SERVED, 1), (1, BUSY, 1), (1, SILENCE, 1)]
+    ("requests", "response", "code"), [(1, SERVED, 0), (2, SERVED, 1), (0, SERVED, 1), (1, BUSY, 1), (1, SILENCE, 1)]
 )
-def test_an_outage_is_one_request_each_and_no_error(requests: int, answer: Answer, code: int) -> None:
+def test_an_outage_is_one_request_each_and_no_error(requests: int, response: Response, code: int) -> None:
     healthy = Episode("healthy", 0, [SERVED])
     fine = [Episode(name, 1, [SERVED]) for name in ("503", "429")]
 
-    assert outage._report(healthy, [*fine, Episode("never", requests, [SERVED, answer])]) == code
+    assert outage._report(healthy, [*fine, Episode("never", requests, [SERVED, response])]) == code
 
 
 def test_an_outage_lasts_no_longer_than_the_shortest_pause() -> None:
@@ -124,7 +124,7 @@ def test_an_outage_lasts_no_longer_than_the_shortest_pause() -> None:
 @pytest.mark.parametrize(
     ("asked_again_at", "in_time"),
     [
-        (LEASE - ON_THE_WAY - 0.1, False),
+        (LEASE - MAX_TRANSIT - 0.1, False),
         (LEASE, True),
         (1 + LEASE + GRACE, True),
         (1 + LEASE + GRACE + 0.1, False),
@@ -143,9 +143,10 @@ def test_a_takeover_is_seen_by_nobody() -> None:
 
 
 @pytest.mark.parametrize(
-    ("stale", "cold", "code"), [(SERVED, BUSY, 0), (BUSY, BUSY, 1), (SERVED, FAULT, 1), (SERVED, Answer(0, 1, 503), 1)]
+    ("stale", "cold", "code"),
+    [(SERVED, BUSY, 0), (BUSY, BUSY, 1), (SERVED, FAULT, 1), (SERVED, Response(0, 1, 503), 1)],
 )
-def test_a_stall_is_no_error_with_a_list_and_a_503_without(stale: Answer, cold: Answer, code: int) -> None:
+def test_a_stall_is_no_error_with_a_list_and_a_503_without(stale: Response, cold: Response, code: int) -> None:
     phase = Phase([stale], [cold], [SERVED])
 
     assert stall._report(phase, phase, 1.0) == code

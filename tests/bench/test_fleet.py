@@ -1,4 +1,4 @@
-"""The fleet's bench: its people, its Discord, its strategies, and that it would tell if this site broke a promise."""
+"""The fleet bench: its people, its Discord, its strategies, and that it reports broken guarantees of this site."""
 
 import argparse
 import json
@@ -12,24 +12,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pytest_django import Settings
 
-from accounts.limits import Gate
+from accounts.limits import Allowance, Gate
 from bench import fleet
-from bench.fleet_discord import BAN, INVALID_REQUESTS, PER_SECOND, Discord, Obedience, Weather
-from bench.fleet_ours import MIDNIGHT, Guildhall, Row, is_fresh
+from bench.fleet_discord import BAN, INVALID_REQUESTS, PER_GUILD, PER_SECOND, Discord, WaitCompliance, Weather
+from bench.fleet_ours import MIDNIGHT, Gatekeeper, Guildhall, Row, is_fresh
 from bench.fleet_peers import Events
 from bench.fleet_people import DAY, HOUR, MINUTE, NEVER, SECOND, draw
+from bench.fleet_roles import NO_GUILD, DayWithRoles, Roles, bot_is_in, draw_guilds
 from bench.fleet_tally import Tally, quantile
 from guilds.engine.freshness import Reason, Tier, Windows, decide, refresh_moment
 
 PEOPLE = 400
-PATIENCE = 4 * SECOND
+REQUEST_TIMEOUT = 4 * SECOND
 CLEAR = Weather(outage=(0, 0), limit=(0, 0))
 WINDOWS = Windows(timedelta(hours=1), timedelta(hours=24), timedelta(seconds=1), timedelta(seconds=12))
 
 
 @pytest.fixture(autouse=True)
 def default_times(settings: Settings) -> None:
-    """The other tests wait in earnest and so make these short; here time costs nothing."""
+    """The site's default waits, which other tests shorten because they wait in real time."""
     settings.DISCORD_FETCH_BUDGET_MS, settings.DISCORD_REQUEST_TIMEOUT_MS = 10_000, 4000
     settings.DISCORD_REFRESH_WAIT_MS = 1000
 
@@ -114,8 +115,8 @@ def test_one_comparison_tells_a_fresh_list_exactly_as_the_rule_does(
 
 
 def test_discord_takes_fifty_requests_a_second(discord: Discord) -> None:
-    answers = [discord.send(person, 0, PATIENCE) for person in range(PER_SECOND + 1)]
-    after_a_second = discord.send(99, SECOND, PATIENCE)
+    answers = [discord.send(person, 0, REQUEST_TIMEOUT) for person in range(PER_SECOND + 1)]
+    after_a_second = discord.send(99, SECOND, REQUEST_TIMEOUT)
 
     assert [answer.status for answer in answers] == [200] * PER_SECOND + [429]
     assert (answers[-1].scope, answers[-1].retry_after) == ("global", 1.0)
@@ -124,7 +125,7 @@ def test_discord_takes_fifty_requests_a_second(discord: Discord) -> None:
 
 def test_discord_takes_one_request_a_second_from_one_person(discord: Discord) -> None:
     first, soon, other, later = (
-        discord.send(person, at, PATIENCE) for person, at in ((1, 0), (1, 999_999), (2, 999_999), (1, SECOND))
+        discord.send(person, at, REQUEST_TIMEOUT) for person, at in ((1, 0), (1, 999_999), (2, 999_999), (1, SECOND))
     )
 
     assert [first.status, soon.status, other.status, later.status] == [200, 429, 200, 200]
@@ -132,19 +133,19 @@ def test_discord_takes_one_request_a_second_from_one_person(discord: Discord) ->
 
 
 def test_discord_bans_for_an_hour_at_the_ten_thousandth_invalid_request_in_ten_minutes(discord: Discord) -> None:
-    step = 50_000  # twenty a second to one person: one is answered, and every other is invalid
-    sent = [discord.send(1, at, PATIENCE).scope for at in range(0, 9 * MINUTE, step)]
+    step = 50_000  # twenty requests per second for one person: one succeeds, and the others are invalid
+    sent = [discord.send(1, at, REQUEST_TIMEOUT).scope for at in range(0, 9 * MINUTE, step)]
     ban = sent.index("cloudflare")
 
     assert sent[:ban].count("user") == INVALID_REQUESTS
     assert discord.bans == 1
-    assert discord.send(1, (ban - 1) * step + BAN - 1, PATIENCE).scope == "cloudflare"
-    assert discord.send(2, (ban - 1) * step + BAN, PATIENCE).status == 200
+    assert discord.send(1, (ban - 1) * step + BAN - 1, REQUEST_TIMEOUT).scope == "cloudflare"
+    assert discord.send(2, (ban - 1) * step + BAN, REQUEST_TIMEOUT).status == 200
 
 
 def test_fewer_invalid_requests_in_any_ten_minutes_are_no_ban(discord: Discord) -> None:
     for at in range(0, HOUR, 2 * SECOND // 33):  # 16.5 a second, 15.5 of them invalid
-        discord.send(1, at, PATIENCE)
+        discord.send(1, at, REQUEST_TIMEOUT)
 
     assert discord.rate_limited > 5 * INVALID_REQUESTS
     assert discord.bans == 0
@@ -153,31 +154,31 @@ def test_fewer_invalid_requests_in_any_ten_minutes_are_no_ban(discord: Discord) 
 def test_discord_is_silent_or_503_in_the_outage_and_names_the_rest_of_the_limit() -> None:
     discord = Discord(100, 1, Weather(outage=(0, HOUR), limit=(2 * HOUR, 2 * HOUR + 5 * MINUTE)))
 
-    outage = {discord.send(person, person * SECOND, PATIENCE).status for person in range(50)}
-    limited = discord.send(1, 2 * HOUR + SECOND // 2, PATIENCE)
+    outage = {discord.send(person, person * SECOND, REQUEST_TIMEOUT).status for person in range(50)}
+    limited = discord.send(1, 2 * HOUR + SECOND // 2, REQUEST_TIMEOUT)
 
     assert outage == {None, 503}
     assert (limited.status, limited.scope, limited.retry_after) == (429, "global", 300.0)
 
 
 @pytest.mark.parametrize(
-    ("sent_at", "disobeyed"),
+    ("sent_at", "violations"),
     [
-        ((0, 1), 0),  # on the wire before the answer
+        ((0, 1), 0),  # in flight before the response
         ((0, 5 * SECOND), 1),  # told to wait
         ((0, 11 * SECOND), 0),  # the probe
-        ((0, 11 * SECOND, 11 * SECOND + 1), 1),  # beside the probe
-        ((0, 11 * SECOND, 12 * SECOND, 12 * SECOND), 0),  # the probe was answered
+        ((0, 11 * SECOND, 11 * SECOND + 1), 1),  # during the probe
+        ((0, 11 * SECOND, 12 * SECOND, 12 * SECOND), 0),  # after the probe's response
     ],
 )
-def test_obedience_is_judged_from_the_wire(sent_at: tuple[int, ...], disobeyed: int) -> None:
+def test_compliance_is_judged_from_the_wire(sent_at: tuple[int, ...], violations: int) -> None:
     discord = Discord(10, 1, Weather(outage=(0, 0), limit=(0, 10 * SECOND)))
-    discord.obedience = Obedience()
+    discord.compliance = WaitCompliance()
 
     for person, at in enumerate(sent_at):
-        discord.send(person, at, PATIENCE)
+        discord.send(person, at, REQUEST_TIMEOUT)
 
-    assert discord.obedience.disobeyed == disobeyed
+    assert discord.compliance.violations == violations
 
 
 @pytest.mark.parametrize("name", fleet.STRATEGIES)
@@ -211,9 +212,9 @@ def test_this_site_stays_within_its_send_rate_when_all_come_at_once(settings: Se
         site.read(person, person)
     events.run_out()
 
-    # A second's worth and one more at once, then one each 0.2 s for the ten seconds of the last reader's budget.
+    # One second's requests plus one at once, then one every 0.2 s for the ten seconds of the last reader's budget.
     assert discord.requests == 6 + 50
-    # Whoever got the last places may have gone before the answer came.
+    # The readers with the last places may have given up before the response arrived.
     assert 400 - discord.requests <= tally.errors <= 400 - discord.requests + 3
     assert discord.busiest_second <= 11
 
@@ -235,7 +236,7 @@ def test_this_site_holds_back_once_the_brake_is_on(settings: Settings) -> None:
     settings.DISCORD_BRAKE_SOFT, settings.DISCORD_BRAKE_HARD = 5, 20
     discord, tally, events = Discord(100, 1, CLEAR), Tally(CLEAR), Events()
     site = Guildhall(replace(draw(100, 1), verified=draw(100, 1).verified * 0 - 2 * HOUR), discord, tally, events, 1)
-    site._refusals.extend([MIDNIGHT] * 5)
+    site.gatekeeper.refusals.extend([MIDNIGHT] * 5)
 
     site.read(0, 0)
     site.read(10 * MINUTE, 1)
@@ -251,7 +252,7 @@ def test_this_site_holds_back_once_the_brake_is_on(settings: Settings) -> None:
         (lambda outcome: setattr(outcome.discord, "bans", 1), "1 bans"),
         (lambda outcome: setattr(outcome.tally, "max_age", DAY), "a list 86400 s old"),
         (lambda outcome: setattr(outcome.discord, "busiest_second", 51), "51 requests in one second"),
-        (lambda outcome: setattr(outcome.discord.obedience, "disobeyed", 1), "1 requests beside the probe"),
+        (lambda outcome: setattr(outcome.discord.compliance, "violations", 1), "1 requests beside the probe"),
     ],
 )
 def test_each_broken_promise_is_told(spoil: Callable[[fleet.Outcome], None], said: str) -> None:
@@ -263,7 +264,7 @@ def test_each_broken_promise_is_told(spoil: Callable[[fleet.Outcome], None], sai
 
 
 def test_a_site_that_does_not_shut_its_gate_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Guildhall, "_learn", lambda *_: None)
+    monkeypatch.setattr(Gatekeeper, "learn", lambda *_: None)
 
     assert any("while told to wait" in what for what in _outcome(fleet.OURS, people=4000).broken())
 
@@ -278,6 +279,7 @@ def test_the_bench_prints_a_table_and_a_line_of_json_and_draws(
     assert any(line.startswith("rate limited") for line in table)
     assert json.loads(last)["people"] == 300
     assert set(json.loads(last)["strategies"]) == set(fleet.STRATEGIES)
+    assert set(json.loads(last)["with_roles"]) == {"list", "roles"}
     assert (tmp_path / "fleet.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -290,6 +292,104 @@ def test_the_bench_fails_when_this_site_breaks_a_promise(
 
     assert code == 1
     assert "BROKEN " in capsys.readouterr().out
+
+
+# A day with roles
+
+WITH_BOT, WITHOUT_BOT = 2, 3
+
+
+def _with_roles(people: int, weather: Weather = CLEAR) -> Roles:
+    """A site whose people all have a fresh list, and no roles yet."""
+    discord, events = Discord(people, 1, weather), Events()
+    population = replace(draw(people, 1), verified=draw(people, 1).verified * 0)
+    return Roles(Guildhall(population, discord, Tally(weather), events, 1), Tally(weather), 1)
+
+
+def test_one_visit_in_five_is_behind_a_role_and_the_bot_is_in_half_of_the_guilds() -> None:
+    population = draw(5_000, 1)
+    guilds = draw_guilds(population, 1)
+    of_visits = dict(zip(population.visit.tolist(), guilds.tolist(), strict=True))
+    behind = [guild for guild in of_visits.values() if guild != NO_GUILD]
+
+    assert [of_visits[visit] for visit in population.visit.tolist()] == guilds.tolist(), "one guild for a whole visit"
+    assert 0.18 < len(behind) / len(of_visits) < 0.22
+    assert 0.4 < sum(map(bot_is_in, behind)) / len(behind) < 0.6
+
+
+def test_a_view_behind_a_role_reads_the_list_and_then_the_roles_unless_it_has_none() -> None:
+    day = fleet.live_with_roles(draw(PEOPLE, 1), 1)
+    list_views, role_views = day.site.tally.views, day.roles.tally.views
+    guilds = draw_guilds(draw(PEOPLE, 1), 1)
+
+    assert list_views == len(guilds)
+    assert 0 <= (guilds != NO_GUILD).sum() - role_views <= day.site.tally.errors
+    assert day.site.requests + day.roles.requests == day.discord.requests
+    assert day.figures() == fleet.live_with_roles(draw(PEOPLE, 1), 1).figures()
+    assert list(day.broken()) == []
+
+
+def test_a_person_gets_five_answers_in_a_window_and_the_bot_more() -> None:
+    roles = _with_roles(10)
+
+    for number in range(6):
+        at = number * 2 * SECOND
+        roles.events.run_until(at)
+        roles.read(at, (1, WITHOUT_BOT + 2 * number))
+        roles.read(at, (1, WITH_BOT + 2 * number))
+    roles.events.run_out()
+
+    assert (roles.requests, roles.rate_limited) == (5 + 6, 0)
+    assert (roles.tally.views, roles.tally.errors) == (12, 1)
+
+
+def test_requests_beyond_the_allowance_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Allowance, "closed_until", lambda *_: None)
+    roles = _with_roles(10)
+
+    for number in range(6):
+        roles.read(0, (1, WITHOUT_BOT + 2 * number))
+    roles.events.run_out()
+    day = DayWithRoles(roles.discord, Guildhall(draw(10, 1), roles.discord, Tally(CLEAR), Events(), 1), roles)
+
+    assert [what[:23] for what in day.broken()] == ["1 requests beyond a per"]
+
+
+def test_the_wait_that_discord_names_to_the_bot_holds_for_its_guild_alone() -> None:
+    roles = _with_roles(20)
+
+    for person in range(PER_GUILD + 1):
+        roles.read(0, (person, WITH_BOT))
+    roles.events.run_until(SECOND // 2)
+    roles.read(SECOND // 2, (18, WITH_BOT))
+    roles.read(SECOND // 2, (19, WITH_BOT + 2))
+
+    assert (roles.rate_limited, roles.refused_by_person) == (1, 0)
+    assert roles.tally.errors == 1, "the person who came during the wait"
+    roles.events.run_out()
+    assert roles.tally.errors == 1, "the refused request was sent again"
+
+
+def test_roles_from_the_bot_are_due_earlier() -> None:
+    roles = _with_roles(2)
+
+    roles.read(0, (1, WITH_BOT))
+    roles.read(0, (1, WITHOUT_BOT))
+    roles.events.run_out()
+    for key in ((1, WITH_BOT), (1, WITHOUT_BOT)):
+        roles.read(20 * MINUTE, key)
+    roles.events.run_out()
+
+    assert roles.requests == 3
+    assert roles.tally.stale == 0
+
+
+def test_old_roles_are_told() -> None:
+    day = fleet.live_with_roles(draw(100, 1), 1)
+
+    day.roles.tally.max_age = DAY
+
+    assert [what[:17] for what in day.broken()] == ["roles 86400 s old"]
 
 
 def test_quantiles_are_the_first_bin_that_reaches_the_part() -> None:

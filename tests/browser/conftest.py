@@ -1,6 +1,6 @@
-"""Chromium against the site as `./run` starts it: both processes real, nothing of Django in this one.
+"""Chromium and the site as `./run` starts it: site and sandbox are real processes, and this one doesn't use Django.
 
-Each test has a person and a browser of its own, so that the site and its sandbox may serve the whole session.
+Each test has its own person and browser context, so that one site and one sandbox can serve the whole session.
 """
 
 import itertools
@@ -15,8 +15,10 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +26,14 @@ import pytest
 import requests
 from playwright.sync_api import Browser, Page, Playwright, expect, sync_playwright
 
+from sandbox.remote import Remote as Sandbox
 from tests.conftest import REQUIRED
-from tests.fixtures import Sandbox
 
 ROOT = Path(__file__).parents[2]
-# The shell is the same engine without a window to draw, and starts and renders in half the time.
+# The headless shell is the same engine without a window, and starts and renders in half the time.
 BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 CHROMIUM = next(filter(None, map(shutil.which, BROWSERS)), None)
-# Chromium looks these up at every start, and the tests' network ends at loopback.
+# Chromium looks these hosts up at every start, but the tests have only the loopback network.
 QUIET = [
     "--disable-background-networking",
     "--disable-component-update",
@@ -42,7 +44,7 @@ QUIET = [
 
 SignIn = Callable[[Page, str], None]
 
-# A wait of its own for a page that asks Discord; everything here is on this machine.
+# Milliseconds. Enough for a page that waits for Discord, as everything runs on this machine.
 expect.set_options(timeout=30_000)
 
 
@@ -57,7 +59,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="package")
 def playwright() -> Iterator[Playwright]:
-    """Playwright for this folder only: while it runs, its event loop keeps other tests from starting their own."""
+    """Playwright for this folder only, because its running event loop prevents other tests from starting their own."""
     with sync_playwright() as playwright:
         yield playwright
 
@@ -75,7 +77,7 @@ def browser_context_args() -> dict[str, Any]:
     return {}
 
 
-# `manage.py shell` that runs one piece of code after the other: starting Django takes longer than any of them.
+# A `manage.py shell` that runs several pieces of code, because starting Django takes longer than any of them.
 SHELL = """
 import json, sys
 for line in sys.stdin:
@@ -86,7 +88,7 @@ for line in sys.stdin:
 
 @dataclass
 class Site:
-    """The site at `url`, its sandbox, what both have logged, and a way to let time pass for what is stored."""
+    """The site at `url`, its sandbox, their logs, and methods that change the stored data."""
 
     url: str
     sandbox: Sandbox
@@ -95,7 +97,7 @@ class Site:
     _shell: "subprocess.Popen[str] | None" = None
 
     def let_pass(self, seconds: int) -> None:
-        """Shift the lists of everybody into the past, as tests.fixtures.let_pass does."""
+        """Shift all lists into the past, as tests.fixtures.let_pass does."""
         self.shell(
             "from datetime import timedelta; from django.db.models import F;"
             "from guilds.models import GuildListVerification as V;"
@@ -105,7 +107,7 @@ class Site:
         )
 
     def shell(self, code: str) -> None:
-        """Run it in the site's own Django."""
+        """Run code in the site's own Django."""
         if self._shell is None:
             command = ["./run", "manage", "shell", "-v", "0", "-c", SHELL]
             self._shell = subprocess.Popen(
@@ -128,10 +130,9 @@ def free_port() -> int:
         return port
 
 
-@pytest.fixture(scope="session")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """`DISCORD_GUILD_CACHE_FRESH_MINUTES=1 ./run`, as the README says, on free ports and in a folder of its own."""
-    folder = tmp_path_factory.mktemp("site")
+@contextmanager
+def running_site(folder: Path, settings: Mapping[str, str]) -> Iterator[Site]:
+    """`./run` on free ports, with its data in `folder`, and with nothing else from the environment than `settings`."""
     port, sandbox_port = free_port(), free_port()
     environment = {
         "PATH": os.environ["PATH"],
@@ -140,11 +141,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         "VAR_DIR": str(folder / "var"),
         "PORT": str(port),
         "SANDBOX_PORT": str(sandbox_port),
-        "DISCORD_GUILD_CACHE_FRESH_MINUTES": "1",
-        # Shorter than that minute, after which the page would refresh by itself.
-        "DISCORD_MANUAL_REFRESH_SECONDS": "20",
-        # What the admin's charts show is what a test wrote down.
-        "SERVING_FLUSH_SECONDS": "0",
+        **settings,
     }
     log = folder / "log"
     with log.open("w") as output:
@@ -155,7 +152,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     try:
         wait_until_up(f"{site.url}/healthz", process)
         wait_until_up(f"{site.sandbox.url}/_sandbox/state", process)
-        # One list a second for each person: `let_pass` moves what is stored, not the sandbox's clock.
+        # Off, because `let_pass` shifts the stored times but not the sandbox's clock.
         site.sandbox.limits(per_person=False)
         yield site
     finally:
@@ -164,8 +161,25 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         process.wait(60)
 
 
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """`DISCORD_GUILD_CACHE_FRESH_MINUTES=1 ./run`, as in the README."""
+    settings = {
+        # All people share one address.
+        "SIGN_IN_THROTTLE_ADDRESS": "off",
+        "DISCORD_GUILD_CACHE_FRESH_MINUTES": "1",
+        # Shorter than that minute, after which the page would refresh on its own.
+        "DISCORD_MANUAL_REFRESH_SECONDS": "20",
+        # The admin's charts show only what the tests have stored.
+        "SERVING_FLUSH_SECONDS": "0",
+    }
+    with running_site(tmp_path_factory.mktemp("site"), settings) as site:
+        yield site
+
+
 def wait_until_up(url: str, process: "subprocess.Popen[bytes]") -> None:
-    end = time.monotonic() + 60
+    # It starts Django several times, which takes over a minute on a busy machine.
+    end = time.monotonic() + 180
     while time.monotonic() < end and process.poll() is None:
         try:
             urllib.request.urlopen(url, timeout=2).close()
@@ -181,7 +195,7 @@ numbers = itertools.count(1)
 
 @pytest.fixture
 def person(site: Site) -> Iterator[str]:
-    """Somebody new at the sandbox, in twelve servers, whom no other test knows."""
+    """The name of a new person at the sandbox, in twelve servers, that no other test uses."""
     name = f"guest{next(numbers)}"
     site.sandbox.person(name, count=12)
     yield name
@@ -197,27 +211,28 @@ def without_javascript(browser: Browser) -> Iterator[Page]:
 
 @pytest.fixture
 def sign_in(site: Site) -> SignIn:
-    """Sign in as a person does, but for the pixels: the site's form, the sandbox's consent, and back over plain HTTP.
+    """Sign in with the site's form, the sandbox's consent and the callback, over plain HTTP.
 
-    The page then opens the picker with the cookies of that sign-in. Clicking through it has tests of its own.
+    The page then opens the picker with the cookies of that sign-in. Other tests cover clicking through it.
     """
 
-    def sign_in(page: Page, name: str) -> None:
-        with requests.Session() as visitor:
-            form = {"csrfmiddlewaretoken": csrf_token(visitor.get(f"{site.url}/sign-in/", timeout=30).text)}
-            asked = visitor.post(f"{site.url}/login/discord/", form, allow_redirects=False, timeout=30)
-            back = requests.get(f"{asked.headers['Location']}&as={name}", allow_redirects=False, timeout=30)
-            visitor.get(back.headers["Location"], allow_redirects=False, timeout=30)
-            page.context.add_cookies(
-                [
-                    {"name": cookie.name, "value": cookie.value or "", "url": site.url, "sameSite": "Lax"}
-                    for cookie in visitor.cookies
-                ]
-            )
-        page.goto(f"{site.url}/servers/")
-        expect(page.get_by_role("heading", name="Your servers")).to_be_visible()
+    return partial(sign_in_over_http, site)
 
-    return sign_in
+
+def sign_in_over_http(site: Site, page: Page, name: str) -> None:
+    with requests.Session() as visitor:
+        form = {"csrfmiddlewaretoken": csrf_token(visitor.get(f"{site.url}/sign-in/", timeout=30).text)}
+        asked = visitor.post(f"{site.url}/login/discord/", form, allow_redirects=False, timeout=30)
+        back = requests.get(f"{asked.headers['Location']}&as={name}", allow_redirects=False, timeout=30)
+        visitor.get(back.headers["Location"], allow_redirects=False, timeout=30)
+        page.context.add_cookies(
+            [
+                {"name": cookie.name, "value": cookie.value or "", "url": site.url, "sameSite": "Lax"}
+                for cookie in visitor.cookies
+            ]
+        )
+    page.goto(f"{site.url}/servers/")
+    expect(page.get_by_role("heading", name="Your servers")).to_be_visible()
 
 
 def csrf_token(page: str) -> str:
@@ -227,11 +242,13 @@ def csrf_token(page: str) -> str:
 
 
 def start_sign_in(site: Site, page: Page, person: str) -> None:
-    """Sign in by clicking, up to the page that Discord sends the person back to."""
+    """Sign in by clicking, up to the page after Discord's callback."""
     page.goto(f"{site.url}/sign-in/")
     page.get_by_role("main").get_by_role("button", name="Sign in with Discord").click()
     consent(page, person)
 
 
 def consent(page: Page, name: str) -> None:
-    page.get_by_role("button", name=re.compile(rf"\b{name}\b")).click()
+    """Choose a person on the sandbox's page, and authorize the site."""
+    page.get_by_role("radio", name=re.compile(rf"\b{name}\b")).check()
+    page.get_by_role("button", name="Authorize").click()

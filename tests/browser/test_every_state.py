@@ -1,4 +1,4 @@
-"""Every page in every state as people see it: rendered here, and shown to Chromium with the site's own headers."""
+"""Every page in every state, rendered in this process and shown in Chromium with the site's own headers."""
 
 from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
@@ -14,20 +14,20 @@ from pytest_django import Settings
 
 from accounts.models import User
 from tests import states
-from tests.browser.looks import TWO_LOOKS, faults_of, inspect
+from tests.browser.looks import TWO_LOOKS, check_that_it_fits, faults_of, inspect
 from tests.fixtures import Sandbox
 from tests.states import FRAGMENTS, PAGES, Visit
 
 pytestmark = pytest.mark.urls(states.__name__)
 
-# Nobody is there: what the page asks for is answered below.
+# No server listens there; a route below serves the page's requests.
 ADDRESS = "http://testserver/"
 CDN_URL = django_settings.DISCORD_CDN_URL
 
 
 @pytest.fixture(scope="module", autouse=True)
 def beside_playwright() -> Iterator[None]:
-    """Playwright runs an event loop in this thread, and Django would take its calls for those of an async view."""
+    """Allow Django's database calls in this thread, which Django takes for async because of Playwright's event loop."""
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
         yield
@@ -35,7 +35,7 @@ def beside_playwright() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def page(browser: Browser) -> Iterator[Page]:
-    """One page shows all states one after the other: each is a document of its own, and none stores anything."""
+    """One page for all states: each state is a new document, and none stores anything."""
     with browser.new_context() as context:
         yield context.new_page()
 
@@ -55,29 +55,30 @@ def test_every_state_is_accessible_and_fits(
     faults: list[str],
     name: str,
 ) -> None:
-    # The one that the Content-Security-Policy knows, which was made when the settings were read.
+    # The URL in the Content-Security-Policy, which was built when the settings were read.
     settings.DISCORD_CDN_URL = CDN_URL
-    # Rows that this process has drawn before have the sandbox's.
+    # Rows rendered earlier in this process contain the sandbox's URL.
     reset_loaders()
     user = with_list("ada", minutes=10)
     ada, visitor = client_of(user), Client()
     for client in (ada, visitor):
-        # Its words are longer.
+        # Its texts are longer.
         client.defaults["HTTP_ACCEPT_LANGUAGE"] = "de"
         client.raise_request_exception = False
     faults.clear()
 
     shown = PAGES[name][1](Visit(ada, visitor, user, sandbox))
     page.unroute_all()
-    page.route("**/*", lambda route: answer(route, shown))
+    page.route("**/*", lambda route: respond(route, shown))
     page.goto(ADDRESS)
 
     inspect(page, looks=TWO_LOOKS)
+    check_that_it_fits(page)
     assert faults == []
 
 
-def answer(route: Route, shown: HttpResponse) -> None:
-    """The page itself and its static files; nothing else, as a picture that can't be had is a state too."""
+def respond(route: Route, shown: HttpResponse) -> None:
+    """Serve only the page and its static files, as a missing image is also a state."""
     path = urlsplit(route.request.url).path
     if route.request.url == ADDRESS:
         route.fulfill(status=shown.status_code, headers=dict(shown.headers), body=shown.content)

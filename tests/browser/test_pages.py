@@ -1,4 +1,4 @@
-"""The pages as people use them: by mouse and keyboard, with and without JavaScript, on a phone and at a desk."""
+"""The pages with mouse and keyboard, with and without JavaScript, on a phone and a desktop."""
 
 import re
 
@@ -22,6 +22,7 @@ def test_signing_out_ends_the_session(site: Site, page: Page, person: str, sign_
 
     page.locator("[data-menu] summary").click()
     page.get_by_role("button", name="Sign out").first.click()
+    expect(page.get_by_text("You've been signed out.")).to_be_visible()
     page.goto(f"{site.url}/servers/")
 
     expect(page).to_have_url(re.compile(r"/sign-in/\?next="))
@@ -34,7 +35,7 @@ def test_the_list_survives_a_discord_that_is_down(site: Site, page: Page, person
 
     page.reload()
 
-    expect(page.get_by_text("Discord isn't answering")).to_be_visible()
+    expect(page.get_by_text("Discord isn't responding")).to_be_visible()
     expect(page.locator(".servers li")).to_have_count(12)
 
 
@@ -43,7 +44,7 @@ def test_the_list_comes_up_to_date_by_itself(site: Site, page: Page, person: str
     site.let_pass(61)
     site.sandbox.mood("healthy", people=[person], latency_ms=1500)
     page.reload()
-    expect(page.get_by_text("asking right now")).to_be_visible()
+    expect(page.get_by_text("Checking with Discord now")).to_be_visible()
 
     site.sandbox.mood("healthy")
 
@@ -53,7 +54,7 @@ def test_the_list_comes_up_to_date_by_itself(site: Site, page: Page, person: str
 def test_who_has_no_list_waits_on_a_page_that_continues_by_itself(site: Site, page: Page, person: str) -> None:
     site.sandbox.mood("rate_limited", people=[person], routes=["/users/@me/guilds"], retry_after=60)
     start_sign_in(site, page, person)
-    expect(page.get_by_role("heading", name="Discord asks for a pause")).to_be_visible()
+    expect(page.get_by_role("heading", name="Discord is rate-limiting us")).to_be_visible()
 
     site.sandbox.mood("healthy")
     site.let_pass(59)
@@ -69,8 +70,8 @@ def test_the_keyboard_finds_a_server(site: Site, page: Page, person: str, sign_i
     page.keyboard.press("/")
     expect(page.get_by_role("searchbox")).to_be_focused()
     page.keyboard.type(name)
-    expect(page.locator(".servers li")).to_have_count(1)
-    page.locator(".servers li > a:first-child").focus()
+    expect(page.locator(".servers li:visible")).to_have_count(1)
+    page.locator(".servers li:visible > a:first-child").focus()
     page.keyboard.press("Enter")
 
     expect(page.get_by_role("heading", name=name)).to_be_visible()
@@ -80,7 +81,7 @@ def test_search_keeps_its_place_in_the_address(site: Site, page: Page, person: s
     sign_in(page, person)
 
     page.get_by_role("searchbox").fill("no such server")
-    expect(page.get_by_role("heading", name="No server matches")).to_be_visible()
+    expect(page.get_by_role("heading", name="No matching servers")).to_be_visible()
     page.reload()
 
     expect(page.get_by_role("searchbox")).to_have_value("no such server")
@@ -109,7 +110,7 @@ def test_everything_works_without_javascript(
 
     page.get_by_role("searchbox").fill(name)
     page.get_by_role("button", name="Search").click()
-    expect(page.locator(".servers li")).to_have_count(1)
+    expect(page.locator(".servers li:visible")).to_have_count(1)
     page.locator(".servers li > a:first-child").click()
     expect(page.get_by_role("heading", name=name)).to_be_visible()
     page.goto(f"{site.url}/servers/")
@@ -118,12 +119,93 @@ def test_everything_works_without_javascript(
     expect(page.get_by_text("Checked a moment ago")).to_be_visible()
 
 
+def test_a_servers_page_says_where_pages_go_and_folds_its_details(
+    site: Site, without_javascript: Page, person: str, sign_in: SignIn
+) -> None:
+    page = without_javascript
+    sign_in(page, person)
+
+    page.locator(".servers li > a:first-child").first.click()
+
+    expect(page.get_by_role("heading", name="Your pages go here")).to_be_visible()
+    expect(page.get_by_text("Checked with Discord")).to_have_count(1)
+    expect(page.get_by_role("heading", name="Your permissions")).to_be_hidden()
+    page.locator("summary", has_text="Details").click()
+    expect(page.get_by_role("heading", name="Your permissions")).to_be_visible()
+
+
+def test_what_was_typed_survives_a_sign_in_in_between(site: Site, page: Page, person: str, sign_in: SignIn) -> None:
+    sign_in(page, person)
+    page.goto(f"{site.url}/account/tokens/")
+    page.get_by_label("Name").fill("backup")
+    page.get_by_label("Read my profile").check()
+    page.get_by_label("Read my servers").uncheck()
+    page.get_by_label("Expires after").select_option("90 days")
+    site.shell("from accounts.models import Session; Session.objects.all().delete()")
+
+    page.get_by_role("button", name="Create token").click()
+    expect(page.get_by_text("You were signed out, so nothing was saved.")).to_be_visible()
+    page.get_by_role("main").get_by_role("button", name="Sign in with Discord").click()
+    consent(page, person)
+
+    expect(page.get_by_text("Your input has been restored.")).to_be_visible()
+    expect(page.get_by_label("Name")).to_have_value("backup")
+    expect(page.get_by_label("Read my profile")).to_be_checked()
+    expect(page.get_by_label("Read my servers")).not_to_be_checked()
+    expect(page.get_by_label("Expires after")).to_have_value("90")
+    page.get_by_role("button", name="Create token").click()
+    expect(page.get_by_role("heading", name="Your new token")).to_be_visible()
+    expect(page.get_by_label("Name")).to_have_value("")
+
+
+def test_what_somebody_else_typed_is_not_restored(site: Site, page: Page, person: str, sign_in: SignIn) -> None:
+    sign_in(page, person)
+    page.goto(f"{site.url}/account/tokens/")
+    page.get_by_label("Name").fill("backup")
+    page.context.clear_cookies(name=re.compile("session$"))
+    page.get_by_role("button", name="Create token").click()
+    expect(page.get_by_text("You were signed out")).to_be_visible()
+    site.sandbox.person(f"{person}b", count=1)
+    page.get_by_role("main").get_by_role("button", name="Sign in with Discord").click()
+    consent(page, f"{person}b")
+
+    expect(page.get_by_role("heading", name="Access tokens")).to_be_visible()
+    expect(page.get_by_label("Name")).to_have_value("")
+
+
+def test_a_new_token_and_its_command_are_copied(site: Site, page: Page, person: str, sign_in: SignIn) -> None:
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    sign_in(page, person)
+    page.goto(f"{site.url}/account/tokens/")
+    page.get_by_label("Name").fill("backup")
+    page.get_by_role("button", name="Create token").click()
+
+    page.get_by_role("button", name="Copy token").click()
+
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    token = page.locator("#new-token").inner_text()
+    assert page.evaluate("navigator.clipboard.readText()") == token
+    page.get_by_role("button", name="Copy command").click()
+    expect(page.get_by_role("button", name="Copied")).to_have_count(2)
+    assert f"Bearer {token}" in page.evaluate("navigator.clipboard.readText()")
+
+
+def test_a_page_on_paper_has_no_controls(site: Site, page: Page, person: str, sign_in: SignIn) -> None:
+    sign_in(page, person)
+
+    page.emulate_media(media="print")
+
+    expect(page.locator(".servers bdi").first).to_be_visible()
+    for control in ("header nav", "#search", "footer form", "#refresh button"):
+        expect(page.locator(control).first).to_be_hidden()
+
+
 def test_a_person_can_delete_everything(site: Site, page: Page, person: str, sign_in: SignIn) -> None:
     sign_in(page, person)
 
     page.goto(f"{site.url}/servers/delete-my-data/")
     page.get_by_role("main").get_by_role("button", name=re.compile("Delete")).click()
-    expect(page.get_by_text("is deleted")).to_be_visible()
+    expect(page.get_by_text("has been deleted")).to_be_visible()
     page.goto(f"{site.url}/servers/")
 
     expect(page).to_have_url(re.compile("/sign-in/"))
@@ -135,16 +217,16 @@ def test_saying_no_at_discord_ends_on_a_page_that_says_what_to_do(site: Site, pa
 
     page.get_by_role("button", name="Cancel").click()
 
-    expect(page.get_by_role("heading", name="You didn't allow it")).to_be_visible()
+    expect(page.get_by_role("heading", name="You cancelled the sign-in")).to_be_visible()
     expect(page.get_by_role("main").get_by_role("button", name=re.compile("Discord|again"))).to_be_visible()
 
 
 def test_keeping_the_servers_back_ends_on_a_page_that_says_what_to_do(site: Site, page: Page, person: str) -> None:
     page.goto(f"{site.url}/sign-in/")
     page.get_by_role("main").get_by_role("button", name="Sign in with Discord").click()
-    page.get_by_role("checkbox", name=re.compile("which servers")).check()
+    page.get_by_role("checkbox", name=re.compile("share my servers")).check()
     consent(page, person)
-    expect(page.get_by_role("heading", name="Discord wasn't allowed to share your servers")).to_be_visible()
+    expect(page.get_by_role("heading", name="You didn't share your servers")).to_be_visible()
 
     page.get_by_role("button", name="Reconnect with Discord").click()
     consent(page, person)
@@ -165,7 +247,8 @@ def test_pages_with_their_pictures_and_an_open_menu_are_accessible_and_fit(
     page.keyboard.press("Tab")
     expect(page.get_by_role("button", name="Sign out")).to_be_hidden()
     page.locator(".servers li > a:first-child").first.click()
-    expect(page.get_by_role("heading", name="What you may do here")).to_be_visible()
+    page.locator("summary", has_text="Details").click()
+    expect(page.get_by_role("heading", name="Your permissions")).to_be_visible()
     inspect(page)
 
     assert faults == []

@@ -1,4 +1,4 @@
-"""Pages that change while somebody looks at them, and those that say why there is nothing to look at."""
+"""Pages that update while they are open, and pages that say why there is no list."""
 
 import re
 
@@ -17,9 +17,9 @@ def test_a_new_list_arrives_in_place_and_leaves_the_search_alone(
     site.sandbox.mood("rate_limited", people=[person], retry_after=60)
     page.clock.install()
     page.reload()
-    expect(page.get_by_text("Next try in")).to_be_visible()
+    expect(page.get_by_text("Checking again in")).to_be_visible()
     page.get_by_role("searchbox").fill(name)
-    expect(page.locator(".servers li")).to_have_count(1)
+    expect(page.locator(".servers li:visible")).to_have_count(1)
     loads: list[str] = []
     page.on("framenavigated", lambda frame: loads.append(frame.url))
 
@@ -30,8 +30,8 @@ def test_a_new_list_arrives_in_place_and_leaves_the_search_alone(
 
     expect(page.locator("#total")).to_have_text("13")
     expect(page.get_by_text("1 new")).to_be_visible()
-    expect(page.get_by_text("Next try in")).to_be_hidden()
-    expect(page.locator(".servers li")).to_have_count(1)
+    expect(page.get_by_text("Checking again in")).to_be_hidden()
+    expect(page.locator(".servers li:visible")).to_have_count(1)
     expect(page.get_by_role("searchbox")).to_have_value(name)
     expect(page.get_by_role("searchbox")).to_be_focused()
     assert loads == []
@@ -45,16 +45,16 @@ def test_a_page_that_follows_asks_no_more_often_than_it_must(
     site.sandbox.mood("rate_limited", people=[person], retry_after=600)
     page.clock.install()
     page.reload()
-    expect(page.get_by_text("Next try in")).to_be_visible()
+    expect(page.get_by_text("Checking again in")).to_be_visible()
     page.wait_for_load_state("load")
     polls: list[int] = []
-    page.on("response", lambda answer: polls.append(answer.status) if "/freshness/" in answer.url else None)
+    page.on("response", lambda response: polls.append(response.status) if "/freshness/" in response.url else None)
 
     page.clock.run_for(500_000)
     assert polls == []
     with page.expect_response(re.compile("/freshness/")):
         page.clock.run_for(105_000)
-    expect(page.get_by_text("Next try in")).to_be_visible()
+    expect(page.get_by_text("Checking again in")).to_be_visible()
 
     assert set(polls) == {304}
 
@@ -62,30 +62,29 @@ def test_a_page_that_follows_asks_no_more_often_than_it_must(
 def test_who_comes_back_to_a_page_finds_it_up_to_date(site: Site, page: Page, person: str, sign_in: SignIn) -> None:
     site.sandbox.person(person, guilds=[{"name": "Owned", "owner": True}])
     sign_in(page, person)
-    expect(page.get_by_role("heading", name="You manage, without the bot")).to_be_visible()
+    expect(page.get_by_role("heading", name="Servers you can add the bot to")).to_be_visible()
     page.clock.install()
     look(page, away=True)
     site.shell(
-        "from accounts.clock import database_now; from accounts.discord import PartialGuild; from guilds import bot;"
-        "from guilds.models import UserGuildMembership as M;"
+        "from guilds.models import UserGuildMembership as M; from tests.guilds.rows import bot_joins;"
         f"rows = M.objects.filter(user__discord_username='{person}');"
-        "bot.store([PartialGuild(row.guild_id, row.name, None) for row in rows], database_now())"
+        "bot_joins(*rows.values_list('guild_id', flat=True))"
     )
     polls: list[int] = []
-    page.on("response", lambda answer: polls.append(answer.status) if "/freshness/" in answer.url else None)
+    page.on("response", lambda response: polls.append(response.status) if "/freshness/" in response.url else None)
 
     page.clock.fast_forward(10_000)
     look(page, away=False)
 
-    expect(page.get_by_role("heading", name="You manage", exact=True)).to_be_visible()
-    expect(page.get_by_role("heading", name="You manage, without the bot")).to_be_hidden()
+    expect(page.get_by_role("heading", name="Servers you manage", exact=True)).to_be_visible()
+    expect(page.get_by_role("heading", name="Servers you can add the bot to")).to_be_hidden()
     # A fresh list is not followed from then on.
     page.clock.run_for(60_000)
     assert polls == [204]
 
 
 def look(page: Page, *, away: bool) -> None:
-    """To another tab, or back."""
+    """Switch to another tab, or back."""
     page.evaluate(
         "away => { Object.defineProperty(document, 'hidden', {get: () => away, configurable: true});"
         "document.dispatchEvent(new Event('visibilitychange')); }",
@@ -96,9 +95,9 @@ def look(page: Page, *, away: bool) -> None:
 def test_the_cool_down_ends_on_the_page(site: Site, page: Page, person: str, sign_in: SignIn) -> None:
     page.clock.install()
     sign_in(page, person)
-    button = page.get_by_role("button", name="Refresh now")
+    button = page.locator("#refresh button")
     expect(button).to_be_disabled()
-    expect(button).to_have_text(re.compile(r"Refresh now\s+\d+ s"))
+    expect(button).to_have_text(re.compile(r"Refresh again in\s+\d+ s"))
 
     page.clock.fast_forward(21_000)
 
@@ -111,7 +110,7 @@ def test_who_has_no_list_waits_without_javascript_too(site: Site, browser: Brows
     page = context.new_page()
     site.sandbox.mood("rate_limited", people=[person], routes=["/users/@me/guilds"], retry_after=60)
     start_sign_in(site, page, person)
-    expect(page.get_by_role("heading", name="Discord asks for a pause")).to_be_visible()
+    expect(page.get_by_role("heading", name="Discord is rate-limiting us")).to_be_visible()
 
     site.sandbox.mood("healthy")
     site.let_pass(59)
@@ -132,7 +131,7 @@ def test_without_javascript_a_stale_list_names_the_time_of_the_next_try(
 
     page.reload()
 
-    expect(page.get_by_text(re.compile(r"That is at \d\d:\d\d:\d\d UTC"))).to_be_visible()
+    expect(page.get_by_text(re.compile(r"Next check at \d\d:\d\d:\d\d UTC"))).to_be_visible()
     context.close()
 
 
@@ -164,7 +163,7 @@ def test_a_language_can_be_chosen_and_stays(
     page.get_by_role("contentinfo").get_by_role("button", name="Deutsch").click()
 
     expect(page).to_have_url(f"{site.url}/account/")
-    expect(page.get_by_role("heading", name="Was diese Seite speichert")).to_be_visible()
+    expect(page.get_by_role("heading", name="Was diese Website speichert")).to_be_visible()
     page.goto(f"{site.url}/servers/")
     expect(page.get_by_role("heading", name="Deine Server")).to_be_visible()
     context.close()
@@ -177,12 +176,12 @@ def test_somebody_takes_their_data_along_and_signs_out_everywhere(
     sign_in(elsewhere, person)
     sign_in(page, person)
     page.goto(f"{site.url}/account/")
-    expect(page.get_by_text("signed in, in 2 browsers")).to_be_visible()
+    expect(page.get_by_text("Your active sessions: 2 browsers")).to_be_visible()
 
     with page.expect_download() as download:
-        page.get_by_role("link", name="Download all of it").click()
+        page.get_by_role("link", name="Download my data").click()
     page.get_by_role("button", name="Sign out everywhere").click()
-    expect(page.get_by_text("You are signed out in every browser.")).to_be_visible()
+    expect(page.get_by_text("You've been signed out everywhere.")).to_be_visible()
     elsewhere.goto(f"{site.url}/servers/")
 
     assert download.value.suggested_filename == "guildhall.json"

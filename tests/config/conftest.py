@@ -1,4 +1,4 @@
-"""A Redis of one's own, for the tests that need a real one."""
+"""A separate Redis server for the tests that need a real one."""
 
 import os
 import shutil

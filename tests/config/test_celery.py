@@ -1,4 +1,4 @@
-"""Scheduled work through Celery: the same commands, in a worker; and a site that doesn't know of it."""
+"""Scheduled work through Celery: the same commands run in a worker, and the site doesn't depend on Celery."""
 
 import importlib
 import os
@@ -11,15 +11,19 @@ from typing import Any
 
 import pytest
 import structlog
+from celery import shared_task
 from celery.schedules import crontab
+from cryptography.fernet import Fernet
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import get_commands
 from pytest_django import Settings
 
 from accounts.models import User
 from guilds.models import UserGuildMembership
+from guilds.operations import schedule, status
 from tests.config.conftest import RedisServer, needs_redis
-from tests.engine.conftest import database_url, eventually
+from tests.databases import database_url
+from tests.engine.conftest import eventually
 from tests.fixtures import Sandbox
 
 ROOT = Path(__file__).parents[2]
@@ -27,7 +31,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def celery(settings: Settings) -> Iterator[Any]:
-    """`config.celery` as it is with a broker and a bot."""
+    """`config.celery`, imported with a broker and a bot configured."""
     settings.CELERY_BROKER_URL = "redis://127.0.0.1:1/0"
     yield load()
     sys.modules.pop("config.celery", None)
@@ -41,7 +45,7 @@ def load() -> Any:
 def test_every_job_is_a_command_and_none_outlives_its_turn(celery: Any) -> None:
     entries = celery.app.conf.beat_schedule
 
-    assert {job.command[0] for job in celery.JOBS.values()} <= set(get_commands())
+    assert {job.command for job in celery.JOBS.values()} <= set(get_commands())
     assert list(entries) == list(celery.JOBS)
     for name, entry in entries.items():
         turn = timedelta(days=1) if isinstance(entry["schedule"], crontab) else entry["schedule"]
@@ -63,6 +67,71 @@ def test_without_a_broker_celery_says_so(settings: Settings) -> None:
         load()
 
 
+def test_a_command_of_the_site_joins_the_schedule_and_the_report(
+    celery: Any, settings: Settings, transactional_db: None
+) -> None:
+    settings.SCHEDULED_COMMANDS = {"check": timedelta(hours=1)}
+
+    entry = load().app.conf.beat_schedule["check"]
+
+    assert (entry["schedule"], entry["args"]) == (timedelta(hours=1), ["check"])
+    assert entry["options"]["expires"] < 3600
+    assert schedule.jobs()["check"].overdue == timedelta(hours=2)
+    assert "check" in {job.command for job in status.read_jobs()}
+
+
+TASK = """
+import django, threading
+django.setup()
+from celery import shared_task
+@shared_task(name="greet")
+def greet(): ...
+def queue():
+    try:
+        greet.delay()
+    except Exception as error:
+        print(type(error).__name__, error, greet.app.conf.broker_url)
+    else:
+        print("queued at", greet.app.conf.broker_url)
+thread = threading.Thread(target=queue)
+thread.start()
+thread.join()
+"""
+
+
+def test_without_a_broker_a_task_of_the_site_says_so(tmp_path: Path) -> None:
+    # With the site's folder, as only a site has tasks.
+    code = f"from config import mysite; from pathlib import Path; mysite.FOLDER = Path({str(tmp_path)!r}); {TASK}"
+    known = environment(MYSITE="1", REDIS_URL="", CELERY_BROKER_URL="")
+
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=known, capture_output=True, text=True)
+
+    assert "ImproperlyConfigured CELERY_BROKER_URL is empty, and so is REDIS_URL, so greet can't" in done.stdout, done
+
+
+def test_a_test_can_run_tasks_where_they_are_queued(tasks_at_once: None) -> None:
+    done: list[int] = []
+
+    @shared_task(name="double")
+    def double(number: int, *, plus: int = 0) -> None:
+        done.append(10 // number + plus)
+
+    double.delay(2, plus=1)
+    double.apply_async([5], countdown=60)
+
+    assert done == [6, 2]
+    with pytest.raises(ZeroDivisionError):
+        double.delay(0)
+
+
+def test_a_task_in_the_web_process_goes_to_the_sites_broker() -> None:
+    known = environment(CELERY_BROKER_URL="memory://the-broker-of-the-site")
+
+    done = subprocess.run([sys.executable, "-c", TASK], cwd=ROOT, env=known, capture_output=True, text=True)
+
+    assert "queued at memory://the-broker-of-the-site" in done.stdout, done
+
+
 def test_a_job_does_what_its_command_does(celery: Any, with_list: Callable[..., User]) -> None:
     with_list("ada", days=31)
 
@@ -74,7 +143,9 @@ def test_a_job_does_what_its_command_does(celery: Any, with_list: Callable[..., 
     assert line["said"].startswith("Deleted 12 memberships of 1 people")
 
 
-def test_a_job_that_fails_is_a_line_in_the_log(celery: Any, sandbox: Sandbox, settings: Settings, db: None) -> None:
+def test_a_job_that_fails_is_a_line_in_the_log(
+    celery: Any, sandbox: Sandbox, settings: Settings, transactional_db: None
+) -> None:
     settings.DISCORD_BOT_TOKEN = "wrong"
 
     with structlog.testing.capture_logs() as log:
@@ -82,7 +153,7 @@ def test_a_job_that_fails_is_a_line_in_the_log(celery: Any, sandbox: Sandbox, se
 
     (line,) = [line for line in log if line["event"] == "scheduled_work_failed"]
     assert line["job"] == "sync-bot-guilds"
-    assert "Discord refuses DISCORD_BOT_TOKEN" in line["error"]
+    assert "Discord rejects DISCORD_BOT_TOKEN" in line["error"]
     assert len(sandbox.requests("/users/@me/guilds")) == 1
 
 
@@ -99,6 +170,21 @@ def test_the_site_does_without_celery() -> None:
     )
 
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment(), capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_machine_where_the_site_never_ran_can_run_beat(tmp_path: Path) -> None:
+    elsewhere = environment(
+        CELERY_BROKER_URL="redis://127.0.0.1:1/0",
+        DATABASE_URL="postgres://guildhall@10.0.0.9/guildhall",
+        SECRET_KEY="the same as on the other machines, only longer",
+        TOKEN_KEYS=Fernet.generate_key().decode(),
+        VAR_DIR=str(tmp_path / "never" / "made"),
+    )
+    code = "import shelve; from config.celery import app; shelve.open(app.conf.beat_schedule_filename).close()"
+
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=elsewhere, capture_output=True, text=True)
 
     assert done.returncode == 0, done.stderr
 

@@ -1,4 +1,4 @@
-"""The page for Prometheus: who may see it, that each number moves with what the site does, and several processes."""
+"""The page for Prometheus: access, each metric's changes, and several processes."""
 
 import os
 import re
@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -17,8 +18,10 @@ from typing import Any
 import pytest
 import requests
 from django.conf import settings as settings_of_the_site
-from django.db import OperationalError, connection
-from django.test import Client
+from django.db import OperationalError, ProgrammingError, connection
+from django.http import HttpRequest, HttpResponse
+from django.test import Client, RequestFactory
+from psycopg_pool import ConnectionPool, PoolTimeout
 from pytest_django import DjangoAssertNumQueries, Settings
 
 from accounts import gate, tokens
@@ -29,32 +32,35 @@ from accounts.limits import Priority
 from accounts.models import DiscordGate, User
 from accounts.tokens import ReconnectRequired, discord_client
 from bench.sites import free_port
-from config import metrics
-from guilds.engine import freshness, refresh
+from config import cache, metrics, pool_metrics, request_metrics
+from guilds.engine import freshness, refresh, sealed_cache
 from guilds.engine.freshness import Tier
 from guilds.engine.refresh import Failed, Reason
 from guilds.models import GuildListVerification
+from guilds.resources import ALL
 from guilds.resources.guild_list import GUILD_LIST
 from guilds.services import NoAnswer, get_guild_list
 from tests.accounts.test_sign_in import consent, sign_in
 from tests.fixtures import Sandbox, let_pass, threading_join
 
 ROOT = Path(__file__).parents[2]
+VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 TOKEN = "only-tests-know-this-token"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 LIST = "GET /users/@me/guilds"
-READS = "guildhall_guild_list_reads_total"
+READS = "guildhall_reads_total"
+OF_LISTS = '{resource="guild_list"}'
 
 
 def numbers_of(text: str) -> dict[str, float]:
-    """The samples of a page as Prometheus reads them, by `name{label="value"}`."""
+    """Return the samples of a page as Prometheus parses them, by `name{label="value"}`."""
     samples = (line.rpartition(" ") for line in text.splitlines() if not line.startswith("#"))
     return {name: float(value) for name, _, value in samples}
 
 
 @dataclass
 class Monitor:
-    """Somebody who scrapes the page."""
+    """A client that scrapes the page."""
 
     before: dict[str, float] = field(default_factory=dict)
 
@@ -70,7 +76,7 @@ class Monitor:
         self.before = numbers_of(self.text())
 
     def moved(self, name: str) -> dict[str, float]:
-        """What moved of one metric since `remember`, by its labels."""
+        """Return the changes of one metric since `remember`, by its labels."""
         now = numbers_of(self.text())
         return {
             sample.removeprefix(name): value - self.before.get(sample, 0)
@@ -87,7 +93,7 @@ def monitor(settings: Settings, transactional_db: None) -> Monitor:
     return monitor
 
 
-# who may see it
+# access
 
 
 def test_without_a_token_there_is_no_such_page(client: Client, settings: Settings) -> None:
@@ -135,7 +141,8 @@ def test_looking_reads_no_session_and_no_list_and_asks_nobody(
     browser = client_of(with_list("ada", hours=5))
     monitor.remember()
 
-    with django_assert_num_queries(3) as queries:
+    # One for the records of each resource; PostgreSQL is also asked for its connections.
+    with django_assert_num_queries(9 + len(ALL) + (connection.vendor == "postgresql")) as queries:
         browser.get("/metrics", headers=BEARER)
 
     assert all(query["sql"].startswith("SELECT") for query in queries.captured_queries)
@@ -154,7 +161,7 @@ def test_no_secret_and_nobody_is_on_the_page(monitor: Monitor, with_list: Callab
         assert str(secret) not in text
 
 
-# what readers get
+# served lists
 
 
 @pytest.mark.parametrize(
@@ -187,13 +194,13 @@ def test_a_read_is_counted_by_what_was_found_and_what_came_of_it(
 
     browser.get("/api/v1/guilds/")
 
-    assert monitor.moved(READS) == {f'{{freshness="{found}",outcome="{outcome}"}}': 1}
+    assert monitor.moved(READS) == {f'{{freshness="{found}",outcome="{outcome}",resource="guild_list"}}': 1}
 
 
 def test_a_first_read_is_one_that_was_waited_for(monitor: Monitor, ada: User) -> None:
     get_guild_list(ada)
 
-    assert monitor.moved(READS) == {'{freshness="none",outcome="miss_refreshed"}': 1}
+    assert monitor.moved(READS) == {'{freshness="none",outcome="miss_refreshed",resource="guild_list"}': 1}
 
 
 def test_every_stale_answer_is_counted_with_its_age(
@@ -206,9 +213,9 @@ def test_every_stale_answer_is_counted_with_its_age(
     for _ in range(3):
         get_guild_list(ada)
 
-    assert monitor.moved(READS) == {'{freshness="stale",outcome="stale_served"}': 3}
-    assert monitor.moved("guildhall_guild_list_served_age_seconds_count") == {"": 3}
-    assert monitor.moved("guildhall_guild_list_served_age_seconds_sum")[""] == pytest.approx(15 * 3600, abs=60)
+    assert monitor.moved(READS) == {'{freshness="stale",outcome="stale_served",resource="guild_list"}': 3}
+    assert monitor.moved("guildhall_served_age_seconds_count") == {OF_LISTS: 3}
+    assert monitor.moved("guildhall_served_age_seconds_sum")[OF_LISTS] == pytest.approx(15 * 3600, abs=60)
 
 
 # requests to Discord
@@ -274,7 +281,7 @@ def test_a_renewed_token_and_a_dead_one_are_counted(monitor: Monitor, ada: User,
 
 
 def claim(user: User) -> tuple[Any, Any]:
-    """Two claims of one reading of the row, of which only the first can win."""
+    """Two claims based on the same state of the row, of which only the first can succeed."""
     row, now = GUILD_LIST.read(user.pk)
     decision = freshness.decide(row, now, GUILD_LIST.windows())
     return tuple(refresh.claim(row, now, decision, discord_client()) for _ in range(2))  # type: ignore[return-value]
@@ -290,12 +297,12 @@ def test_claims_are_counted_as_won_lost_taken_over_and_fenced(monitor: Monitor, 
 
     assert second is None
     assert monitor.moved("guildhall_refresh_leases_total") == {
-        '{outcome="won"}': 1,
-        '{outcome="lost"}': 2,
-        '{outcome="taken_over"}': 1,
-        '{outcome="fenced"}': 1,
+        '{outcome="won",resource="guild_list"}': 1,
+        '{outcome="lost",resource="guild_list"}': 2,
+        '{outcome="taken_over",resource="guild_list"}': 1,
+        '{outcome="fenced",resource="guild_list"}': 1,
     }
-    assert monitor.moved("guildhall_refreshes_total") == {'{outcome="unavailable"}': 1}
+    assert monitor.moved("guildhall_refreshes_total") == {'{outcome="unavailable",resource="guild_list"}': 1}
 
 
 def test_an_attempt_that_lost_its_claim_before_it_asked_is_fenced(
@@ -307,7 +314,7 @@ def test_an_attempt_that_lost_its_claim_before_it_asked_is_fenced(
 
     refresh.run(claimed, discord_client())
 
-    assert monitor.moved("guildhall_refresh_leases_total")['{outcome="fenced"}'] == 1
+    assert monitor.moved("guildhall_refresh_leases_total")['{outcome="fenced",resource="guild_list"}'] == 1
     assert sandbox.requests("") == []
 
 
@@ -319,7 +326,10 @@ def test_a_refresh_is_counted_by_what_it_brought(
     get_guild_list(ada)
     threading_join()
 
-    assert monitor.moved("guildhall_refreshes_total") == {'{outcome="verified"}': 1, '{outcome="unavailable"}': 1}
+    assert monitor.moved("guildhall_refreshes_total") == {
+        '{outcome="verified",resource="guild_list"}': 1,
+        '{outcome="unavailable",resource="guild_list"}': 1,
+    }
 
 
 # threads
@@ -329,8 +339,8 @@ def test_a_pool_shows_what_it_has_what_is_used_and_what_found_no_room(monitor: M
     settings.WEB_THREADS = 4
     slots = Slots(0.5, pool="of a test")
 
-    taken = [slots.take() for _ in range(3)]
-    slots.give_back()
+    taken = [slots.acquire() for _ in range(3)]
+    slots.release()
 
     assert taken == [True, True, False]
     assert monitor['guildhall_slots{pool="of a test"}'] == 2
@@ -352,7 +362,68 @@ def test_a_background_job_is_seen_while_it_runs(
     assert monitor['guildhall_slots_in_use{pool="jobs"}'] == 0
 
 
-# what the database says
+# requests
+
+
+def test_requests_are_counted_by_route_and_class_of_status(
+    monitor: Monitor, with_list: Callable[..., User], client_of: Callable[[User], Client]
+) -> None:
+    browser = client_of(with_list("ada"))
+    monitor.remember()
+
+    for path in ("/servers/", "/servers/1/", "/servers/2/", "/made-up/1", "/made-up/2", "/healthz"):
+        browser.get(path)
+
+    assert monitor.moved("guildhall_requests_total") == {
+        '{route="guilds:picker",status="2xx"}': 1,
+        '{route="guilds:detail",status="4xx"}': 2,
+        '{route="none",status="4xx"}': 2,
+    }
+    assert monitor.moved("guildhall_request_duration_seconds_count") == {
+        '{route="guilds:picker"}': 1,
+        '{route="guilds:detail"}': 2,
+        '{route="none"}': 2,
+    }
+
+
+def test_a_request_holds_a_thread_of_the_web_pool_until_it_ends(monitor: Monitor) -> None:
+    seen = []
+
+    def view(request: HttpRequest) -> HttpResponse:
+        seen.append(monitor['guildhall_slots_in_use{pool="web"}'])
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        request_metrics.RequestMetricsMiddleware(view)(RequestFactory().get("/"))
+
+    assert [*seen, monitor['guildhall_slots_in_use{pool="web"}']] == [1, 0]
+
+
+def test_a_process_says_which_version_it_is_and_when_it_started(monitor: Monitor) -> None:
+    request_metrics.describe_process()
+
+    assert monitor[f'guildhall_version_info{{version="{VERSION}"}}'] == 1
+    assert time.time() - monitor["guildhall_newest_process_start_time_seconds"] < 60
+
+
+def test_reads_from_the_cache_are_hits_or_misses(monitor: Monitor, ada: User) -> None:
+    sealed_cache.write("place", "key", b"text")
+    for key in ("key", "another key"):
+        sealed_cache.read("place", key)
+
+    assert monitor.moved("guildhall_cache_reads_total") == {'{outcome="hit"}': 1, '{outcome="miss"}': 1}
+
+
+def test_a_command_that_redis_fails_is_counted(monitor: Monitor) -> None:
+    nowhere = cache.RedisCache(f"redis://127.0.0.1:{free_port()}/0", {})
+
+    assert nowhere.get("key") is None
+
+    assert monitor.moved("guildhall_cache_failures_total") == {"": 1}
+    cache.breaker.worked()
+
+
+# gauges from the database
 
 
 def test_a_shut_gate_is_seen_with_what_is_left(monitor: Monitor, ada: User, sandbox: Sandbox) -> None:
@@ -382,21 +453,21 @@ def test_invalid_requests_are_those_of_the_sliding_window(monitor: Monitor, ada:
 def test_the_backlog_of_the_send_budget_is_how_far_its_clock_runs_ahead(monitor: Monitor) -> None:
     assert monitor["guildhall_discord_send_backlog_seconds"] == 0
 
-    DiscordGate.objects.update(tat=database_now() + timedelta(seconds=30))
+    DiscordGate.objects.update(tat=database_now() + timedelta(seconds=1.9))
 
-    assert monitor["guildhall_discord_send_backlog_seconds"] == pytest.approx(30, abs=10)
+    assert monitor["guildhall_discord_send_backlog_seconds"] == pytest.approx(1.4, abs=0.5)
 
 
 def test_lists_are_counted_by_tier_and_live_leases_with_them(monitor: Monitor, with_list: Callable[..., User]) -> None:
     with_list("ada", hours=5)
     linus = with_list("linus")
-    GuildListVerification.objects.filter(pk=linus.pk).update(lease_until=database_now() + timedelta(minutes=1))
+    GuildListVerification.objects.filter(pk=linus.pk).update(lease_until=database_now() + timedelta(seconds=10))
 
     numbers = numbers_of(monitor.text())
 
-    lists = {tier: numbers[f'guildhall_guild_lists{{freshness="{tier}"}}'] for tier in Tier}
+    lists = {tier: numbers[f'guildhall_records{{freshness="{tier}",resource="guild_list"}}'] for tier in Tier}
     assert lists == {Tier.FRESH: 1, Tier.DUE: 0, Tier.STALE: 1, Tier.EXPIRED: 0, Tier.NONE: 0}
-    assert numbers["guildhall_refresh_leases_live"] == 1
+    assert numbers[f"guildhall_refresh_leases_live{OF_LISTS}"] == 1
 
 
 def test_without_its_database_the_site_still_says_what_it_counted(monitor: Monitor) -> None:
@@ -407,8 +478,22 @@ def test_without_its_database_the_site_still_says_what_it_counted(monitor: Monit
         numbers = numbers_of(monitor.text())
 
     assert numbers["guildhall_database_up"] == 0
-    assert READS + '{freshness="fresh",outcome="hit"}' in numbers
+    assert READS + '{freshness="fresh",outcome="hit",resource="guild_list"}' in numbers
     assert "guildhall_discord_gate_shut" not in numbers
+
+
+def test_a_statement_that_fails_does_not_mean_that_the_database_is_down(
+    monitor: Monitor, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*args: Any) -> None:
+        raise ProgrammingError("no such column")
+
+    with connection.execute_wrapper(refuse):
+        numbers = numbers_of(monitor.text())
+
+    assert numbers["guildhall_database_up"] == 1
+    assert "guildhall_discord_gate_shut" not in numbers
+    assert "metrics_not_read" in caplog.text
 
 
 def test_the_documentation_names_each_number_and_no_other(monitor: Monitor) -> None:
@@ -444,19 +529,20 @@ class Site:
     process: "subprocess.Popen[bytes]" = field(repr=False)
 
     def numbers(self) -> dict[str, float]:
-        answer = requests.get(f"{self.url}/metrics", headers=BEARER, timeout=30)
-        assert answer.status_code == 200
-        return numbers_of(answer.text)
+        response = requests.get(f"{self.url}/metrics", headers=BEARER, timeout=30)
+        assert response.status_code == 200
+        return numbers_of(response.text)
 
     def workers(self) -> list[int]:
         return [int(file.stem.rpartition("_")[2]) for file in self.counts.glob("counter_*.db")]
 
     def hits_of(self, pid: int) -> float:
-        """The hits that one worker counted, from its own file."""
+        """Return the hits that one worker counted, from its file."""
         from prometheus_client.multiprocess import MultiProcessCollector
 
         merged = MultiProcessCollector.merge([str(self.counts / f"counter_{pid}.db")])
-        return sum(s.value for metric in merged for s in metric.samples if s.labels.get("outcome") == "hit")
+        samples = (sample for metric in merged for sample in metric.samples if sample.name == READS)
+        return sum(sample.value for sample in samples if sample.labels["outcome"] == "hit")
 
 
 @pytest.fixture
@@ -479,8 +565,8 @@ def site(tmp_path: Path) -> Iterator[Site]:
         process = subprocess.Popen(["./run"], cwd=ROOT, env=environment, stdout=output, stderr=output)
     site = Site(f"http://localhost:{port}", counts, process)
     try:
-        eventually(lambda: process.poll() is not None or answers(f"{site.url}/healthz"), within=60)
-        eventually(lambda: process.poll() is not None or answers(f"http://localhost:{sandbox_port}/_sandbox/state"))
+        eventually(lambda: process.poll() is not None or responds(f"{site.url}/healthz"), within=60)
+        eventually(lambda: process.poll() is not None or responds(f"http://localhost:{sandbox_port}/_sandbox/state"))
         eventually(lambda: len(site.workers()) == 2)
         yield site
     finally:
@@ -488,10 +574,10 @@ def site(tmp_path: Path) -> Iterator[Site]:
         process.wait(60)
 
 
-def answers(url: str) -> bool:
+def responds(url: str) -> bool:
     try:
         return requests.get(url, timeout=5).ok
-    except requests.ConnectionError:
+    except requests.RequestException:
         return False
 
 
@@ -503,7 +589,7 @@ def eventually(holds: Callable[[], Any], *, within: float = 20) -> None:
 
 
 def signed_in(site: Site) -> dict[str, str]:
-    """The cookies of ada, who signed in at that site."""
+    """Sign ada in at this site and return her cookies."""
     with requests.Session() as browser:
         page = browser.get(f"{site.url}/sign-in/", timeout=30).text
         token = re.search(r'csrfmiddlewaretoken" value="([^"]+)', page)
@@ -516,7 +602,7 @@ def signed_in(site: Site) -> dict[str, str]:
 
 def test_the_reads_of_two_workers_are_one_sum_which_outlives_a_killed_one(site: Site) -> None:
     cookies = signed_in(site)
-    hit = READS + '{freshness="fresh",outcome="hit"}'
+    hit = READS + '{freshness="fresh",outcome="hit",resource="guild_list"}'
     before, first = site.numbers()[hit], site.workers()
 
     def read(_: int) -> int:
@@ -535,9 +621,53 @@ def test_the_reads_of_two_workers_are_one_sum_which_outlives_a_killed_one(site: 
     assert {site.numbers()[hit] for _ in range(10)} == {before + reads}
     assert sum(site.hits_of(pid) for pid in first) == before + reads
 
-    os.kill(first[0], signal.SIGKILL)
-    eventually(lambda: len(site.workers()) == 3)
-    eventually(lambda: answers(f"{site.url}/healthz"))
+    known = set(first)
+    victim = first[0]
+    for _ in range(3):
+        os.kill(victim, signal.SIGKILL)
+        eventually(lambda: set(site.workers()) - known)
+        [victim] = set(site.workers()) - known
+        known.add(victim)
+    assert site.process.poll() is None
+    eventually(lambda: responds(f"{site.url}/healthz"))
     after = site.numbers()
     assert after[hit] == before + reads
     assert not (site.counts / f"gauge_livesum_{first[0]}.db").exists()
+
+
+# the pool of database connections
+
+
+def test_the_pools_own_statistics_become_metrics(monitor: Monitor) -> None:
+    now = {"pool_size": 3, "pool_available": 1, "requests_waiting": 2, "requests_queued": 5, "requests_wait_ms": 1500}
+    sampler = pool_metrics.Sampler(lambda: now)
+
+    sampler.sample()
+    now = {**now, "requests_waiting": 0, "requests_queued": 7, "requests_wait_ms": 1750, "requests_errors": 1}
+    sampler.sample()
+
+    prefix = "guildhall_database_pool"
+    for name, value in {"size": 3, "available": 1, "requests_waiting": 0}.items():
+        assert monitor[f"{prefix}_{name}"] == value
+    assert monitor.moved(f"{prefix}_requests_queued_total") == {"": 7}
+    assert monitor.moved(f"{prefix}_wait_seconds_total") == {"": 1.75}
+    assert monitor.moved(f"{prefix}_requests_failed_total") == {"": 1}
+
+
+@pytest.mark.skipif(
+    not settings_of_the_site.DATABASES["default"]["ENGINE"].endswith("postgresql"), reason="SQLite has no pool"
+)
+def test_a_pool_that_is_used_up_is_seen(monitor: Monitor) -> None:
+    database: Any = connection
+    options = {"min_size": 1, "max_size": 1, "timeout": 0.2}
+    with ConnectionPool(database.pool.conninfo, kwargs=database.pool.kwargs, **options) as pool:  # type: ignore[arg-type]
+        pool.wait()
+        sampler = pool_metrics.Sampler(pool.get_stats)
+        with pool.connection(), pytest.raises(PoolTimeout), pool.connection():
+            pass
+        sampler.sample()
+
+    assert monitor["guildhall_database_pool_size"] == 1
+    assert monitor.moved("guildhall_database_pool_requests_queued_total") == {"": 1}
+    assert monitor.moved("guildhall_database_pool_requests_failed_total") == {"": 1}
+    assert monitor.moved("guildhall_database_pool_wait_seconds_total")[""] >= 0.1

@@ -1,20 +1,26 @@
-"""The environment's values: a wrong one stops the start with a sentence that names it."""
+"""Settings from the environment: an invalid value stops the start with a sentence that names the variable."""
 
 import os
 import runpy
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
+from django.http import HttpResponse
+from django.middleware.security import SecurityMiddleware
+from django.test import RequestFactory
+from pytest_django import Settings
 
 ROOT = Path(__file__).parents[2]
-BARE = {"PATH": os.environ["PATH"], "ENV_FILE": os.devnull, "SECRET_KEY": "s", "TOKEN_KEYS": "a"}
+TOKEN_KEY = "dGVzdHMgc2VhbCB0aGVpciB0b2tlbnMgd2l0aCB0aGk="
+BARE = {"PATH": os.environ["PATH"], "ENV_FILE": os.devnull, "SECRET_KEY": "s", "TOKEN_KEYS": TOKEN_KEY}
 
 
 def start(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """`manage.py` as its own process, with nothing but these settings."""
+    """Run `manage.py` in a process with only these settings."""
     return subprocess.run(
         [sys.executable, "manage.py", *(command or ("version",))],
         cwd=ROOT,
@@ -40,12 +46,49 @@ def start(*command: str, **environment: str) -> subprocess.CompletedProcess[str]
         ("DISCORD_BRAKE_HARD", "400"),
         ("DISCORD_API_URL", "discord.com/api"),
         ("DISCORD_BOT_PERMISSIONS", "everything"),
+        ("DISCORD_SCOPES", "guilds"),
+        ("DISCORD_SCOPES", "identify bot"),
+        ("DISCORD_OPTIONAL_SCOPES", "everything"),
+        ("DISCORD_MEMBER_SCOPE", "always"),
+        ("REQUIRED_GUILD", "Analytical Engine Club"),
+        ("REQUIRED_GUILD", "0"),
+        ("REQUIRED_GUILD", "11 12"),
+        ("REQUIRED_GUILD", str(2**63)),
+        # Without a guild.
+        ("REQUIRED_ROLES", "501"),
+        ("REQUIRED_GUILD_INVITE", "https://discord.gg/club"),
         ("DISCORD_CLIENT_SECRET", ""),
+        ("SANDBOX", "1"),
         ("DATABASE_URL", "mongodb://localhost/guildhall"),
+        ("DATABASE_URL", "postgres://guildhall:hunter2@db:54x32/guildhall"),
+        ("DATABASE_URL", "postgres://guildhall:hunter2@db:70000/guildhall"),
+        ("DISCORD_API_URL", "https://discord.com:api/v10"),
+        ("REDIS_URL", "redis://:hunter2@cache:port/0"),
+        ("REDIS_URL", "http://cache:6379"),
+        ("REDIS_URL", "redis"),
+        ("REDIS_URL", "localhost:6379"),
         ("SITE_URL", "localhost:8000"),
+        ("SITE_URL", "https://operator:hunter2@guildhall.example"),
+        ("SITE_URL", "https://guildhall.example/?page=1"),
+        ("SITE_URL", "https://guildhall.example/servers"),
+        ("DISCORD_PROXY_URL", "socks5://operator:hunter2@proxy:1080"),
+        ("DISCORD_PROXY_URL", "proxy:3128"),
+        ("SITE_URL", "https://guildhall.example#top"),
+        ("SITE_URL", "https://guildhall.example:port"),
+        ("TOKEN_KEYS", ","),
+        ("TOKEN_KEYS", "hunter2"),
+        ("TOKEN_KEYS", f"{TOKEN_KEY},hünter2"),
+        ("SECRET_KEY", " "),
+        ("SECRET_KEY_FALLBACKS", ","),
+        ("ALLOWED_HOSTS", ","),
+        ("CELERY_BROKER_URL", "amqp://guest:hunter2@queue:port//"),
+        ("VAR_DIR", "/proc/guildhall"),
+        ("WEB_WORKERS", "many"),
         ("LOG_FORMAT", "xml"),
         ("WEB_THREADS", "1"),
         ("DEBUG", "perhaps"),
+        # Browsers don't preload a host without its subdomains.
+        ("HSTS_PRELOAD", "1"),
         ("METRICS_TOKEN", "fifteen letters"),
         ("PROMETHEUS_MULTIPROC_DIR", "/nowhere"),
         ("API_THROTTLE_USER", "many"),
@@ -66,6 +109,96 @@ def test_a_wrong_value_is_named_in_one_sentence(monkeypatch: pytest.MonkeyPatch,
 
     assert name in str(caught.value)
     assert "\n" not in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_trailing_comma_adds_no_empty_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anyone can sign with the empty key."""
+    found = settings_of(monkeypatch, SECRET_KEY_FALLBACKS="older, ")
+
+    assert found["SECRET_KEY_FALLBACKS"] == ["older"]
+
+
+# secrets from files
+
+
+def test_a_setting_can_come_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name, text in {"key": "from a file\n", "database": "postgres://guildhall:pass@db/guildhall\n"}.items():
+        (tmp_path / name).write_text(text)
+    monkeypatch.delitem(BARE, "SECRET_KEY")
+
+    found = settings_of(
+        monkeypatch,
+        SECRET_KEY_FILE=str(tmp_path / "key"),
+        SECRET_KEY_FALLBACKS_FILE=str(tmp_path / "key"),
+        DATABASE_URL_FILE=str(tmp_path / "database"),
+    )
+
+    assert found["SECRET_KEY"] == "from a file"
+    assert found["SECRET_KEY_FALLBACKS"] == ["from a file"]
+    assert found["DATABASES"]["default"]["PASSWORD"] == "pass"
+    assert not found["KEYS_ARE_LOCAL"]
+
+
+@pytest.mark.parametrize(
+    ("content", "why"), [(None, "can't be read"), (b"", "is empty"), (b" \n", "is empty"), (b"\xff", "can't be read")]
+)
+def test_a_file_without_a_secret_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes | None, why: str
+) -> None:
+    file = tmp_path / "secret"
+    if content is not None:
+        file.write_bytes(content)
+
+    with pytest.raises(ImproperlyConfigured, match=rf"^METRICS_TOKEN_FILE is invalid: {file} {why}"):
+        settings_of(monkeypatch, METRICS_TOKEN_FILE=str(file))
+
+
+def test_a_secret_that_is_set_twice_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("another")
+
+    with pytest.raises(ImproperlyConfigured, match=r"^SECRET_KEY_FILE is invalid: SECRET_KEY is set too$"):
+        settings_of(monkeypatch, SECRET_KEY_FILE=str(tmp_path / "key"))
+
+
+def test_error_pages_for_developers_are_refused_on_https(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ImproperlyConfigured, match=r"^DEBUG is invalid"):
+        settings_of(monkeypatch, SITE_URL="https://guildhall.example", SANDBOX="1", DEBUG="1")
+
+
+@pytest.mark.parametrize(("site", "prefix"), [("https://a.example", "__Host-"), ("http://localhost:8000", "")])
+def test_under_https_only_this_host_can_set_the_sites_cookies(
+    monkeypatch: pytest.MonkeyPatch, site: str, prefix: str
+) -> None:
+    found = settings_of(monkeypatch, SITE_URL=site, SANDBOX="1")
+
+    for kind in ("SESSION", "CSRF", "LANGUAGE"):
+        assert found[f"{kind}_COOKIE_NAME"] == f"{prefix}guildhall_{kind.lower()}"
+        assert found[f"{kind}_COOKIE_SECURE"] == bool(prefix)
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({"SITE_URL": "http://servers.example.org"}, None),
+        ({"SITE_URL": "https://servers.example.org"}, "max-age=31536000"),
+        ({"HSTS_INCLUDE_SUBDOMAINS": "1"}, "max-age=31536000; includeSubDomains"),
+        ({"HSTS_INCLUDE_SUBDOMAINS": "1", "HSTS_PRELOAD": "1"}, "max-age=31536000; includeSubDomains; preload"),
+    ],
+)
+def test_hsts_says_no_more_than_the_operator(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings, environment: dict[str, str], expected: str | None
+) -> None:
+    monkeypatch.setattr(
+        os, "environ", {**BARE, "SITE_URL": "https://servers.example.org", "SANDBOX": "1", **environment}
+    )
+    for name, value in runpy.run_path(str(ROOT / "config" / "settings.py")).items():
+        if name.startswith("SECURE_HSTS_"):
+            setattr(settings, name, value)
+
+    response = SecurityMiddleware(lambda request: HttpResponse())(RequestFactory().get("/", secure=True))
+
+    assert response.get("Strict-Transport-Security") == expected
 
 
 def test_a_wrong_value_stops_the_start() -> None:
@@ -77,15 +210,72 @@ def test_a_wrong_value_stops_the_start() -> None:
     assert result.stderr.count("\n") == 1
 
 
-def test_a_token_key_that_is_none_is_found_by_the_checks() -> None:
-    result = start("check", TOKEN_KEYS="not a key")
+def settings_of(monkeypatch: pytest.MonkeyPatch, **environment: str) -> dict[str, Any]:
+    """Return the result of `config/settings.py` with only these variables."""
+    monkeypatch.setattr(os, "environ", BARE | environment)
+    return runpy.run_path(str(ROOT / "config" / "settings.py"))
 
-    assert result.returncode == 1
-    assert "accounts.E001" in result.stderr
+
+@pytest.mark.parametrize(
+    "site", ["https://guildhall.example", "http://192.168.1.2:8000", "http://localhost.evil.example"]
+)
+def test_the_sandbox_never_stands_in_for_discord_on_a_real_site(monkeypatch: pytest.MonkeyPatch, site: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match=r"^DISCORD_CLIENT_ID is invalid: it is empty"):
+        settings_of(monkeypatch, SITE_URL=site)
+
+    assert settings_of(monkeypatch, SITE_URL=site, SANDBOX="1")["USES_SANDBOX"]
 
 
-def test_a_production_with_the_sandbox_and_local_keys_is_warned() -> None:
-    result = start("check", "--deploy", SECRET_KEY="", TOKEN_KEYS="")
+@pytest.mark.parametrize(
+    "site", ["http://localhost:9000", "http://127.0.0.2", "http://[::1]:8000", "http://a.localhost"]
+)
+def test_a_clone_on_a_loopback_address_uses_the_sandbox(monkeypatch: pytest.MonkeyPatch, site: str) -> None:
+    found = settings_of(monkeypatch, SITE_URL=site)
+
+    assert found["USES_SANDBOX"]
+    assert found["DISCORD_ISSUER"] == "the sandbox"
+
+
+@pytest.mark.parametrize(
+    ("api", "issuer"),
+    [
+        ("https://discord.com/api/v10", "application 7 at discord.com"),
+        ("http://user:secret@localhost:9/api/v10", "application 7 at localhost:9"),
+    ],
+)
+def test_an_issuer_is_an_application_at_an_api(monkeypatch: pytest.MonkeyPatch, api: str, issuer: str) -> None:
+    found = settings_of(monkeypatch, DISCORD_CLIENT_ID="7", DISCORD_CLIENT_SECRET="s", DISCORD_API_URL=api)
+
+    assert found["DISCORD_ISSUER"] == issuer
+
+
+def test_a_site_for_one_server_reads_its_ids_and_invitation(monkeypatch: pytest.MonkeyPatch) -> None:
+    invite = "https://discord.gg/club"
+    found = settings_of(monkeypatch, REQUIRED_GUILD="11", REQUIRED_ROLES="501, 502", REQUIRED_GUILD_INVITE=invite)
+
+    assert (found["REQUIRED_GUILD"], found["REQUIRED_ROLES"]) == (11, {501, 502})
+    assert found["REQUIRED_GUILD_INVITE"] == invite
+    assert settings_of(monkeypatch)["REQUIRED_GUILD"] is None
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"REQUIRED_GUILD_INVITE": "https://discord.gg.evil.example/club"},
+        {"REQUIRED_GUILD_INVITE": "javascript:alert(1)//discord.gg/club"},
+        {"REQUIRED_ROLES": "Staff"},
+        {"DISCORD_CLIENT_ID": "7", "DISCORD_CLIENT_SECRET": "s", "DISCORD_MEMBER_SCOPE": "never"},
+    ],
+)
+def test_a_site_for_one_server_refuses_what_would_lock_everyone_out(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]
+) -> None:
+    with pytest.raises(ImproperlyConfigured, match=r"^REQUIRED_\w+ is invalid: "):
+        settings_of(monkeypatch, REQUIRED_GUILD="11", **environment)
+
+
+def test_a_production_with_the_sandbox_and_local_keys_is_warned(tmp_path: Path) -> None:
+    result = start("check", "--deploy", SECRET_KEY="", TOKEN_KEYS="", VAR_DIR=str(tmp_path))
 
     assert "accounts.W001" in result.stderr
     assert "accounts.W002" in result.stderr

@@ -1,4 +1,4 @@
-"""Each catalogue says everything the sources say, and its compiled form says the same."""
+"""Each catalogue translates all strings of the sources, and its compiled form is up to date."""
 
 import ast
 import gettext
@@ -18,10 +18,10 @@ from django.test import Client
 from tests.conftest import REQUIRED
 
 ROOT = Path(__file__).parents[2]
-# Those of this project, an app of one's own among them; nobody translates the sandbox and the examples.
+# The folders with translatable strings, including apps added to the project; the sandbox and examples are English only.
 APPS = {app.name for app in apps.get_app_configs() if Path(app.path).parent == ROOT} - {"config", "sandbox", "examples"}
 TRANSLATED = [code for code, _ in settings.LANGUAGES if code != "en"]
-# What a translation must keep: placeholders, and markup with its attributes.
+# The parts that a translation must keep: placeholders, and markup with its attributes.
 KEPT = re.compile(r"%\(\w+\)[sd]|<[^>]*>")
 
 
@@ -30,7 +30,7 @@ def catalogue(language: str, root: Path = ROOT) -> Path:
 
 
 def entries(file: Path) -> Iterator[tuple[str, list[str], list[str]]]:
-    """Each entry but the head: its flags, what is to be said, and what is said."""
+    """Yield each entry except the header: its flags, the message and the translation."""
     for block in file.read_text().split("\n\n")[1:]:
         flags = ",".join(line[2:] for line in block.splitlines() if line.startswith("#,"))
         texts = re.findall(r'^(msgid|msgid_plural|msgstr(?:\[\d\])?) ((?:"(?:[^"\\]|\\.)*"\n?)+)', block, re.MULTILINE)
@@ -80,11 +80,12 @@ def test_what_is_compiled_is_what_is_written(language: str) -> None:
 def test_a_catalogue_holds_what_the_sources_say(tmp_path: Path, language: str) -> None:
     for folder in ("config", "templates", "locale", *APPS):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "manage.py", tmp_path)
+    for file in ("manage.py", "pyproject.toml"):
+        shutil.copy(ROOT / file, tmp_path)
     before = {tuple(ids) for _, ids, _ in entries(catalogue(language))}
 
     command = [sys.executable, "manage.py", "makemessages", "--locale", language, "--no-obsolete", "--verbosity", "0"]
-    # With an application at Discord the site starts without the sandbox, whose words nobody translates.
+    # With a Discord application the site starts without the sandbox, which is not translated.
     discord = {"DISCORD_CLIENT_ID": "1", "DISCORD_CLIENT_SECRET": "1"}
     environment = {"PATH": os.environ["PATH"], "ENV_FILE": os.devnull, "VAR_DIR": str(tmp_path / "var"), **discord}
     subprocess.run(command, cwd=tmp_path, check=True, env=environment)
@@ -110,4 +111,4 @@ def test_a_language_that_was_chosen_counts_more_than_the_browsers(client: Client
 
     assert (chosen.status_code, chosen["Location"]) == (302, "http://testserver/sign-in/?next=/x/")
     assert '<html lang="de"' in page.content.decode()
-    assert problem.json()["title"] == "Hier ist nichts"
+    assert problem.json()["title"] == "Seite nicht gefunden"

@@ -1,4 +1,4 @@
-"""What the tests of the Discord client share: a clock that only sleeping moves, and a server that follows a script."""
+"""Fixtures for the Discord client: a clock that only sleeping advances, and a scripted server."""
 
 import json
 from collections import deque
@@ -40,15 +40,15 @@ Step = Callable[[BaseHTTPRequestHandler], None]
 
 @dataclass
 class Script:
-    """Answers in the order they were written down; the last one for ever."""
+    """The scripted responses in order; the last one is repeated."""
 
     url: str = ""
     steps: deque[Step] = field(default_factory=deque)
     requests: list[Request] = field(default_factory=list)
-    # How many chunks of `write` went out.
+    # The number of chunks sent by `write`.
     written: int = 0
 
-    def answer(self, status: int = 200, body: Any = None, /, *, via: bool = True, **headers: str) -> None:
+    def respond(self, status: int = 200, body: Any = None, /, *, via: bool = True, **headers: str) -> None:
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
 
         def step(handler: BaseHTTPRequestHandler) -> None:
@@ -65,10 +65,10 @@ class Script:
 
     def limit(self, retry_after: float, **headers: str) -> None:
         body = {"message": "You are being rate limited.", "retry_after": retry_after, "global": False}
-        self.answer(429, body, via=True, **headers)
+        self.respond(429, body, via=True, **headers)
 
     def write(self, *chunks: bytes, pause: Callable[[], object] = lambda: None) -> None:
-        """The bytes of an answer, head and all; then the connection is closed."""
+        """Send the bytes of a whole response, including its head, and close the connection."""
 
         def step(handler: BaseHTTPRequestHandler) -> None:
             handler.close_connection = True
@@ -91,10 +91,10 @@ class Handler(BaseHTTPRequestHandler):
         step = self.script.steps.popleft() if len(self.script.steps) > 1 else self.script.steps[0]
         try:
             step(self)
-        except OSError:  # the client has had enough: some tests are about that
+        except OSError:  # some tests make the client disconnect early
             self.close_connection = True
 
-    do_GET = do_POST = follow  # noqa: N815  # the names http.server looks for
+    do_GET = do_POST = do_CONNECT = follow  # noqa: N815  # the names http.server looks for
 
     def log_message(self, *args: object) -> None:
         pass
@@ -102,7 +102,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def script() -> Iterator[Script]:
-    """A server on a port of its own that says what the test wrote down."""
+    """A server on a free port that sends the scripted responses."""
     script = Script()
     handler = type("ScriptedHandler", (Handler,), {"script": script})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -122,7 +122,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def exchanges() -> list[Exchange]:
-    """What the client's `on_answer` was told."""
+    """The exchanges reported to the client's `on_response`."""
     return []
 
 
@@ -133,7 +133,7 @@ def client(script: Script, clock: Clock, exchanges: list[Exchange]) -> DiscordCl
         base_url=script.url,
         client_id="guildhall",
         client_secret="our-own-secret",
-        on_answer=exchanges.append,
+        on_response=exchanges.append,
         clock=clock,
         sleep=clock.sleep,
         jitter=lambda: 0.1,
@@ -142,6 +142,6 @@ def client(script: Script, clock: Clock, exchanges: list[Exchange]) -> DiscordCl
 
 @pytest.fixture
 def real_time_client(client: DiscordClient) -> DiscordClient:
-    """The same on the real clock, and in a hurry."""
+    """The same client on the real clock, with short timeouts."""
     real = DiscordClient()
     return replace(client, clock=real.clock, sleep=real.sleep, request_timeout=0.3, budget=0.4)

@@ -8,10 +8,15 @@ from accounts.discord import (
     DiscordUnavailable,
     Forbidden,
     InvalidGrant,
+    MissingAccess,
     MissingScope,
     RateLimited,
     RequestRejected,
+    SiteRefused,
     Unauthorized,
+    UnknownGuild,
+    UnknownMember,
+    UnusableResponse,
 )
 
 EVERY_ERROR = [
@@ -20,8 +25,13 @@ EVERY_ERROR = [
     Unauthorized,
     Forbidden,
     MissingScope,
+    MissingAccess,
     RequestRejected,
     InvalidGrant,
+    SiteRefused,
+    UnknownGuild,
+    UnknownMember,
+    UnusableResponse,
 ]
 
 
@@ -59,7 +69,7 @@ def test_an_error_reads_as_a_sentence() -> None:
     )
 
     assert str(error) == (
-        "GET /users/@me/guilds: Discord limits our requests "
+        "GET /users/@me/guilds: Discord is rate-limiting us "
         "(status 429, scope user, retry after 64.57 s, 4 attempts): You are being rate limited."
     )
 
@@ -79,5 +89,6 @@ def test_a_message_is_never_longer_than_a_line() -> None:
 
 def test_the_tree_lets_callers_catch_by_what_they_can_do_about_it() -> None:
     assert issubclass(MissingScope, Forbidden)
-    assert issubclass(InvalidGrant, RequestRejected)
-    assert not issubclass(InvalidGrant, DiscordUnavailable)
+    assert issubclass(RequestRejected, UnusableResponse)
+    assert not issubclass(UnusableResponse, DiscordUnavailable)
+    assert not issubclass(InvalidGrant, UnusableResponse)

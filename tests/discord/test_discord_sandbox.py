@@ -1,4 +1,4 @@
-"""The client against the sandbox: each of its moods becomes the error or the value that it stands for."""
+"""The client with the sandbox: each mood results in the right error or value."""
 
 from __future__ import annotations
 
@@ -10,17 +10,20 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from accounts.discord import (
+    Application,
     DiscordAPIError,
     DiscordClient,
     DiscordUnavailable,
     Exchange,
-    Forbidden,
+    InstallSettings,
     InvalidGrant,
+    MissingAccess,
     MissingScope,
-    PartialGuild,
     RateLimited,
     RequestRejected,
+    SiteRefused,
     Unauthorized,
+    UnusableResponse,
 )
 
 if TYPE_CHECKING:
@@ -37,7 +40,7 @@ def client(sandbox: Sandbox, clock: Clock, exchanges: list[Exchange]) -> Discord
         base_url=f"{sandbox.url}/api/v10",
         client_id="guildhall",
         client_secret="sandbox",
-        on_answer=exchanges.append,
+        on_response=exchanges.append,
         clock=clock,
         sleep=clock.sleep,
         jitter=lambda: 0.1,
@@ -48,10 +51,10 @@ def client(sandbox: Sandbox, clock: Clock, exchanges: list[Exchange]) -> Discord
 def test_everyones_list_costs_one_request(sandbox: Sandbox, client: DiscordClient, person: str, count: int) -> None:
     token = sandbox.token(person, *SCOPES)["access_token"]
 
-    guilds = client.get_user_guilds(token)
+    guilds = client.get_user_guilds(token).guilds
 
     assert len(guilds) == count
-    assert guilds == sorted(guilds, key=lambda guild: guild.id)
+    assert list(guilds) == sorted(guilds, key=lambda guild: guild.id)
     assert len(sandbox.requests()) == 1
 
 
@@ -60,38 +63,38 @@ def test_a_token_belongs_to_its_person(sandbox: Sandbox, client: DiscordClient) 
 
 
 def test_the_bot_pages_to_the_end(client: DiscordClient) -> None:
-    guilds = [guild for page in client.iter_bot_guilds("sandbox-bot") for guild in page]
+    guilds = [guild for page in client.iter_bot_guilds("sandbox-bot") for guild in page.guilds]
 
     assert guilds
     assert [guild.id for guild in guilds] == sorted({guild.id for guild in guilds})
 
 
 def test_the_bot_reads_one_of_its_guilds(client: DiscordClient) -> None:
-    first = next(client.iter_bot_guilds("sandbox-bot"))[0]
+    first = next(client.iter_bot_guilds("sandbox-bot")).guilds[0]
 
-    guild = client.get_guild(first.id, "sandbox-bot")
-
-    assert guild == PartialGuild(first.id, first.name, first.icon)
+    assert client.get_bot_guild(first.id, "sandbox-bot") == first
 
 
 def test_a_guild_without_the_bot_is_none_and_no_error(client: DiscordClient) -> None:
-    assert client.get_guild(1, "sandbox-bot") is None
+    assert client.get_bot_guild(1, "sandbox-bot") is None
 
 
-@pytest.mark.parametrize("body", ['{"id": "2", "name": "Another", "icon": null}', "null", "[]", '{"id": "1"}'])
-def test_an_answer_about_another_guild_is_none_at_all(sandbox: Sandbox, client: DiscordClient, body: str) -> None:
+@pytest.mark.parametrize("body", ['{"id": "1"}', '[{"id": "1"}]', "[null]"])
+def test_an_unreadable_response_is_not_taken_for_an_absent_bot(
+    sandbox: Sandbox, client: DiscordClient, body: str
+) -> None:
     sandbox.mood("raw", status=200, body=body)
 
-    with pytest.raises(DiscordUnavailable):
-        client.get_guild(1, "sandbox-bot")
+    with pytest.raises(UnusableResponse):
+        client.get_bot_guild(1, "sandbox-bot")
 
 
 def test_a_wrong_bot_token_is_asked_with_once(sandbox: Sandbox, client: DiscordClient) -> None:
-    for ask in (lambda: next(client.iter_bot_guilds("wrong")), lambda: client.get_guild(1, "wrong")):
-        with pytest.raises(Unauthorized):
+    for ask in (lambda: next(client.iter_bot_guilds("wrong")), lambda: client.get_bot_guild(1, "wrong")):
+        with pytest.raises(SiteRefused):
             ask()
 
-    assert len(sandbox.requests("/guilds")) == len(sandbox.requests("/guilds/1")) == 1
+    assert [line["status"] for line in sandbox.requests("/guilds")] == [401, 401]
 
 
 def test_tokens_are_refreshed_once_and_no_more(sandbox: Sandbox, client: DiscordClient) -> None:
@@ -99,7 +102,7 @@ def test_tokens_are_refreshed_once_and_no_more(sandbox: Sandbox, client: Discord
 
     new = client.refresh_tokens(old)
 
-    assert len(client.get_user_guilds(new.access_token)) == 12
+    assert len(client.get_user_guilds(new.access_token).guilds) == 12
     assert {"identify", "guilds"} <= new.scopes
     with pytest.raises(InvalidGrant):
         client.refresh_tokens(old)
@@ -111,7 +114,7 @@ def test_a_code_that_nobody_gave_out_is_no_grant(client: DiscordClient) -> None:
 
 
 def test_a_wrong_secret_of_ours_is_not_the_persons_fault(sandbox: Sandbox, client: DiscordClient) -> None:
-    with pytest.raises(Unauthorized):
+    with pytest.raises(SiteRefused):
         replace(client, client_secret="wrong").refresh_tokens(sandbox.token("ada", *SCOPES)["refresh_token"])
 
 
@@ -136,11 +139,11 @@ def test_a_token_without_the_scope_is_told_apart(sandbox: Sandbox, client: Disco
         ("outage", {}, DiscordUnavailable, None, ..., 1),
         ("bad_gateway", {}, DiscordUnavailable, None, None, 1),
         ("reset", {}, DiscordUnavailable, None, None, 1),
-        ("garbage", {}, DiscordUnavailable, None, None, 1),
+        ("garbage", {}, UnusableResponse, None, None, 1),
         ("truncated", {}, DiscordUnavailable, None, None, 1),
-        ("wrong_type", {}, DiscordUnavailable, None, None, 1),
+        ("wrong_type", {}, UnusableResponse, None, None, 1),
         ("unauthorized", {}, Unauthorized, None, None, 1),
-        ("forbidden", {}, Forbidden, None, None, 1),
+        ("forbidden", {}, MissingAccess, None, None, 1),
         ("raw", {"status": 418, "headers": {}, "body": "{}"}, RequestRejected, None, None, 1),
         ("raw", {"status": 429, "headers": {"Via": "1.1 google"}, "body": ""}, RateLimited, "user", None, 4),
     ],
@@ -174,7 +177,7 @@ def test_what_only_looks_odd_is_a_value(sandbox: Sandbox, client: DiscordClient,
     token = sandbox.token("grace", *SCOPES)["access_token"]
     sandbox.mood(mode)
 
-    assert len(client.get_user_guilds(token)) == count
+    assert len(client.get_user_guilds(token).guilds) == count
 
 
 @pytest.mark.parametrize("mode", ["timeout", "drip"])
@@ -186,7 +189,7 @@ def test_silence_and_dripping_end_at_the_deadline(sandbox: Sandbox, client: Disc
     with pytest.raises(DiscordUnavailable):
         hurried.get_user_guilds(token)
 
-    # Without a deadline the first would never end, and the second end well in some minutes.
+    # Without a deadline the first would never end, and the second would succeed after some minutes.
     assert len(sandbox.requests()) == 1
 
 
@@ -219,3 +222,46 @@ def test_the_end_of_a_limit_is_the_end_of_the_wait(
     sandbox.mood("healthy")
 
     assert ask(client, tokens) is not None
+
+
+def test_the_application_is_known_by_its_credentials_and_its_bot(
+    sandbox: Sandbox, client: DiscordClient, exchanges: list[Exchange]
+) -> None:
+    install = {"scopes": ["bot"], "permissions": "8"}
+    sandbox.application(
+        bot_require_code_grant=True, flags=1 << 15, integration_types_config={"0": {"oauth2_install_params": install}}
+    )
+
+    own, of_bot = client.get_own_application(), client.get_application("sandbox-bot")
+
+    assert own == replace(of_bot, redirect_uris=None, webhook_status=None)
+    assert of_bot.guild_install == InstallSettings(frozenset(["bot"]), 8)
+    assert (of_bot.requires_code_grant, of_bot.is_bot_public, of_bot.flags) == (True, True, 1 << 15)
+    assert of_bot.redirect_uris == (
+        "http://localhost:8000/complete/discord/",
+        "http://localhost:8000/servers/bot-added/",
+    )
+    assert all(abs((exchange.discord_time or 0) - time.time()) < 60 for exchange in exchanges)
+
+
+def test_an_application_can_lack_what_older_ones_lack() -> None:
+    assert Application.from_json({"id": "41771983423143936", "flags": 0}) == Application(
+        id=41771983423143936,
+        is_bot_public=True,
+        requires_code_grant=False,
+        flags=0,
+        is_for_guilds=True,
+        guild_install=None,
+        redirect_uris=None,
+        webhook_status=None,
+    )
+
+
+def test_wrong_credentials_are_the_sites(client: DiscordClient) -> None:
+    with pytest.raises(SiteRefused) as refused:
+        replace(client, client_secret="wrong").get_own_application()
+    assert refused.value.credentials == "client"
+
+    with pytest.raises(SiteRefused) as refused:
+        client.get_application("wrong")
+    assert refused.value.credentials == "bot"

@@ -1,4 +1,4 @@
-"""The page about tests names what tests are given."""
+"""The page about tests names the fixtures."""
 
 import re
 from pathlib import Path

@@ -1,7 +1,7 @@
-"""Each guard of the engine, switched off: what breaks then is what the guard is for.
+"""Disables single guards of the engine, to show which guarantees depend on them.
 
-Only tests get here. `GUILDHALL_ABLATE=lease ./run test tests/engine` switches one off, in the test's process and in
-all processes of the site that the tests start; `./run bench ablations` prints what fails without each.
+Used only by tests. `GUILDHALL_ABLATE=lease ./run test tests/engine` disables a guard in the test's process and in all
+processes of the site that the tests start; `./run bench ablations` prints what fails without each guard.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ def _key(record: Record) -> tuple[str, int]:
 
 
 def lease() -> None:
-    """A process knows of its own attempts, and of nobody else's."""
+    """A process only knows its own attempts."""
     decide, claim = freshness.decide, refresh.claim
     mine: dict[tuple[str, int], int] = {}
 
@@ -39,7 +39,7 @@ def lease() -> None:
 
 
 def generation() -> None:
-    """An answer is stored whoever has the claim by now."""
+    """A result is stored even if another process now has the claim."""
     refresh._assert_mine = lambda claimed: None
     refresh._release = lambda claimed, **fields: bool(
         type(claimed.record)._default_manager.filter(pk=claimed.record.pk).update(lease_until=None, **fields)
@@ -47,7 +47,7 @@ def generation() -> None:
 
 
 def not_before() -> None:
-    """A process obeys the waits that it met itself, and nobody else's."""
+    """A process obeys only the waits that it received itself."""
     decide, release = freshness.decide, refresh._release
     mine: dict[tuple[str, int], int] = {}
 
@@ -64,12 +64,17 @@ def not_before() -> None:
 
 
 def gate_() -> None:
-    """A limit for everybody stops only who met it."""
+    """A global limit stops only the process that received it."""
     limits.Gate.shut = lambda self, *_, **__: self  # type: ignore[assignment, method-assign]
 
 
+def allowance() -> None:
+    """A person's requests for members are counted without consequences."""
+    limits.Allowance.closed_until = lambda *_: None  # type: ignore[method-assign]
+
+
 def brake() -> None:
-    """Invalid requests are counted, and that is all."""
+    """Invalid requests are counted without consequences."""
     gate.braked_until = lambda priority, now: None
 
 
@@ -79,7 +84,7 @@ def renewal() -> None:
 
 
 def jitter() -> None:
-    """Lists that were verified together come due together."""
+    """Lists that were verified together are due together."""
     refresh.random = SimpleNamespace(uniform=lambda _least, _most: 1.0)  # type: ignore[assignment]
 
 
@@ -88,6 +93,7 @@ ABLATIONS: dict[str, Callable[[], None]] = {
     "generation": generation,
     "not_before": not_before,
     "gate": gate_,
+    "allowance": allowance,
     "brake": brake,
     "jitter": jitter,
     "renewal": renewal,
@@ -95,6 +101,6 @@ ABLATIONS: dict[str, Callable[[], None]] = {
 
 
 def apply(name: str) -> None:
-    """Switch off what `name` names; nothing if it is empty."""
+    """Disable the guard `name`, or none if it is empty."""
     if name:
         ABLATIONS[name]()

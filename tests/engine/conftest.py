@@ -1,13 +1,13 @@
-"""The engine as it runs: several processes of the site on the test's own database, and a sandbox that counts.
+"""The engine in several processes of the site on the test's own database, with a sandbox that counts requests.
 
-Time passes by shifting rows. What another process does is waited for, never slept for.
+Time passes by shifting rows. Tests wait for other processes by polling, never by fixed sleeps.
 """
 
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -15,17 +15,17 @@ from functools import partial
 from itertools import cycle
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import pytest
 import requests
-from django.db import connection
 from django.test import Client
 
 from accounts.clock import database_now
 from accounts.models import User
 from bench.sites import ROOT, Site, start_all
 from guilds.models import GuildListVerification, UserGuildMembership
+from sandbox.calls import BOT
+from tests.databases import database_url
 from tests.engine import ablations
 from tests.fixtures import Sandbox
 
@@ -39,21 +39,21 @@ BRAKE_SOFT, BRAKE_HARD = 20, 40
 SETTINGS = {
     "DISCORD_FETCH_BUDGET_MS": str(BUDGET * 1000),
     "DISCORD_REQUEST_TIMEOUT_MS": "3000",
-    # Long enough for a healthy Discord's answer on a busy machine, short beside a budget.
+    # Long enough for a healthy Discord's response on a busy machine, and short compared with a budget.
     "DISCORD_REFRESH_WAIT_MS": "500",
     "DISCORD_API_RETRY_DELAY_MS": "20",
     "DISCORD_BRAKE_SOFT": str(BRAKE_SOFT),
     "DISCORD_BRAKE_HARD": str(BRAKE_HARD),
     "DISCORD_SEND_RATE": "50",
-    # Processes that outlive a test would write what they served into the next one's database.
+    # Otherwise processes that outlive a test would write their counts into the next test's database.
     "SERVING_FLUSH_SECONDS": "0",
 }
-# Longer than a request may take: whoever meets it stays on the wire until the client gives up.
+# Longer than a request may take, so that such a request ends with the client's timeout.
 STALLED = {"latency_ms": 60_000}
 
 
 def eventually(holds: Callable[[], Any], what: str, *, within: float = 15) -> None:
-    """Wait until another process has done something."""
+    """Wait until the condition, which depends on another process, holds."""
     end = time.monotonic() + within
     while not holds():
         if time.monotonic() > end:
@@ -63,7 +63,7 @@ def eventually(holds: Callable[[], Any], what: str, *, within: float = 15) -> No
 
 @dataclass(frozen=True)
 class Reply:
-    """What a reader got."""
+    """A reader's response."""
 
     status: int
     headers: Any = field(repr=False)
@@ -85,18 +85,22 @@ class Reply:
 
 @dataclass(frozen=True)
 class Reader:
-    """Somebody who is signed in."""
+    """A signed-in person."""
 
     user: User
     name: str
     cookie: str = field(repr=False)
 
     def get(self, site: Site, path: str = "/api/v1/guilds/", method: str = "GET", **options: Any) -> Reply:
-        answer = requests.request(
+        response = requests.request(
             method, site.url + path, cookies={"guildhall_session": self.cookie}, timeout=30, **options
         )
-        is_json = "json" in answer.headers.get("Content-Type", "")
-        return Reply(answer.status_code, answer.headers, answer.text, answer.json() if is_json else {})
+        is_json = "json" in response.headers.get("Content-Type", "")
+        return Reply(response.status_code, response.headers, response.text, response.json() if is_json else {})
+
+    def member(self, site: Site, guild_id: int) -> Reply:
+        """Read what the person is in this server."""
+        return self.get(site, f"/_member/{guild_id}/", headers={"Accept": "application/json"})
 
     @property
     def row(self) -> GuildListVerification:
@@ -109,7 +113,7 @@ class Reader:
 
 @dataclass
 class Fleet:
-    """The processes of the site, and the Discord that they share."""
+    """The processes of the site, and the sandbox that they share."""
 
     sites: list[Site]
     sandbox: Sandbox
@@ -118,53 +122,57 @@ class Fleet:
         return self.sites[index]
 
     def crowd(self, readers: Sequence[Reader], times: int = 1, path: str = "/api/v1/guilds/") -> list[Reply]:
-        """All readers at once, `times` each, spread over the processes."""
-        reads = [
+        """Read as all readers at once, `times` each, distributed over the processes."""
+        return at_once(
             partial(reader.get, site, path)
             for reader, site in zip(list(readers) * times, cycle(self.sites), strict=False)
-        ]
-        with ThreadPoolExecutor(len(reads)) as pool:
-            return [future.result() for future in [pool.submit(read) for read in reads]]
+        )
+
+    def members(self, readers: Iterable[tuple[Reader, int]]) -> list[Reply]:
+        """Read what these people are in these servers, all at once, distributed over the processes."""
+        return at_once(
+            partial(reader.member, site, guild_id)
+            for (reader, guild_id), site in zip(readers, cycle(self.sites), strict=False)
+        )
 
     def freshness_once_refreshed(self, readers: Sequence[Reader]) -> set[str | None]:
-        """What all readers get when the refreshes that they set off are done: on a busy machine not the first reply."""
+        """Return what all readers get after the refreshes that they caused have ended."""
         self.crowd(readers)
         self.settle()
         return {reply.freshness for reply in self.crowd(readers)}
 
     def asked(self, *readers: Reader) -> int:
-        """How often Discord was asked for a list: anybody's, or only that of `readers`."""
+        """Count the list requests to Discord, for all people or only for `readers`. The bot's own don't count."""
         names = {reader.name for reader in readers}
-        return sum(not names or request["person"] in names for request in self.sandbox.requests())
+        people = [request["person"] for request in self.sandbox.requests() if request["person"] != BOT]
+        return sum(not names or person in names for person in people)
 
     def on_the_wire(self) -> int:
         return sum(request["status"] is None for request in self.sandbox.requests())
 
     def settle(self) -> None:
-        """Wait until no process is at anything."""
+        """Wait until no process has a running job."""
         eventually(lambda: sum(map(jobs, self.sites)) == 0, "all jobs are done")
 
 
+def at_once(reads: Iterable[Callable[[], Reply]]) -> list[Reply]:
+    reads = list(reads)
+    with ThreadPoolExecutor(len(reads)) as pool:
+        return [future.result() for future in [pool.submit(read) for read in reads]]
+
+
 def jobs(site: Site) -> int:
-    """The background jobs that `site` has running; none if it isn't running itself."""
+    """Return the number of running background jobs of `site`; 0 if it isn't running itself."""
     if site.process is None or site.process.poll() is not None:
         return 0
     return int(requests.get(f"{site.url}/_jobs", timeout=30).text)
-
-
-def database_url() -> str:
-    settings = connection.settings_dict
-    if connection.vendor == "sqlite":
-        return f"sqlite:///{settings['NAME']}"
-    name, password = quote(settings["USER"]), quote(settings["PASSWORD"])
-    return f"postgres://{name}:{password}@{settings['HOST']}:{settings['PORT']}/{settings['NAME']}"
 
 
 @pytest.fixture(scope="session")
 def site_environment(
     django_db_setup: None, sandbox_process: Sandbox, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, str]:
-    """What a process of the site has to know: this test's database, keys and sandbox."""
+    """The environment of the site's processes: this test's database, keys and sandbox."""
     folder = tmp_path_factory.mktemp("sites")
     environment = {
         "ENV_FILE": os.devnull,
@@ -172,9 +180,10 @@ def site_environment(
         "DATABASE_URL": database_url(),
         "SECRET_KEY": os.environ["SECRET_KEY"],
         "TOKEN_KEYS": os.environ["TOKEN_KEYS"],
-        # One address plays everybody, as fast as it can.
+        # All readers share one address, without pauses.
         "API_THROTTLE_USER": "off",
         "API_THROTTLE_ADDRESS": "off",
+        "SIGN_IN_THROTTLE_ADDRESS": "off",
         "DISCORD_API_URL": f"{sandbox_process.url}/api/v10",
         "DISCORD_AUTHORIZE_URL": f"{sandbox_process.url}/oauth2/authorize",
         "DISCORD_CDN_URL": f"{sandbox_process.url}/cdn",
@@ -188,12 +197,15 @@ def site_environment(
 
 @pytest.fixture(scope="session")
 def new_site(site_environment: dict[str, str]) -> Callable[..., Site]:
-    """Another process of the site, not yet started, with settings of its own if need be."""
+    """Create another process of the site, with optional settings, without starting it."""
     folder = Path(site_environment["VAR_DIR"])
 
     def new_site(name: str, **environment: str) -> Site:
         return Site(
-            {**site_environment, **environment}, folder / f"{name}.log", THREADS, "tests.engine.site:application"
+            {**site_environment, **environment},
+            folder / f"{name}.log",
+            THREADS,
+            application="tests.engine.site:application",
         )
 
     return new_site
@@ -212,7 +224,7 @@ def running_sites(new_site: Callable[..., Site]) -> Iterator[list[Site]]:
 
 @pytest.fixture
 def fleet(running_sites: list[Site], sandbox: Sandbox, transactional_db: None) -> Iterator[Fleet]:
-    """All processes up and idle, and nothing stored; those that a test kills come back for the next."""
+    """All processes running and idle, and an empty database. Killed processes are restarted for the next test."""
     sandbox.limits(per_second=10_000, invalid_per_10_minutes=100_000)
     fleet = Fleet(running_sites, sandbox)
     start_all([site for site in fleet.sites if site.process is None or site.process.poll() is not None])
@@ -226,7 +238,7 @@ def fleet(running_sites: list[Site], sandbox: Sandbox, transactional_db: None) -
 
 @pytest.fixture
 def join(sandbox: Sandbox, sign_up: Callable[..., User], client_of: Callable[[User], Client]) -> Callable[..., Reader]:
-    """Somebody who has signed in, with a list that old, or with none."""
+    """Create a signed-in person with a list of this age, or without a list."""
 
     def join(name: str = "ada", **age: float) -> Reader:
         sandbox.person(name, count=2)
@@ -249,7 +261,7 @@ def crowd_of(join: Callable[..., Reader]) -> Callable[..., list[Reader]]:
 
 
 def verify(user: User, **age: float) -> None:
-    """Give the person a list that was verified that long ago, with one server that Discord doesn't know any more."""
+    """Store a list of this age for the person, with one server that no longer exists at Discord."""
     verified_at = database_now() - timedelta(**age)
     GuildListVerification.objects.update_or_create(
         user=user, defaults={"verified_at": verified_at, "refresh_after": verified_at + timedelta(minutes=48)}
@@ -261,6 +273,6 @@ def verify(user: User, **age: float) -> None:
 
 @pytest.fixture(autouse=True)
 def as_the_sites(settings: Any) -> None:
-    """The engine's times are the same in this process as in those it starts."""
+    """Use the same times in this process as in those it starts."""
     for name, value in SETTINGS.items():
         setattr(settings, name, int(value))

@@ -1,7 +1,8 @@
-"""The site as the engine's tests serve it: one part of the engine off or the process's clock wrong, if they say so.
+"""The site for the engine's tests, optionally with a disabled guard or a wrong system clock.
 
-`/_jobs` counts the background jobs of the process, so that a test can tell "still at it" from "done".
-`/_call?<user id>` asks Discord with the person's token, beside the refresh of their list and without its lease.
+`/_jobs` returns the number of the process's background jobs, so that a test can tell whether they have ended.
+`/_member/<guild id>/` is a page of `bench.member_site`, which returns what the person is in the server.
+`/_call?<user id>` sends a request to Discord with the person's token, independent of their list's refresh and lease.
 """
 
 import os
@@ -12,8 +13,8 @@ from typing import Any
 
 import time_machine
 
-# Before the models: it sets Django up.
-from config.wsgi import application as django  # isort: split
+# Imported before the models, because it sets Django up.
+from bench.member_site import application as django  # isort: split
 
 from accounts import background, gate, tokens
 from accounts.background import release_connection
@@ -38,11 +39,11 @@ def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> 
 
 
 def outcome_of_a_call(user_id: int) -> str:
-    """The number of guilds that Discord named, or the name of the exception."""
+    """Return the number of guilds in Discord's response, or the name of the exception."""
     client = discord_client()
     client = gate.gated(replace(client, deadline=client.clock() + client.budget), Priority.COLD)
     try:
-        return str(len(tokens.call(user_id, "guilds", client, client.get_user_guilds)))
+        return str(len(tokens.call(user_id, "guilds", client, client.get_user_guilds).guilds))
     except (DiscordAPIError, ReconnectRequired, TokensReplaced) as error:
         return type(error).__name__
     finally:

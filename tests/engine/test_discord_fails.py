@@ -1,13 +1,15 @@
-"""However Discord fails, it is asked no more than it allows: G2, G5, G6, G7, G8, G11, G17."""
+"""However Discord fails, the site sends no more requests than allowed: G2, G5, G6, G7, G8, G11, G17."""
 
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db.models import F
 
 from accounts.clock import database_now
 from accounts.models import DiscordAccount, DiscordGate, DiscordRefusal
+from guilds.models import GuildListVerification
 from tests.engine.conftest import BRAKE_HARD, BRAKE_SOFT, LEASE, STALLED, Fleet, Reader
 from tests.fixtures import let_pass
 
@@ -72,6 +74,54 @@ def test_g2_an_attempt_holds_three_retries_at_most(fleet: Fleet, join: Callable[
     assert fleet.asked() == 4
 
 
+def test_g2_one_good_answer_ends_the_waits_that_silence_caused(
+    fleet: Fleet, crowd_of: Callable[..., list[Reader]]
+) -> None:
+    newcomer, limited, *waiting = crowd_of(5, hours=2)
+    fleet.sandbox.mood("outage")
+    fleet.crowd(waiting)
+    fleet.settle()
+    fleet.sandbox.mood("rate_limited", retry_after=300)
+    limited.get(fleet[0])
+    fleet.settle()
+    # Their waits have grown to minutes.
+    let_pass(seconds=100)
+    GuildListVerification.objects.update(not_before=F("not_before") + timedelta(seconds=220))
+    fleet.sandbox.mood()
+    asked = fleet.asked()
+
+    assert fleet.freshness_once_refreshed([newcomer]) == {"fresh"}
+
+    assert fleet.freshness_once_refreshed(waiting) == {"fresh"}
+    assert limited.get(fleet[1]).json["reason"] == "rate_limited"
+    assert fleet.asked() == asked + 1 + len(waiting)
+
+
+def test_g2_one_of_those_who_wait_finds_out_whether_a_silence_is_over(
+    fleet: Fleet, crowd_of: Callable[..., list[Reader]]
+) -> None:
+    readers = crowd_of(3, hours=2)
+    fleet.sandbox.mood("outage")
+    fleet.crowd(readers)
+    fleet.settle()
+    let_pass(seconds=29)
+    fleet.crowd(readers, times=5)
+    fleet.settle()
+    assert fleet.asked() == 3, "no person is asked for twice in 30 s"
+    GuildListVerification.objects.update(not_before=F("not_before") + timedelta(minutes=10))
+
+    let_pass(seconds=2)
+    for _ in range(2):
+        fleet.crowd(readers, times=5)
+        fleet.settle()
+        assert fleet.asked() == 4, "one reader finds out, and no other within 5 s"
+    let_pass(seconds=6)
+    fleet.sandbox.mood()
+
+    assert fleet.freshness_once_refreshed(readers) <= {"fresh", "stale"}
+    assert fleet.freshness_once_refreshed(readers) == {"fresh"}
+
+
 LIMITS = {"global": {"mode": "global_limit", "retry_after": 60}, "cloudflare": {"mode": "cloudflare_html"}}
 
 
@@ -112,7 +162,7 @@ def test_g5_token_refreshes_stop_at_the_gate_too(fleet: Fleet, crowd_of: Callabl
 def test_g5_who_is_on_the_wire_when_the_gate_shuts_is_the_last(
     fleet: Fleet, crowd_of: Callable[..., list[Reader]]
 ) -> None:
-    """Everybody at once: after the first answer of each process no more than was under way."""
+    """All readers at once: after each process's first response, only requests already in flight are sent."""
     readers = crowd_of(20, hours=2)
     fleet.sandbox.mood("global_limit", retry_after=60, latency_ms=200)
     fleet.crowd(readers)
@@ -131,7 +181,7 @@ def test_g5_who_is_on_the_wire_when_the_gate_shuts_is_the_last(
 def test_g6_one_probe_after_the_gate_was_shut(
     fleet: Fleet, crowd_of: Callable[..., list[Reader]], mood: dict[str, Any]
 ) -> None:
-    """And as long as Discord says nothing usable, one more each time that the probe's lease is over."""
+    """While Discord sends no usable response, there is one more request each time the probe's lease expires."""
     first, *others = crowd_of(12, hours=2)
     fleet.sandbox.mood("global_limit", retry_after=60)
     first.get(fleet[0])
@@ -210,7 +260,7 @@ def test_g8_a_dead_token_is_sent_twice_at_most(fleet: Fleet, join: Callable[...,
 
 
 def expire_at_discord(fleet: Fleet, reader: Reader) -> None:
-    """The access token is dead at Discord, and the refresh token still works."""
+    """Discord refuses the access token, but the refresh token still works."""
     account = DiscordAccount.objects.get(user=reader.user)
     account.extra_data = {**account.extra_data, "access_token": "x" * 30}
     account.save()

@@ -1,5 +1,6 @@
-"""One process asks Discord, whatever happens to it: G1, G3, G4, G12, G16, G19."""
+"""Only one process sends requests for a list, whatever happens to it: G1, G3, G4, G12, G16, G19."""
 
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -20,7 +21,7 @@ from tests.fixtures import Sandbox, let_pass
 
 
 def test_g1_many_cold_readers_of_one_person_cost_one_request(fleet: Fleet, join: Callable[..., Reader]) -> None:
-    """Over all processes; those who found no room to wait are told to come back, and then get the same list."""
+    """In all processes together. Readers that find no free thread to wait are told to retry, and get the same list."""
     ada = join()
     fleet.sandbox.mood(latency_ms=500)
 
@@ -57,7 +58,7 @@ def test_g3_a_killed_refresh_is_taken_over_when_its_lease_ends(fleet: Fleet, joi
 
     assert {(reply.status, reply.freshness) for reply in while_leased} == {(200, "stale")}
     assert {reply.json["reason"] for reply in while_leased} == {"in_progress"}
-    assert fleet.asked() == 1, "its lease is nobody else's before it ends"
+    assert fleet.asked() == 1, "its lease is exclusive until it ends"
 
     let_pass(seconds=LEASE)
     after = ada.get(fleet[1])
@@ -73,7 +74,9 @@ def test_g3_all_processes_killed_and_started_again_go_on(fleet: Fleet, join: Cal
     for site in fleet.sites:
         site.kill()
     fleet.sandbox.mood()
+    killed = time.monotonic()
     start_all(fleet.sites[:2])
+    let_pass(seconds=killed - time.monotonic())  # A slow start must not end the lease.
 
     assert ada.get(fleet[1]).freshness == "stale"
     assert fleet.asked() == 1
@@ -83,7 +86,7 @@ def test_g3_all_processes_killed_and_started_again_go_on(fleet: Fleet, join: Cal
 
 
 def frozen_with_an_old_answer(fleet: Fleet, reader: Reader) -> Site:
-    """A process that is stopped after Discord has answered it, and before it could read the answer."""
+    """A process that is frozen after Discord has responded, before it could read the response."""
     site = fleet[0]
     fleet.sandbox.mood(latency_ms=1500)
     assert reader.get(site).freshness == "stale"
@@ -132,7 +135,7 @@ def test_g4_an_answer_to_older_tokens_is_dropped_after_a_new_sign_in(fleet: Flee
 
 
 def test_g4_an_answer_is_dropped_after_the_account_was_disconnected(fleet: Fleet, join: Callable[..., Reader]) -> None:
-    """By another process, which Discord told that the tokens are dead."""
+    """The disconnect comes from another process, whose tokens Discord refused."""
     ada = join(hours=2)
     frozen = frozen_with_an_old_answer(fleet, ada)
     let_pass(seconds=LEASE)
@@ -159,11 +162,11 @@ def test_g4_an_answer_about_somebody_forgotten_is_dropped(fleet: Fleet, join: Ca
 
 
 def test_g4_a_frozen_process_that_finds_its_claim_lost_sends_no_more(fleet: Fleet, join: Callable[..., Reader]) -> None:
-    """It was waiting to try again after a 429."""
+    """The attempt was waiting to retry after a 429."""
     ada = join(hours=2)
     fleet.sandbox.mood("rate_limited", retry_after=1)
     ada.get(fleet[0])
-    # Written down, so that the process is not stopped while it holds the lock of SQLite.
+    # Wait until it is stored, so that the process isn't frozen while it holds SQLite's lock.
     eventually(DiscordRefusal.objects.exists, "the 429 is counted")
     assert jobs(fleet[0]) == 1
     fleet[0].freeze()
@@ -201,7 +204,7 @@ def test_g12_a_restart_forgets_no_wait(fleet: Fleet, crowd_of: Callable[..., lis
 
 
 def calls_at_once(fleet: Fleet, reader: Reader, count: int) -> list[str]:
-    """What so many calls with the person's token bring, spread over all processes and none with the list's lease."""
+    """Return the results of `count` calls with the person's token, from all processes, without the list's lease."""
 
     def call(site: Site) -> str:
         return requests.get(f"{site.url}/_call?{reader.user.pk}", timeout=30).text
@@ -228,7 +231,7 @@ def test_g19_a_refresh_token_is_sent_once_for_all_calls_of_a_person(fleet: Fleet
 def test_g19_calls_with_a_revoked_token_find_it_out_with_one_exchange(
     fleet: Fleet, join: Callable[..., Reader]
 ) -> None:
-    """Each call that was under way sends the dead access token once, and no call afterwards."""
+    """Each running call sends the refused access token once, and later calls don't send it."""
     ada = join()
     fleet.sandbox.revoke(ada.name)
     fleet.sandbox.mood(latency_ms=500)
@@ -298,6 +301,6 @@ def test_g3_a_lease_holds_whatever_the_clocks_say(
 
 
 def test_the_lease_outlives_the_attempt_that_it_covers() -> None:
-    """Also in the processes that these tests start; otherwise what they prove is another engine's."""
+    """The processes that these tests start run this code; otherwise they would test another engine."""
     assert LEASE > BUDGET
     assert PROCESSES >= 3

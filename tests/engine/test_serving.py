@@ -1,4 +1,4 @@
-"""The numbers of what was served, from several processes: nothing is counted twice, and only a killed one's is lost."""
+"""The counts of served lists from several processes: nothing is counted twice, and only a killed one's are lost."""
 
 from collections.abc import Callable, Iterator
 from typing import Any

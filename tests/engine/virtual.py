@@ -1,7 +1,7 @@
-"""The engine on a virtual clock: each reader and each job is a greenlet that gives way before every statement.
+"""The engine on a virtual clock: each reader and each job is a greenlet that yields before every statement.
 
-The code is the site's. What is put in its place: the database's clock, the network's edge, sleeping, and the threads of
-jobs. A statement, or a transaction as a whole, is what no other process can look into; so those are the steps.
+The code is the site's, with replacements for the database's clock, the network, sleeping, and the threads of jobs. Each
+step is a statement or a whole transaction, because other processes can't see intermediate states of those.
 """
 
 import json
@@ -16,44 +16,52 @@ from unittest.mock import patch
 import greenlet
 from django.db import connection
 
-from accounts import background, gate, tokens
+from accounts import allowance, background, gate, tokens
 from accounts.discord import transport
-from accounts.discord.transport import Reply
+from accounts.discord.transport import RawResponse
 from accounts.tokens import discord_client
 from guilds.engine import policy, refresh
 from guilds.engine.resource import Claim
+from guilds.resources.bot_guilds import BOT_GUILDS
+from guilds.resources.directory import DIRECTORY
 
 START = datetime(2026, 3, 14, 15, 9, 26, tzinfo=UTC)
 JSON = {"Content-Type": "application/json", "Via": "1.1 google"}
 
 
-def answer(status: int, body: Any = None, **headers: str) -> Reply:
+def answer(status: int, body: Any = None, **headers: str) -> RawResponse:
     text = body if isinstance(body, bytes) else json.dumps(body).encode()
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return Reply(status, {**JSON, **named}, text)
+    return RawResponse(status, {**JSON, **named}, text)
 
 
-def guild_list(*ids: int) -> Reply:
+def guild_list(*ids: int) -> RawResponse:
     one = {"icon": None, "banner": None, "owner": False, "permissions": "0", "features": []}
     return answer(200, [{**one, "id": str(number), "name": f"Server {number}"} for number in ids])
 
 
-def limited(scope: str, seconds: float) -> Reply:
+def limited(scope: str, seconds: float) -> RawResponse:
     everybody = {"X_RateLimit_Global": "true"} if scope == "global" else {}
     body = {"message": "You are being rate limited.", "retry_after": seconds, "global": scope == "global"}
     return answer(429, body, Retry_After=str(int(seconds) + 1), X_RateLimit_Scope=scope, **everybody)
 
 
-SILENCE = Reply(None, {}, problem="timeout")
-CLOUDFLARE = Reply(429, {"Content-Type": "text/html"}, b"<h1>error 1015</h1>")
+SILENCE = RawResponse(None, {}, problem="timeout")
+CLOUDFLARE = RawResponse(429, {"Content-Type": "text/html"}, b"<h1>error 1015</h1>")
+
+
+Key = tuple[int, ...]
 
 
 @dataclass(eq=False)
 class Task:
-    """A reader or a job in one process. It is ready, or at the network with a `request`, or asleep until `wakes`."""
+    """A reader or a job in one process: ready, waiting for the network with a `request`, or asleep until `wakes`.
+
+    `key` is that of the record it is about.
+    """
 
     process: int
-    user_id: int
+    key: Key
     what: str
     on_purpose: bool
     run: Callable[[], Any] = field(repr=False)
@@ -63,7 +71,7 @@ class Task:
     result: Any = None
     error: BaseException | None = None
     done: bool = False
-    replies: list[tuple[str, Reply]] = field(default_factory=list, repr=False)
+    replies: "list[tuple[Request, RawResponse]]" = field(default_factory=list, repr=False)
 
     def __post_init__(self) -> None:
         self.thread = greenlet.greenlet(self._main)
@@ -80,14 +88,21 @@ class Task:
 
 @dataclass(frozen=True)
 class Request:
+    """A request on the wire. `after` is the id that a page of a list continues from, or -1."""
+
     route: str
     token: str
     sent_at: float
     timeout: float
+    after: int = -1
+
+    @property
+    def ends_at(self) -> float:
+        return self.sent_at + self.timeout
 
 
 class Job:
-    """What a job's thread would be: a task more."""
+    """Starts a job as a new task instead of a thread."""
 
     def __init__(self, world: "World") -> None:
         self.world = world
@@ -96,15 +111,15 @@ class Job:
         reader = self.world.running
         assert reader
         assert isinstance(job, partial)
-        task = Task(reader.process, reader.user_id, "job", reader.on_purpose, job, claimed=job.args[0])
+        task = Task(reader.process, reader.key, "job", reader.on_purpose, job, claimed=job.args[0])
         self.world.tasks.append(task)
 
-    def give_back(self) -> None:
-        """There is always room."""
+    def release(self) -> None:
+        """A pool that is never full."""
 
 
 class World:
-    """All processes, whose tasks move one step at a time."""
+    """All processes; their tasks run one step at a time."""
 
     def __init__(self) -> None:
         self.elapsed = 0.0
@@ -117,8 +132,8 @@ class World:
     def now(self) -> datetime:
         return START + timedelta(seconds=self.elapsed)
 
-    def start(self, process: int, user_id: int, what: str, run: Callable[[], Any], on_purpose: bool = False) -> Task:
-        task = Task(process, user_id, what, on_purpose, run)
+    def start(self, process: int, key: Key, what: str, run: Callable[[], Any], on_purpose: bool = False) -> Task:
+        task = Task(process, key, what, on_purpose, run)
         self.tasks.append(task)
         return task
 
@@ -131,7 +146,7 @@ class World:
         return [task for task in self.tasks if task.request]
 
     def step(self, task: Task) -> None:
-        """Let it do what it does until it gives way."""
+        """Run the task until it yields."""
         task.wakes = None
         self.running = task
         task.thread.switch()
@@ -139,22 +154,22 @@ class World:
         if task.done:
             self.tasks.remove(task)
 
-    def deliver(self, task: Task, reply: Reply) -> None:
-        """Give it Discord's reply, or what comes of one that is too late; it goes on when it is stepped."""
+    def deliver(self, task: Task, reply: RawResponse) -> None:
+        """Deliver Discord's response, or a timeout if it is too late; the task continues at its next step."""
         assert task.request
-        if self.elapsed - task.request.sent_at > task.request.timeout:
+        if self.elapsed > task.request.ends_at:
             reply = SILENCE
-        task.replies.append((task.request.token, reply))
+        task.replies.append((task.request, reply))
         task.request = None
 
     def crash(self, process: int) -> None:
-        """`kill -9`: nothing of the process is left, and nothing of it gets to say so."""
+        """Kill the process as `kill -9` does: its tasks end without any cleanup."""
         for task in [task for task in self.tasks if task.process == process]:
             self.tasks.remove(task)
             if task.thread:
                 task.thread.throw(greenlet.GreenletExit)
 
-    # What stands in the place of the world outside
+    # Replacements
 
     def give_way(self) -> None:
         if self.running:
@@ -170,11 +185,12 @@ class World:
         self.running.wakes = self.elapsed + seconds
         self.give_way()
 
-    def send(self, _session: Any, method: str, url: str, *, timeout: float, **sent: Any) -> Reply:
+    def send(self, _session: Any, method: str, url: str, *, timeout: float, **sent: Any) -> RawResponse:
         task = self.running
         assert task
         token = (sent.get("headers") or {}).get("Authorization") or (sent.get("form") or {}).get("refresh_token", "")
-        task.request = Request(f"{method} {url.partition('/v10')[2]}", token, self.elapsed, timeout)
+        after = int((sent.get("params") or {}).get("after", -1))
+        task.request = Request(f"{method} {url.partition('/v10')[2]}", token, self.elapsed, timeout, after)
         self.give_way()
         return task.replies[-1][1]
 
@@ -187,25 +203,29 @@ class World:
 
     @contextmanager
     def installed(self) -> Iterator["World"]:
-        """Everything above in its place, until the block ends."""
+        """Install all replacements until the block ends."""
         connection.ensure_connection()
         moment = "%Y-%m-%d %H:%M:%S.%f"
-        # The one function by which the database tells the time, to `Now()` and to `database_now()`.
+        # The function that provides the database's time for `Now()` and `database_now()`.
         connection.connection.create_function("STRFTIME", 2, lambda *_: self.now.strftime(moment))
         gated = partial(gate.gated, sleep=self.sleep)
         call = partial(tokens.call, sleep=self.sleep)
         with ExitStack() as stack:
             for place, name, instead in (
+                (allowance, "release_connection", lambda: None),
                 (background, "release_connection", lambda: None),
                 (gate, "release_connection", lambda: None),
                 (tokens, "release_connection", lambda: None),
                 (tokens, "call", call),
                 (background, "reserve", lambda: Job(self)),
                 (policy.waiting, "announce", lambda *_: None),
+                (policy.waiting, "wait_for_change", lambda *_: False),
                 (policy, "discord_client", self.client),
                 (gate, "gated", gated),
                 (transport, "send", self.send),
                 (refresh.logger, "exception", self.crashed),
+                (BOT_GUILDS, "sleep", self.sleep),
+                (DIRECTORY, "sleep", self.sleep),
             ):
                 stack.enter_context(patch.object(place, name, instead))
             stack.enter_context(connection.execute_wrapper(self.before_statement))
@@ -214,5 +234,5 @@ class World:
             finally:
                 for process in {task.process for task in self.tasks}:
                     self.crash(process)
-                # A new connection tells the real time again.
+                # A new connection uses the real time again.
                 connection.close()

@@ -1,4 +1,4 @@
-"""The examples as people see them: each door lets in whom it should, and the hook counts."""
+"""The examples in a browser: each decorator admits the right people, and the hook counts."""
 
 import html
 from collections.abc import Callable
@@ -8,7 +8,9 @@ import pytest
 from django.test import Client
 
 from accounts.models import User
+from examples.models import WelcomeMessage
 from tests.fixtures import Sandbox, let_pass
+from tests.guilds.rows import bot_joins
 
 CHESS, GARDEN, ELSEWHERE = 1, 2, 3
 WithList = Callable[..., User]
@@ -39,7 +41,7 @@ def test_the_index_leads_to_the_servers_one_manages(ada: User, client_of: Client
 def test_who_manages_none_is_told_so(client_of: ClientOf, with_list: WithList, sandbox: Sandbox) -> None:
     sandbox.person("ada", guilds=[{"id": str(GARDEN), "permissions": "0"}])
 
-    assert "You manage none of your 1 servers." in words_of(client_of(with_list("ada")).get("/examples/"))
+    assert "You don’t manage any of your 1 servers." in words_of(client_of(with_list("ada")).get("/examples/"))
 
 
 def test_a_servers_page_leads_to_the_examples(ada: User, client_of: ClientOf) -> None:
@@ -82,8 +84,8 @@ def test_each_door_lets_in_whom_it_should(ada: User, client_of: ClientOf, path: 
 def test_the_page_offers_a_change_to_those_who_may(ada: User, client_of: ClientOf) -> None:
     browser = client_of(ada)
 
-    assert "Change it" in words_of(browser.get(f"/examples/{CHESS}/"))
-    assert "Change it" not in words_of(browser.get(f"/examples/{GARDEN}/"))
+    assert ">Edit</a>" in words_of(browser.get(f"/examples/{CHESS}/"))
+    assert ">Edit</a>" not in words_of(browser.get(f"/examples/{GARDEN}/"))
 
 
 def test_saving_fails_closed_while_discord_limits_us(ada: User, client_of: ClientOf, sandbox: Sandbox) -> None:
@@ -128,9 +130,101 @@ def test_who_comes_and_leaves_is_counted(
 
     client_of(grace).get("/servers/")
 
-    assert "2 came, 1 left" in words_of(browser.get(f"/examples/{CHESS}/"))
-    assert "1 came, 0 left" in words_of(browser.get(f"/examples/{GARDEN}/"))
+    assert "2 joined, 1 left" in words_of(browser.get(f"/examples/{CHESS}/"))
+    assert "1 joined, 0 left" in words_of(browser.get(f"/examples/{GARDEN}/"))
 
 
 def test_the_sites_own_description_knows_nothing_of_them(client: Client) -> None:
     assert not [path for path in client.get("/api/schema/").json()["paths"] if "examples" in path]
+
+
+# a channel and a role
+
+
+@pytest.fixture
+def with_bot(ada: User, sandbox: Sandbox) -> None:
+    """The bot is in the chess club and may write there."""
+    sandbox.bot(CHESS, 1 << 10 | 1 << 11)
+
+
+def test_a_manager_chooses_a_channel_and_a_role_by_name(ada: User, client_of: ClientOf, with_bot: None) -> None:
+    browser, form = client_of(ada), f"/examples/{CHESS}/edit/"
+    page = words_of(browser.get(form))
+    assert "#general" in page
+    assert "#staff" not in page  # which is hidden from the bot
+    assert "Supporters" in page
+    assert "Administrators" not in page  # which are above the bot
+
+    general, supporters = CHESS + 105, CHESS + 3
+    browser.post(form, {"text": "Mind the clock.", "channel_id": general, "role_id": supporters})
+
+    again = words_of(browser.get(form))
+    assert f'<option value="{general}" selected>' in again
+    assert f'<option value="{supporters}" selected>' in again
+
+
+def test_the_names_outlive_discord_and_a_deleted_channel_stays_chosen(
+    ada: User, client_of: ClientOf, with_bot: None, sandbox: Sandbox
+) -> None:
+    browser, form = client_of(ada), f"/examples/{CHESS}/edit/"
+    chosen = {"text": "Mind the clock.", "channel_id": CHESS + 105}
+    browser.post(form, chosen)
+    sandbox.channels(CHESS)
+    let_pass(minutes=90)
+    browser.get(form)
+    let_pass(hours=5)
+    sandbox.mood("outage", routes=("/guilds/{guild.id}/roles", "/guilds/{guild.id}/channels"))
+
+    page = words_of(browser.get(form))
+
+    assert "Deleted channel" in page
+    assert "Discord isn't responding at the moment." in page
+    assert browser.post(form, chosen).status_code == 302
+
+
+def test_refreshing_the_names_keeps_what_was_typed(ada: User, client_of: ClientOf, with_bot: None) -> None:
+    browser, form = client_of(ada), f"/examples/{CHESS}/edit/"
+    browser.get(form)
+
+    response = browser.post(form, {"text": "Half a sentence", "refresh_directory": "1"})
+
+    assert response.status_code == 400
+    page = html.unescape(response.content.decode())
+    assert "Half a sentence" in page
+    assert "Nothing has been saved yet." in page
+    assert "Half a sentence" not in words_of(browser.get(form))
+
+
+# what the bot needs
+
+
+@pytest.mark.parametrize(
+    ("permissions", "status", "words"),
+    [
+        (1 << 11, 200, "Mind the clock."),
+        (1 << 10, 409, "The bot lacks permissions that this page needs: Send Messages."),
+        (None, 409, "The bot isn't in this server"),
+    ],
+)
+@pytest.mark.usefixtures("bot_synced")
+def test_the_preview_needs_a_bot_that_can_send_messages(
+    ada: User, client_of: ClientOf, permissions: int | None, status: int, words: str
+) -> None:
+    WelcomeMessage.objects.create(guild_id=CHESS, text="Mind the clock.")
+    if permissions is not None:
+        bot_joins(CHESS, permissions=permissions)
+
+    response = client_of(ada).get(f"/examples/{CHESS}/preview/")
+
+    assert response.status_code == status
+    assert words in html.unescape(response.content.decode())
+
+
+@pytest.mark.parametrize(("permissions", "missing"), [(1 << 11, False), (1 << 10, True)])
+@pytest.mark.usefixtures("bot_synced")
+def test_the_picker_says_where_the_bot_lacks_what_the_examples_declare(
+    ada: User, client_of: ClientOf, permissions: int, missing: bool
+) -> None:
+    bot_joins(CHESS, permissions=permissions)
+
+    assert ("The bot is missing: Send Messages" in words_of(client_of(ada).get("/servers/"))) is missing

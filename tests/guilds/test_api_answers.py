@@ -1,4 +1,4 @@
-"""One answer of each kind: as the API's document has it, and in the reader's language."""
+"""One response of each kind: it matches the API's schema, and is in the reader's language."""
 
 import gettext
 from collections.abc import Callable
@@ -11,13 +11,13 @@ from django.utils.translation import trans_real
 from pytest_django import Settings
 
 from accounts import access_tokens
-from accounts.access_tokens import Scope
 from accounts.models import User
+from accounts.token_scopes import Scope
 from guilds.api import documents
 from guilds.models import UserGuildMembership
 from tests.fixtures import Sandbox
 
-# Of the site or of HTTP, on whatever page.
+# Headers of the site or of HTTP that any page can have.
 EVERYWHERE = {
     "Allow",
     "Content-Language",
@@ -25,6 +25,7 @@ EVERYWHERE = {
     "Content-Security-Policy",
     "Content-Type",
     "Cross-Origin-Opener-Policy",
+    "Permissions-Policy",
     "Referrer-Policy",
     "Vary",
     "X-Content-Type-Options",
@@ -50,7 +51,7 @@ class Site:
         return getattr(self.client, method)(path.format(guild_id=self.guild_id) + query, **options)
 
     def token(self, *scopes: Scope) -> dict[str, str]:
-        _row, token = access_tokens.create(self.user, "program", scopes, access_tokens.LONGEST_LIFE)
+        _row, token = access_tokens.create(self.user, "program", scopes, access_tokens.MAX_LIFETIME)
         return {"Authorization": f"Bearer {token}"}
 
 
@@ -68,7 +69,7 @@ def assert_documented(response: Any, method: str, path: str) -> None:
     sent, named = set(response.headers), set(answer["headers"])
     always = {name for name in named if "$ref" in answer["headers"][name] or answer["headers"][name]["required"]}
     assert always <= sent, f"{method} {path} {status} lacks {always - sent}"
-    assert sent - EVERYWHERE <= named, f"{method} {path} {status} has {sent - EVERYWHERE - named}, of which nobody told"
+    assert sent - EVERYWHERE <= named, f"{method} {path} {status}: the schema lacks {sent - EVERYWHERE - named}"
     if response.status_code >= 400:
         _problem, only = answer["content"]["application/problem+json"]["schema"]["allOf"]
         assert response["Content-Type"] == "application/problem+json"
@@ -122,7 +123,7 @@ def test_what_discord_prevents_is_in_the_document(site: Site, sandbox: Sandbox, 
     assert_documented(response, "post", REFRESH)
 
 
-# What can happen to every request.
+# Problems that every request can meet.
 
 
 def without_a_session(site: Site, method: str, path: str, settings: Settings) -> Any:

@@ -1,4 +1,4 @@
-"""The list's query: filters, search, order, fields; the export; and 304 for who has the answer."""
+"""The list's query parameters, the export, and 304 for a client that already has the response."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +9,7 @@ from pytest_django import Settings
 
 from accounts.clock import database_now
 from accounts.models import User
-from guilds.models import Guild, GuildListVerification, UserGuildMembership
+from guilds.models import BotGuild, GuildListVerification, UserGuildMembership
 from tests.fixtures import Sandbox, let_pass
 
 WithList = Callable[..., User]
@@ -49,14 +49,22 @@ def test_filters_narrow_each_other(browser: Client) -> None:
     assert found
 
 
+def test_has_bot_is_unknown_before_the_first_complete_run(browser: Client) -> None:
+    response = browser.get(f"{LIST}?has_bot=false")
+
+    assert response.json()["type"] == "/problems/bot-presence-unknown"
+    assert (response.status_code, response["Retry-After"]) == (503, "60")
+
+
+@pytest.mark.usefixtures("bot_synced")
 def test_has_bot_is_what_the_site_knows_of_the_bot(browser: Client, settings: Settings) -> None:
     assert listed(browser, "has_bot=true") == []
     assert listed(browser, "has_bot=false") == listed(browser)
     one, another = listed(browser)[4:6]
     now = database_now()
 
-    Guild.objects.create(pk=one["id"], name="Chess", first_seen_at=now, verified_at=now)
-    Guild.objects.create(pk=another["id"], name="Left", first_seen_at=now, verified_at=now, deleted_at=now)
+    BotGuild.objects.create(pk=one["id"], name="Chess", first_seen_at=now, verified_at=now)
+    BotGuild.objects.create(pk=another["id"], name="Left", first_seen_at=now, verified_at=now, deleted_at=now)
 
     assert listed(browser, "has_bot=true") == [one]
     assert len(listed(browser, "has_bot=false")) == 11
@@ -68,14 +76,15 @@ def test_has_bot_is_what_the_site_knows_of_the_bot(browser: Client, settings: Se
 def test_where_the_bot_is_comes_from_its_rows(client_of: ClientOf, settings: Settings) -> None:
     staff = client_of(User.objects.create(username="grace", is_staff=True))
     now = database_now().replace(microsecond=0)
-    Guild.objects.create(pk=2, name="Chess", first_seen_at=now, verified_at=now)
-    Guild.objects.create(pk=1, name="Left", first_seen_at=now, verified_at=now, deleted_at=now)
+    BotGuild.objects.create(pk=2, name="Chess", first_seen_at=now, verified_at=now)
+    BotGuild.objects.create(pk=1, name="Left", first_seen_at=now, verified_at=now, deleted_at=now)
 
     guilds = staff.get("/api/v1/bot/guilds/").json()["guilds"]
     settings.DISCORD_BOT_TOKEN = ""
     without_bot = staff.get("/api/v1/bot/guilds/").json()["guilds"]
 
-    shown = {"id": "2", "name": "Chess", "icon": None, "verified_at": f"{now:%Y-%m-%dT%H:%M:%SZ}"}
+    rights: dict[str, Any] = {"permissions": None, "missing_permissions": []}
+    shown = {"id": "2", "name": "Chess", "icon": None, **rights, "verified_at": f"{now:%Y-%m-%dT%H:%M:%SZ}"}
     assert (guilds, without_bot) == ([shown], [])
 
 

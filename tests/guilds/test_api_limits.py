@@ -1,4 +1,4 @@
-"""How fast the API may be asked, and by whose scripts: throttles and CORS."""
+"""The API's throttles and CORS."""
 
 from collections.abc import Callable
 
@@ -7,9 +7,9 @@ from django.test import Client
 from pytest_django import Settings
 
 from accounts import access_tokens
-from accounts.access_tokens import Scope
 from accounts.models import User
-from guilds.api.throttles import Meter
+from accounts.throttles import Meter
+from accounts.token_scopes import Scope
 from tests.fixtures import Sandbox
 
 WithList = Callable[..., User]
@@ -66,7 +66,7 @@ def test_off_is_off() -> None:
 def test_the_meter_forgets_who_has_rested() -> None:
     now = 0.0
     meter = Meter(lambda: now)
-    meter.MOST_KEYS = 3  # type: ignore[misc]  # fewer, for this test
+    meter.MAX_KEYS = 3  # type: ignore[misc]  # fewer, for this test
     for name in ("ada", "linus", "grace"):
         meter.wait(name, (1, 60))
 
@@ -96,7 +96,7 @@ def test_a_persons_tokens_and_sessions_count_together(
     ada: User, client_of: ClientOf, client: Client, settings: Settings
 ) -> None:
     settings.API_THROTTLE_USER = (1, 60)
-    _row, token = access_tokens.create(ada, "backup", [Scope.ME_READ], access_tokens.LONGEST_LIFE)
+    _row, token = access_tokens.create(ada, "backup", [Scope.ME_READ], access_tokens.MAX_LIFETIME)
     client_of(ada).get(ME)
 
     assert client.get(ME, headers={"Authorization": f"Bearer {token}"}).status_code == 429
@@ -157,7 +157,7 @@ def test_an_origin_that_is_let_in_may_read_with_a_token(
 ) -> None:
     settings.CORS_ORIGINS = frozenset({APP})
     _row, token = access_tokens.create(
-        with_list("ada", minutes=10), "app", [Scope.GUILDS_READ], access_tokens.LONGEST_LIFE
+        with_list("ada", minutes=10), "app", [Scope.GUILDS_READ], access_tokens.MAX_LIFETIME
     )
 
     response = client.get("/api/v1/guilds/", headers={"Origin": APP, "Authorization": f"Bearer {token}"})

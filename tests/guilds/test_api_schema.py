@@ -1,21 +1,25 @@
-"""The API's description: checked in as it is served, complete, and each problem explained where its type leads."""
+"""The OpenAPI document: the checked-in file equals the served one, and each problem type has a page."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from django.conf import settings
 from django.test import Client
 from drf_spectacular.validation import validate_schema
 
+from accounts.models import User
 from guilds.api import documents, urls
+from guilds.api.reference import reference_of
 from guilds.problems.catalogue import PROBLEMS
 from tests.guilds import test_api
 
 ROOT = Path(__file__).parents[2]
 CODE = [file for app in ("guilds", "config", "accounts") for file in (ROOT / app).rglob("*.py")]
+FOR_SERVICES = ("getBotMember", "verifyBotMember", "sendBotEvents")
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +63,9 @@ def test_every_operation_says_what_can_go_wrong_and_who_may_ask(schema: dict[str
     for name, operation in operations(schema):
         answers = operation["responses"]
         assert {"400", "401", "403", "405", "406", "429", "500", "503"} <= set(answers), name
-        assert [set(key) for key in operation["security"]] == [{"accessToken"}, {"session"}], name
+        services = [{"serviceToken"}] if "/bot/" in name else []
+        people = [] if operation["operationId"] in FOR_SERVICES else [{"accessToken"}, {"session"}]
+        assert [set(key) for key in operation["security"]] == [*people[:1], *services, *people[1:]], name
         for status, answer in answers.items():
             assert "X-Request-ID" in answer["headers"], (name, status)
             assert ("Retry-After" in answer["headers"]) is (status in ("202", "429", "503")), (name, status)
@@ -68,12 +74,31 @@ def test_every_operation_says_what_can_go_wrong_and_who_may_ask(schema: dict[str
 
 def test_whatever_shows_the_list_says_how_old_it_is(schema: dict[str, Any]) -> None:
     for name, operation in operations(schema):
-        content = operation["responses"]["200"].get("content", {})
-        shown = content["application/json"]["schema"]["$ref"].rpartition("/")[2]
+        if "204" in operation["responses"]:
+            continue
+        shown = operation["responses"]["200"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
         if shown in ("GuildList", "OneGuild"):
             assert {"Age", "Cache-Status", "ETag"} <= set(operation["responses"]["200"]["headers"]), name
         if shown in ("GuildList", "OneGuild", "Export"):
             assert set(test_api.FRESHNESS_FIELDS) <= set(schema["components"]["schemas"][shown]["required"])
+
+
+def test_the_documentation_shows_the_body_and_who_may_send_it(
+    with_list: Callable[..., User], client_of: Callable[[User], Client]
+) -> None:
+    visitor = client_of(with_list("ada"))
+    _head, *operations = visitor.get("/api/docs/").content.decode().split('<article class="panel operation" id="')
+    shown = {operation.partition('"')[0]: operation for operation in operations}
+
+    events = shown["sendBotEvents"]
+    for name in ("events", "guild_id", "member", "roles", "GUILD_MEMBER_REMOVE", "READY"):
+        assert f"<code>{name}</code>" in events
+    assert "--json @body.json" in events
+    assert "Service token with <code>bot:events</code>" in events
+    assert ("data-send" in events, "Create a token" in events) == (False, False)
+    assert "Access token with <code>guilds:read</code>" in shown["listGuilds"]
+    assert ("data-send" in shown["listGuilds"], "Create a token" in shown["listGuilds"]) == (True, True)
+    assert "--json" not in shown["listGuilds"]
 
 
 # the problems
@@ -94,7 +119,8 @@ def test_a_problems_type_leads_to_a_page_that_explains_it(client: Client, db: No
     assert response.status_code == 200
     assert name in page
     assert f"{int(PROBLEMS[name].status)} {PROBLEMS[name].status.phrase}" in page
-    assert ("Retry-After says it" in page) is PROBLEMS[name].waits
+    assert "`" not in page
+    assert ("<code>retry_after</code> repeats" in page) is PROBLEMS[name].waits
 
 
 def test_all_problems_stand_on_one_page_and_in_the_docs(client: Client, db: None) -> None:
@@ -118,16 +144,45 @@ def test_a_path_that_is_not_there_is_a_problem_for_every_program(client: Client,
     assert response["Content-Type"] == "application/problem+json"
 
 
-# the page to try it out
+# the page that shows it
 
 
-def test_the_explorer_loads_nothing_from_elsewhere(client: Client, db: None) -> None:
+def test_the_page_shows_every_operation_and_loads_nothing_from_elsewhere(client: Client, db: None) -> None:
     response = client.get("/api/docs/")
 
     page = response.content.decode()
-    sources = re.findall(r'(?:src|href|data-schema)="([^"]+)"', page)
+    sources = re.findall(r'(?:src|href)="([^"]+)"', page)
     assert response.status_code == 200
     assert len(sources) > 4
-    assert all(source.startswith("/") and not source.startswith("//") for source in sources)
+    assert [source for source in sources if not re.match(rf"/(?!/)|#|{settings.SANDBOX_URL}/", source)] == []
     assert "<style" not in page
     assert not re.search(r"<script(?![^>]*src=)", page)
+    assert "`" not in page
+
+
+def test_the_page_shows_what_the_document_says_of_an_operation(schema: dict[str, Any]) -> None:
+    reference = reference_of(schema)
+
+    shown = {operation.id: operation for chapter in reference.chapters for operation in chapter.operations}
+    listed = shown["listGuilds"]
+    assert shown.keys() == {operation["operationId"] for _, operation in operations(schema)}
+    assert (listed.method, listed.path, listed.scopes, listed.allows_services) == (
+        "GET",
+        "/api/v1/guilds/",
+        ("guilds:read",),
+        False,
+    )
+    assert shown["listBotGuilds"].allows_services
+    assert [field.name for field in listed.inputs] == ["fields", "has_bot", "manageable", "ordering", "owner", "search"]
+    assert listed.inputs[3].values == ("id", "-id", "name", "-name")
+    found, unchanged = listed.answers
+    assert (found.status, unchanged.status, unchanged.fields) == (200, 304, ())
+    fields = {field.name: field for field in found.fields}
+    assert (fields["next_attempt_at"].kind, fields["reason"].kind) == ("date-time or null", "string or null")
+    assert None not in fields["reason"].values
+    assert fields["guilds"].kind == "array of object"
+    optional = {field.name for field in fields["guilds"].fields if not field.is_required}
+    assert "name" in optional
+    assert "id" not in optional
+    assert {problem.name for problem in listed.problems} >= {"invalid-parameter", "rate-limited"}
+    assert listed.command.endswith(f"'{settings.SITE_URL}/api/v1/guilds/'")

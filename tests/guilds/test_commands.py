@@ -63,7 +63,7 @@ def read_at(user: User, **ago: float) -> None:
 
 
 def verified(user: User, **ago: float) -> None:
-    """Make the list look verified that long ago and overdue since, by a reader of just now."""
+    """Make the list look verified that long ago, overdue, and just read."""
     now = database_now()
     moment = now - timedelta(**ago)
     GuildListVerification.objects.filter(pk=user.pk).update(
@@ -72,7 +72,7 @@ def verified(user: User, **ago: float) -> None:
 
 
 def never_sleep(_seconds: float) -> None:
-    pytest.fail("nobody should have to sleep here")
+    pytest.fail("no sleep is needed here")
 
 
 @pytest.fixture
@@ -149,7 +149,7 @@ def test_somebody_who_never_read_is_not_asked_for(with_list: WithList, sandbox: 
 
 
 def test_a_read_once_an_hour_keeps_a_list_in_the_sweep(with_list: WithList, sandbox: Sandbox) -> None:
-    """The grain of last_read_at never loses somebody who read within the window."""
+    """The resolution of `last_read_at` never drops a person who read within the window."""
     ada = with_list("ada", minutes=59)
     services.get_guild_list(ada)
     end_jobs()
@@ -164,7 +164,7 @@ def test_a_read_once_an_hour_keeps_a_list_in_the_sweep(with_list: WithList, sand
         {"reason": "reconnect_required"},
         {"reason": "missing_scope"},
         {"not_before": timedelta(seconds=30)},
-        {"lease_until": timedelta(seconds=30)},
+        {"lease_until": timedelta(seconds=10)},
     ],
     ids=lambda fields: next(iter(fields)),
 )
@@ -338,7 +338,7 @@ def test_a_round_that_finds_no_place_leaves_it_to_the_readers(crowd: list[User],
 
     def sleep(seconds: float) -> None:
         slept.append(seconds)
-        DiscordGate.objects.update(tat=database_now() + timedelta(seconds=30))
+        DiscordGate.objects.update(tat=database_now() + timedelta(seconds=1.9))
 
     sleep(0)
     done = sweep(GUILD_LIST, sleep=sleep)
@@ -421,19 +421,19 @@ def test_a_round_that_ended_early_says_why(crowd: list[User]) -> None:
     assert until
     assert words == (
         "Refreshed 0, failed 0, skipped 0, left 3. "
-        f"Discord limits the whole site (a global 429), until {until:%H:%M:%S} UTC.\n"
+        f"Discord rate-limits the whole site (a global 429), until {until:%H:%M:%S} UTC.\n"
     )
 
 
 @pytest.mark.parametrize("limit", ["0", "-1", "x", "1.5", "²", ""])
 def test_a_wrong_limit_is_named(crowd: list[User], sandbox: Sandbox, limit: str) -> None:
-    with pytest.raises(CommandError, match="a whole number from 1"):
+    with pytest.raises(CommandError, match="a whole number, at least 1"):
         call_command("refresh_due_lists", "--once", f"--limit={limit}")
     assert asked(sandbox) == []
 
 
 def test_the_limit_holds_for_a_round(crowd: list[User], sandbox: Sandbox) -> None:
-    assert "left 1. That is the limit." in said("refresh_due_lists", "--once", "--limit", "2")
+    assert "left 1. Reached --limit." in said("refresh_due_lists", "--once", "--limit", "2")
     assert asked(sandbox) == ["ada", "linus"]
 
 
@@ -458,10 +458,10 @@ def test_without_once_it_goes_round_by_round_until_it_is_stopped(
 def test_a_round_without_database_is_followed_by_the_next(
     crowd: list[User], sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, log: list[Any]
 ) -> None:
-    rounds = iter([OperationalError("away"), None])
+    rounds = iter([OperationalError("away")])
 
     def sweep_once_away(*arguments: Any, **options: Any) -> Any:
-        if error := next(rounds):
+        if error := next(rounds, None):
             raise error
         return sweep(*arguments, **options)
 
@@ -480,14 +480,14 @@ def test_a_round_without_database_is_followed_by_the_next(
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])
 def test_a_signal_ends_it_at_once_with_exit_code_0(crowd: list[User], sandbox: Sandbox, number: int) -> None:
-    """In the middle of a call, even: what is under way is covered by its lease."""
+    """Even during a request, which its lease covers."""
     sandbox.mood("timeout")
     process = manage("refresh_due_lists", sandbox=sandbox, PYTHONFAULTHANDLER="1")
     while not sandbox.requests():
         assert process.poll() is None, process.communicate()
 
     process.send_signal(number)
-    # Had it waited for its call, it would have said what came of it.
+    # If it had waited for the request, it would have printed the outcome.
     out, err = end_of(process)
 
     assert (process.returncode, out) == (0, "Stopped.\n"), err
@@ -496,7 +496,7 @@ def test_a_signal_ends_it_at_once_with_exit_code_0(crowd: list[User], sandbox: S
 
 
 def end_of(process: "subprocess.Popen[str]") -> tuple[str, str]:
-    """What a process that is ending still writes; one that doesn't end says where each of its threads is."""
+    """Return the output of a process that is ending; a process that hangs dumps its threads' stacks."""
     try:
         return process.communicate(timeout=60)
     except subprocess.TimeoutExpired:
@@ -518,6 +518,6 @@ def manage(*arguments: str, sandbox: Sandbox | None = None, **environment: str) 
         text=True,
         cwd=Path(__file__).resolve().parents[2],
         env=values,
-        # A shell that runs the tests in the background ignores Ctrl-C for all they start.
+        # A shell that runs the tests in the background makes their child processes ignore Ctrl-C.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )

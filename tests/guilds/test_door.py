@@ -1,4 +1,4 @@
-"""The door in front of a guild's views, in each of its shapes: function, async function, class, DRF, template."""
+"""Access to a guild's views in each form: function, async function, class, DRF permission, template."""
 
 import re
 from collections.abc import Callable
@@ -17,17 +17,19 @@ from pytest_django import DjangoAssertNumQueries, Settings
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts.clock import database_now
-from accounts.discord import PartialGuild, Permissions
+from accounts.discord import Permissions
 from accounts.models import User
 from config.urls import handler403, handler404, handler500  # noqa: F401 - read by Django of this module
 from config.urls import urlpatterns as site_urls
-from guilds import bot, services
+from guilds import services
 from guilds.decorators import GuildRequiredMixin, guild_list_required, guild_required
 from guilds.middleware import GuildListRequest, GuildRequest
+from guilds.models import BotGuild
 from guilds.permissions import CanManageGuild, GuildAPIRequest, InGuild
+from guilds.resources.bot_guilds import verify_one
 from guilds.resources.memberships import Membership
 from tests.fixtures import Sandbox, let_pass
+from tests.guilds.rows import bot_joins
 
 FIVE_MINUTES = timedelta(minutes=5)
 MEMBER, MANAGER, OWNER, ADMINISTRATOR, KICKER, ELSEWHERE = 11, 12, 13, 14, 15, 99
@@ -72,6 +74,11 @@ def with_bot(request: GuildRequest, guild_id: int) -> HttpResponse:
     return HttpResponse(said(request))
 
 
+@guild_required("manage_guild", bot=("send_messages", "EMBED_LINKS"))
+def with_able_bot(request: GuildRequest, guild_id: int) -> HttpResponse:
+    return HttpResponse(said(request))
+
+
 @guild_required("manage_guild")
 async def manage_async(request: GuildRequest, guild_id: int) -> HttpResponse:
     return HttpResponse(said(request))
@@ -91,6 +98,14 @@ class Manage(GuildRequiredMixin, View):
 
 
 class AnyMember(GuildRequiredMixin, View):
+    def get(self, request: HttpRequest, guild_id: int) -> HttpResponse:
+        return HttpResponse(said(self.request))
+
+
+class WithAbleBot(GuildRequiredMixin, View):
+    permission = "manage_guild"
+    bot = ("send_messages", Permissions.EMBED_LINKS)
+
     def get(self, request: HttpRequest, guild_id: int) -> HttpResponse:
         return HttpResponse(said(self.request))
 
@@ -130,12 +145,19 @@ class KickEndpoint(Endpoint):
     permission_classes = (Kicks & InGuild.may("kick_members"),)
 
 
+class AbleBotEndpoint(Endpoint):
+    permission_classes = (CanManageGuild.with_bot("send_messages", Permissions.EMBED_LINKS),)
+
+
 class BotEndpoint(Endpoint):
     permission_classes = (CanManageGuild.with_bot(),)
 
 
 urlpatterns = [
     path("bot/<int:guild_id>/", with_bot),
+    path("able/<int:guild_id>/", with_able_bot),
+    path("able-class/<int:guild_id>/", WithAbleBot.as_view()),
+    path("api/able/<int:guild_id>/", AbleBotEndpoint.as_view()),
     path("bot-class/<int:guild_id>/", WithBot.as_view()),
     path("api/bot/<int:guild_id>/", BotEndpoint.as_view()),
     path("bare/<int:guild_id>/", bare),
@@ -162,6 +184,7 @@ pytestmark = pytest.mark.urls(__name__)
 FOR_MEMBERS = ["/bare/", "/called/", "/any-class/", "/api/member/"]
 FOR_MANAGERS = ["/manage/", "/dangerous/", "/manage-async/", "/class/", "/api/manage/", "/api/dangerous/"]
 FOR_THE_BOT = ["/bot/", "/bot-class/", "/api/bot/"]
+FOR_AN_ABLE_BOT = ["/able/", "/able-class/", "/api/able/"]
 FOR_KICKERS = ["/kick/", "/api/kick/"]
 YOUNG_ONLY = ["/dangerous/", "/class/", "/api/dangerous/"]
 
@@ -247,7 +270,7 @@ def test_people_get_a_page_and_programs_a_problem(visitor: Client) -> None:
     page = visitor.get(f"/manage/{MEMBER}/", headers={"Accept": "text/html"})
 
     assert (page.status_code, page["Content-Type"]) == (403, "text/html; charset=utf-8")
-    assert "You may not manage this server" in page.content.decode()
+    assert "You can&#x27;t manage this server" in page.content.decode()
 
 
 @pytest.mark.parametrize(
@@ -260,8 +283,8 @@ def test_whoever_may_not_learns_what_it_takes_and_where_they_see_what_they_may(
     page = visitor.get(f"{door}{MEMBER}/").content.decode()
     problem = visitor.get(f"{door}{MEMBER}/", headers={"Accept": "application/json"}).json()
 
-    assert f"That takes the permission “{words}”." in page
-    assert f'href="/servers/{MEMBER}/">What you may do there' in page
+    assert f"You need the “{words}” permission." in page
+    assert f'href="/servers/{MEMBER}/">See your permissions' in page
     assert words in problem["detail"]
     assert problem["permission"] == permission
 
@@ -347,9 +370,9 @@ def test_what_cannot_be_verified_stays_shut(
 
 
 @pytest.fixture
-def bot_there(transactional_db: None) -> None:
+def bot_there(bot_synced: None) -> None:
     """The bot is in the guild that Eve is a mere member of, and in one that she manages."""
-    bot.store([PartialGuild(MEMBER, "Server", None), PartialGuild(MANAGER, "Server", None)], database_now())
+    bot_joins(MEMBER, MANAGER)
 
 
 @pytest.mark.usefixtures("bot_there")
@@ -366,11 +389,23 @@ def test_what_needs_the_bot_works_where_it_is(visitor: Client, door: str, number
         assert response.json()["type"] == "/problems/bot-not-in-guild"
 
 
+@pytest.mark.parametrize("door", FOR_THE_BOT)
+def test_what_needs_the_bot_waits_for_the_first_complete_run(visitor: Client, door: str) -> None:
+    bot_joins(MANAGER)
+
+    unknown = visitor.get(f"{door}{OWNER}/", headers={"Accept": "application/json"})
+
+    assert (unknown.status_code, unknown["Retry-After"]) == (503, "60")
+    assert unknown.json()["type"] == "/problems/bot-presence-unknown"
+    assert visitor.get(f"{door}{MANAGER}/").status_code == 200
+
+
+@pytest.mark.usefixtures("bot_synced")
 def test_who_may_add_the_bot_is_led_there(visitor: Client) -> None:
     page = visitor.get(f"/bot/{OWNER}/").content.decode()
 
     assert f'href="/servers/{OWNER}/add-bot/"' in page
-    assert f'href="/servers/{OWNER}/">What you may do there' in page
+    assert f'href="/servers/{OWNER}/">See your permissions' in page
 
 
 @pytest.mark.usefixtures("bot_there")
@@ -379,7 +414,7 @@ def test_whether_the_bot_is_there_takes_no_query_once_it_is_known(
 ) -> None:
     visitor.get(f"/bot/{MANAGER}/")
 
-    with django_assert_num_queries(2):
+    with django_assert_num_queries(1):
         assert visitor.get(f"/bot/{MANAGER}/").status_code == 200
 
 
@@ -388,9 +423,73 @@ def test_whether_the_bot_is_there_takes_no_query_once_it_is_known(
 def test_a_bot_that_left_closes_the_door(visitor: Client, door: str) -> None:
     assert visitor.get(f"{door}{MANAGER}/").status_code == 200
 
-    assert bot.check(MANAGER) is False
+    assert verify_one(MANAGER) is False
 
     assert visitor.get(f"{door}{MANAGER}/").status_code == 409
+
+
+SEND, EMBED = Permissions.SEND_MESSAGES, Permissions.EMBED_LINKS
+
+
+@pytest.mark.usefixtures("bot_synced")
+@pytest.mark.parametrize("door", FOR_AN_ABLE_BOT)
+@pytest.mark.parametrize(
+    ("rights", "missing"),
+    [
+        ({"permissions": int(SEND | EMBED)}, None),
+        ({"permissions": int(Permissions.ADMINISTRATOR)}, None),
+        ({"owner": True}, None),
+        ({"permissions": int(SEND)}, "embed_links"),
+        ({"permissions": 0}, "send_messages embed_links"),
+    ],
+)
+def test_what_the_bot_lacks_is_named(visitor: Client, door: str, rights: dict[str, Any], missing: str | None) -> None:
+    bot_joins(MANAGER, **rights)
+
+    response = visitor.get(f"{door}{MANAGER}/", headers={"Accept": "application/json"})
+
+    if missing is None:
+        assert response.status_code == 200
+    else:
+        problem = response.json()
+        assert (response.status_code, problem["type"]) == (409, "/problems/bot-missing-permission")
+        assert problem["permission"] == missing
+        assert problem["detail"].endswith("Embed Links.")
+
+
+@pytest.mark.usefixtures("bot_synced")
+@pytest.mark.parametrize("door", FOR_AN_ABLE_BOT)
+def test_where_the_bots_permissions_are_unknown_the_door_waits(visitor: Client, door: str) -> None:
+    bot_joins(MANAGER)
+    BotGuild.objects.update(permissions=None)
+
+    response = visitor.get(f"{door}{MANAGER}/", headers={"Accept": "application/json"})
+
+    assert (response.status_code, response["Retry-After"]) == (503, "60")
+    assert visitor.get(f"/bot/{MANAGER}/").status_code == 200
+
+
+@pytest.mark.usefixtures("bot_synced")
+@pytest.mark.parametrize("door", FOR_AN_ABLE_BOT)
+def test_the_bot_must_be_there_to_be_able(visitor: Client, door: str) -> None:
+    response = visitor.get(f"{door}{MANAGER}/", headers={"Accept": "application/json"})
+
+    assert response.json()["type"] == "/problems/bot-not-in-guild"
+
+
+@pytest.mark.parametrize(
+    "declare",
+    [
+        lambda: guild_required(bot="send_mesages"),
+        lambda: guild_required(bot=("embed_links", "send_mesages")),
+        lambda: InGuild.with_bot("send_mesages"),
+        lambda: type("Wrong", (InGuild,), {"bot": "send_mesages"}),
+        lambda: type("Wrong", (GuildRequiredMixin,), {"bot": "send_mesages"}),
+    ],
+)
+def test_a_misspelt_permission_of_the_bot_fails_at_once(declare: Callable[[], object]) -> None:
+    with pytest.raises(ValueError, match="did you mean 'send_messages'"):
+        declare()
 
 
 def test_a_site_without_a_bot_has_no_views_that_need_one(settings: Settings) -> None:
@@ -416,7 +515,7 @@ def test_what_was_sent_to_a_shut_door_is_not_lost(visitor: Client, sandbox: Sand
 
     assert response.status_code == status
     assert "Nothing was saved or changed." in page
-    assert "Your browser’s Back leads to what you typed." in page
+    assert "Use your browser’s Back button to recover what you typed." in page
     assert "Nothing was saved or changed." in button
     assert "what you typed" not in button
     assert 'href="http://testserver/form/">Back to the form' in page
@@ -447,7 +546,7 @@ def test_a_list_that_is_too_old_for_this_is_told_from_one_that_is_too_old_for_an
 
     page = getattr(visitor, method)(f"/dangerous/{MANAGER}/").content.decode()
 
-    assert "confirmed within the last 5 minutes, and there is none so young" in page
+    assert "needs information that Discord confirmed in the last 5 minutes" in page
     assert "We have no list of your servers" not in page
 
 
@@ -458,7 +557,7 @@ def test_a_page_that_only_shows_loads_again_by_itself(visitor: Client, sandbox: 
     page = visitor.get(f"/manage/{MANAGER}/").content.decode()
 
     assert f'data-reload="/manage/{MANAGER}/"' in page
-    assert "We have no list of your servers that is young enough to show" in page
+    assert "We don’t have a recent enough answer from Discord" in page
     assert "Nothing was saved" not in page
 
 

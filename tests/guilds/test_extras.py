@@ -10,25 +10,26 @@ from pytest_django import Settings
 
 from accounts.clock import database_now
 from accounts.models import User
-from guilds import bot, services
-from guilds.engine import sealed_cache
+from guilds import services
 from guilds.extras import Extras, get_extras
-from guilds.models import Guild, UserGuildMembership
+from guilds.models import BotGuild, UserGuildMembership
 from guilds.preferences import open_guild, set_favourite
+from guilds.resources import snapshots
+from guilds.resources.bot_guilds import verify_one
 from tests.fixtures import Sandbox, let_pass
+from tests.guilds.rows import bot_joins, sync_bot_guilds
 
 WithList = Callable[..., User]
 
 
-class Asked:
-    """What the bot's page of guilds has."""
-
-    def __init__(self, guild_id: int) -> None:
-        self.id, self.name, self.icon = guild_id, "Anything", None
-
-
 def read(user: User) -> Extras:
     return get_extras(services.get_guild_list(user))
+
+
+def with_bot(user: User) -> frozenset[int]:
+    presence = read(user).bot_presence
+    assert presence
+    return frozenset(presence.present)
 
 
 def ids(user: User) -> list[int]:
@@ -62,52 +63,52 @@ def test_an_opened_server_shows_on_the_next_read(with_list: WithList) -> None:
 def test_the_bot_joining_leaving_and_coming_back_shows_on_the_next_read(with_list: WithList) -> None:
     ada = with_list("ada")
     mine = ids(ada)[0]
-    found = [read(ada).with_bot]
+    found = [with_bot(ada)]
 
-    bot.store([Asked(mine)], database_now())  # type: ignore[list-item]  # all that is read of it
-    found.append(read(ada).with_bot)
-    bot.store([Asked(mine)], database_now())  # type: ignore[list-item]  # as above
-    found.append(read(ada).with_bot)
+    bot_joins(mine)
+    found.append(with_bot(ada))
+    bot_joins(mine)
+    found.append(with_bot(ada))
 
     assert found == [frozenset(), {mine}, {mine}]
 
 
 def test_a_sync_that_finds_the_bot_gone_shows_on_the_next_read(with_list: WithList, sandbox: Sandbox) -> None:
     ada = with_list("ada")
-    bot.sync(sleep=lambda _seconds: None)
-    present = read(ada).with_bot
+    sync_bot_guilds()
+    present = with_bot(ada)
     assert present
     now = database_now()
     mine = next(iter(set(ids(ada)) - present))
-    Guild.objects.create(pk=mine, name="Gone since", first_seen_at=now, verified_at=now)
+    BotGuild.objects.create(pk=mine, name="Gone since", first_seen_at=now, verified_at=now)
     cache.clear()
-    before = read(ada).with_bot
+    before = with_bot(ada)
 
-    bot.sync(sleep=lambda _seconds: None)
+    sync_bot_guilds()
 
     assert before == present | {mine}
-    assert read(ada).with_bot == present
+    assert with_bot(ada) == present
 
 
 def test_one_look_that_finds_the_bot_gone_shows_on_the_next_read(with_list: WithList, sandbox: Sandbox) -> None:
     ada = with_list("ada")
-    bot.sync(sleep=lambda _seconds: None)
-    present = read(ada).with_bot or frozenset()
+    sync_bot_guilds()
+    present = with_bot(ada)
     absent = next(iter(set(ids(ada)) - present))
-    bot.store([Asked(absent)], database_now())  # type: ignore[list-item]  # all that is read of it
-    before = read(ada).with_bot
+    bot_joins(absent)
+    before = with_bot(ada)
 
-    assert bot.check(absent) is False
+    assert verify_one(absent) is False
     assert before == present | {absent}
-    assert read(ada).with_bot == present
+    assert with_bot(ada) == present
 
 
 def test_a_sync_that_changes_nothing_keeps_what_is_kept(with_list: WithList, sandbox: Sandbox) -> None:
     ada = with_list("ada")
-    bot.sync(sleep=lambda _seconds: None)
+    sync_bot_guilds()
     tag = services.get_guild_list(ada).tags.bot
 
-    bot.sync(sleep=lambda _seconds: None)
+    sync_bot_guilds()
 
     assert tag
     assert services.get_guild_list(ada).tags.bot == tag
@@ -115,12 +116,12 @@ def test_a_sync_that_changes_nothing_keeps_what_is_kept(with_list: WithList, san
 
 def test_a_token_that_is_taken_away_takes_the_bot_away(with_list: WithList, settings: Settings) -> None:
     ada = with_list("ada")
-    with_token = read(ada).with_bot
+    with_token = with_bot(ada)
 
     settings.DISCORD_BOT_TOKEN = ""
 
     assert with_token == frozenset()
-    assert read(ada).with_bot is None
+    assert read(ada).bot_presence is None
 
 
 def test_one_persons_stars_are_nobody_elses(with_list: WithList) -> None:
@@ -134,27 +135,42 @@ def test_one_persons_stars_are_nobody_elses(with_list: WithList) -> None:
 
 
 @pytest.mark.parametrize("poison", [b"[[1],[1],[1]]", b"", None, 7, "text"])
-def test_what_somebody_else_put_into_the_cache_is_not_believed(
-    with_list: WithList, monkeypatch: pytest.MonkeyPatch, poison: Any
-) -> None:
+def test_what_somebody_else_put_into_the_cache_is_not_believed(with_list: WithList, poison: Any) -> None:
     ada = with_list("ada")
-    written: list[str] = []
-    keep = sealed_cache.keep
-    monkeypatch.setattr(sealed_cache, "keep", lambda key, text: (written.append(key), keep(key, text)))
     read(ada)
-    (key,) = [key for key in written if "annotations" in key]
+    place = snapshots.place(snapshots.EXTRAS, ada.pk)
+    assert cache.get(place)
 
-    cache.set(key, poison if poison != b"[[1],[1],[1]]" else bytes(32) + poison)
+    cache.set(place, poison if poison != b"[[1],[1],[1]]" else bytes(32) + poison)
 
     assert read(ada).preferences.favourites == frozenset()
 
 
-def test_starring_by_htmx_shows_the_star_at_once(with_list: WithList, client_of: Callable[[User], Client]) -> None:
+def test_starring_by_htmx_shows_on_the_next_read(with_list: WithList, client_of: Callable[[User], Client]) -> None:
     ada = with_list("ada")
     browser = client_of(ada)
     browser.get("/servers/")
 
-    answer = browser.post("/servers/favourites/", {"star": ids(ada)[0]}, headers={"HX-Request": "true"})
+    browser.post("/servers/favourites/", {"star": ids(ada)[0]}, headers={"HX-Request": "true"})
 
-    assert f'name="unstar" value="{ids(ada)[0]}"'.encode() in answer.content
-    assert b"Favourites" in browser.get("/servers/").content
+    body = browser.get("/servers/").content
+    assert f'name="unstar" value="{ids(ada)[0]}"'.encode() in body
+    assert b"Favourites" in body
+
+
+def test_what_no_complete_run_has_read_is_unknown_and_then_absent(with_list: WithList, sandbox: Sandbox) -> None:
+    """The first complete run shows on the next read, also if it changes no server."""
+    ada = with_list("ada")
+    present, other = ids(ada)[:2]
+    bot_joins(present)
+    sandbox.person("ada", bot=False)
+    sandbox.person("grace", bot=False)
+    before = read(ada).bot_presence
+    verify_one(present)
+    sync_bot_guilds()
+    after = read(ada).bot_presence
+
+    assert before
+    assert after
+    assert [before.includes(guild_id) for guild_id in (present, other)] == [True, None]
+    assert [after.includes(guild_id) for guild_id in (present, other)] == [False, False]

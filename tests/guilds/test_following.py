@@ -1,4 +1,4 @@
-"""How a page follows the list's age, and what it says of the last change."""
+"""How a page polls the list's age, and what it says about the last change."""
 
 import html
 import json
@@ -11,12 +11,11 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from accounts.clock import database_now
-from accounts.discord import PartialGuild
 from accounts.models import User
-from guilds import bot, services
+from guilds import services
 from guilds.models import UserGuildMembership
 from tests.fixtures import Sandbox, let_pass
+from tests.guilds.rows import bot_joins
 
 WithList = Callable[..., User]
 ClientOf = Callable[[User], Client]
@@ -26,12 +25,12 @@ PATH = "/servers/freshness/"
 
 
 def words_of(response: Any) -> str:
-    """What a reader sees: no markup, one space between words."""
+    """The visible text: without markup, one space between words."""
     return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", response.content.decode())).split())
 
 
 def poll_of(page: Any) -> tuple[str, dict[str, str]]:
-    """Where the page asks how things stand, and what it sends along."""
+    """The address that the page polls, and the headers it sends."""
     text = page.content.decode()
     address = re.search(rf'hx-get="({PATH}[^"]*)"', text)
     headers = re.search(r'hx-headers="([^"]*)"', text)
@@ -82,10 +81,10 @@ def test_a_page_learns_that_the_bot_was_added_elsewhere(with_list: WithList, cli
     assert client.get(address, headers=headers).status_code == 304
     membership = UserGuildMembership.objects.filter(user=user)[0]
 
-    bot.store([PartialGuild(membership.guild_id, membership.name, None)], database_now())
-    answer = client.get(address, headers=headers)
+    bot_joins(membership.guild_id)
+    response = client.get(address, headers=headers)
 
-    assert (answer.status_code, answer["HX-Trigger"]) == (204, "due")
+    assert (response.status_code, response["HX-Trigger"]) == (204, "due")
 
 
 def test_what_did_not_change_is_answered_with_304(with_list: WithList, client_of: ClientOf, sandbox: Sandbox) -> None:
@@ -93,9 +92,9 @@ def test_what_did_not_change_is_answered_with_304(with_list: WithList, client_of
     sandbox.mood("rate_limited", retry_after=45)
     address, headers = poll_of(client.get("/servers/"))
 
-    answers = [client.get(address, headers=headers) for _ in range(3)]
+    responses = [client.get(address, headers=headers) for _ in range(3)]
 
-    assert [(answer.status_code, answer.content) for answer in answers] == [(304, b"")] * 3
+    assert [(response.status_code, response.content) for response in responses] == [(304, b"")] * 3
     assert len(sandbox.requests()) == 1
 
 
@@ -108,11 +107,11 @@ def test_another_attempt_that_failed_brings_its_own_countdown(
     let_pass(seconds=50)
     sandbox.mood("outage")
 
-    answer = client.get(address, headers=headers)
+    response = client.get(address, headers=headers)
 
-    assert answer.status_code == 200
-    assert "Discord isn't answering at the moment." in words_of(answer)
-    assert due_in(answer)
+    assert response.status_code == 200
+    assert "Discord isn't responding at the moment." in words_of(response)
+    assert due_in(response)
 
 
 def test_a_list_that_came_as_it_was_changes_the_age_alone(
@@ -124,11 +123,11 @@ def test_a_list_that_came_as_it_was_changes_the_age_alone(
     let_pass(seconds=50)
     sandbox.mood("healthy")
 
-    answer = client.get(address, headers=headers)
+    response = client.get(address, headers=headers)
 
-    assert answer.status_code == 200
-    assert words_of(answer) == "Checked with Discord less than a minute ago Refresh now 60 s"
-    assert due_in(answer) is None
+    assert response.status_code == 200
+    assert words_of(response) == "Checked with Discord less than a minute ago Refresh now Refresh again in 60 s"
+    assert due_in(response) is None
 
 
 def test_a_list_that_came_otherwise_is_asked_for(with_list: WithList, client_of: ClientOf, sandbox: Sandbox) -> None:
@@ -139,10 +138,10 @@ def test_a_list_that_came_otherwise_is_asked_for(with_list: WithList, client_of:
     sandbox.mood("healthy")
     sandbox.person("linus", guilds=[])
 
-    answer = client.get(address, headers=headers)
+    response = client.get(address, headers=headers)
     page = client.get("/servers/", headers={**HTMX, "HX-Trigger": "freshness"})
 
-    assert (answer.status_code, answer["HX-Trigger"]) == (204, "due")
+    assert (response.status_code, response["HX-Trigger"]) == (204, "due")
     assert 'hx-swap-oob="innerHTML:#freshness"' in page.content.decode()
     assert "Checked with Discord less than a minute ago 1 left" in words_of(page)
 
@@ -157,7 +156,7 @@ def test_a_refresh_on_its_way_is_followed_closely(
     page = client.get("/servers/")
 
     assert due_in(page) == 3
-    assert "right now" in words_of(page)
+    assert " now…" in words_of(page)
 
 
 def test_a_page_whose_list_may_not_be_shown_any_more_is_loaded_anew(
@@ -166,9 +165,9 @@ def test_a_page_whose_list_may_not_be_shown_any_more_is_loaded_anew(
     client = client_of(with_list("ada", hours=25))
     sandbox.mood("outage")
 
-    answer = client.get(PATH, {"version": 1}, headers=HTMX)
+    response = client.get(PATH, {"version": 1}, headers=HTMX)
 
-    assert (answer.status_code, answer["HX-Refresh"]) == (200, "true")
+    assert (response.status_code, response["HX-Refresh"]) == (200, "true")
 
 
 def test_a_page_whose_person_signed_out_is_loaded_anew(client: Client) -> None:

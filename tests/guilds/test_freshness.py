@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accounts.limits import Priority
+from accounts.limits import Priority, is_leased
 from guilds.engine.freshness import (
     Decision,
     Reason,
@@ -19,6 +20,7 @@ from guilds.engine.freshness import (
     retry_pause,
     soft_wait_left,
     tier,
+    wait_end,
 )
 
 NOW = datetime(2026, 3, 14, 15, 9, 26, tzinfo=UTC)
@@ -34,6 +36,10 @@ class Row:
     not_before: datetime | None = None
     reason: str = ""
     lease_until: datetime | None = None
+    silent_at: datetime | None = None
+    silent_since: datetime | None = None
+    recovered_at: datetime | None = None
+    probe_after: datetime | None = None
 
 
 def aged(age: timedelta, **fields: object) -> Row:
@@ -115,6 +121,10 @@ def test_a_lease_that_ran_out_is_nobodys() -> None:
     assert of(aged(5 * HOUR, lease_until=NOW)).claim
 
 
+def test_a_lease_of_before_the_clock_jumped_back_is_nobodys() -> None:
+    assert of(aged(5 * HOUR, lease_until=NOW + HOUR)).claim
+
+
 @pytest.mark.parametrize("row", [aged(5 * HOUR), Row()])
 def test_a_refresh_that_may_not_start_changes_nothing_about_what_is_served(row: Row) -> None:
     end = NOW + 40 * SECOND
@@ -181,10 +191,10 @@ def test_the_older_the_list_the_earlier_its_refresh_may_be_sent(age: timedelta, 
 
 def test_only_a_429_is_a_limit_and_only_a_no_is_a_refusal() -> None:
     assert {reason for reason in Reason if reason.is_limit} == {"rate_limited", "global_limit", "cloudflare"}
-    assert {reason for reason in Reason if reason.is_refusal} == {"reconnect_required", "missing_scope"}
+    assert {reason for reason in Reason if reason.is_refusal} == {"reconnect_required", "missing_scope", "bot_absent"}
 
 
-@pytest.mark.parametrize("reason", ["reconnect_required", "missing_scope"])
+@pytest.mark.parametrize("reason", ["reconnect_required", "missing_scope", "bot_absent"])
 @pytest.mark.parametrize("age", [timedelta(minutes=10), timedelta(minutes=50), timedelta(hours=5), timedelta(hours=30)])
 def test_no_list_stands_in_for_a_refusal(reason: str, age: timedelta) -> None:
     decision = of(aged(age, reason=reason))
@@ -255,7 +265,7 @@ def test_whatever_the_row_says_no_promise_is_broken(row: Row, wanted: datetime |
     if decision.claim:
         assert decision.ask
         assert not (row.not_before and row.not_before > NOW)
-        assert not (row.lease_until and row.lease_until > NOW)
+        assert not is_leased(row.lease_until, NOW, WINDOWS.lease)
     if not decision.serve and not decision.ask:
         assert decision.reason is not None
 
@@ -294,3 +304,55 @@ def test_a_list_comes_due_between_072_and_088_of_the_fresh_window(jitter: float)
 
 def test_a_list_comes_due_at_the_end_of_the_fresh_window_at_the_latest() -> None:
     assert refresh_moment(NOW, WINDOWS, 1.0, 1.1) == NOW + WINDOWS.fresh
+
+
+@pytest.mark.parametrize(
+    ("reason", "silent_at", "recovered_at", "waits"),
+    [
+        (Reason.UNAVAILABLE, -2, -1, False),
+        (Reason.UNAVAILABLE, -1, -1, True),  # silent since then, too
+        (Reason.UNAVAILABLE, -1, -2, True),
+        (Reason.UNAVAILABLE, -1, None, True),
+        (Reason.UNAVAILABLE, None, -1, True),  # Discord named the wait
+        (Reason.RATE_LIMITED, -2, -1, True),
+        (Reason.BUSY, -2, -1, True),
+    ],
+)
+def test_a_good_answer_ends_the_waits_that_silence_caused(
+    reason: Reason, silent_at: int | None, recovered_at: int | None, waits: bool
+) -> None:
+    row = Row(
+        not_before=NOW + HOUR,
+        reason=reason,
+        silent_at=None if silent_at is None else NOW + silent_at * SECOND,
+        recovered_at=None if recovered_at is None else NOW + recovered_at * SECOND,
+    )
+
+    assert wait_end(row, NOW) == (NOW + HOUR if waits else None)
+    assert wait_end(row, NOW + HOUR) is None
+    assert of(row).claim is not waits
+
+
+@pytest.mark.parametrize(
+    ("fields", "probes"),
+    [
+        ({}, True),
+        ({"probe_after": NOW}, True),
+        ({"probe_after": NOW + SECOND}, False),  # another reader tries
+        ({"silent_at": NOW - 29 * SECOND}, False),
+        ({"silent_at": None}, False),  # Discord named the wait
+        ({"silent_since": None}, False),  # Discord answers
+        ({"reason": "rate_limited"}, False),
+    ],
+)
+def test_who_has_waited_for_half_a_minute_may_find_out_whether_a_silence_is_over(
+    fields: dict[str, Any], probes: bool
+) -> None:
+    silent = Row(
+        not_before=NOW + HOUR, reason="unavailable", silent_at=NOW - 30 * SECOND, silent_since=NOW - 90 * SECOND
+    )
+
+    decision = of(replace(silent, **fields))
+
+    assert (decision.probes, decision.claim) == (probes, probes)
+    assert decision.until == (NOW if probes else NOW + HOUR)

@@ -1,21 +1,22 @@
 """The guild list as a resource, by itself: its windows, what it compares and writes, and the session's query."""
 
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from pytest_django import DjangoAssertNumQueries, Settings
+from pytest_django import Settings
 
-from accounts.clock import database_now
-from accounts.discord import Guild
+from accounts.discord import Guild, GuildPage
 from accounts.limits import Priority
 from accounts.models import User
 from guilds import hooks
 from guilds.engine.freshness import Windows
 from guilds.engine.resource import Change, Claim
 from guilds.hooks import MembershipChange, PermissionsChange
-from guilds.models import BotPresence, GuildListVerification, UserGuildMembership
-from guilds.resources.guild_list import GUILD_LIST, pop_preloaded, user_with_record
+from guilds.models import GuildListVerification, UserGuildMembership
+from guilds.resources.guild_list import GUILD_LIST
+from tests.guilds.rows import guild
 
 pytestmark = pytest.mark.django_db
 
@@ -32,33 +33,27 @@ def ada() -> User:
     return User.objects.create_user(username="ada", discord_id=1)
 
 
-def guild(number: int, **fields: Any) -> Guild:
-    values = {
-        "name": f"Server {number}",
-        "icon": None,
-        "banner": None,
-        "owner": False,
-        "permissions": 0,
-        "features": (),
-    }
-    return Guild(id=number, **{**values, **fields})
-
-
 def claimed_by(user: User) -> Claim[GuildListVerification]:
     record, now = GUILD_LIST.read(user.pk)
     return Claim(record, record.generation + 1, now, Priority.STALE, 0.0)
 
 
-def written(claim: Claim[GuildListVerification], *guilds: Guild) -> Change | None:
-    """What the list changes, after it was written."""
-    change = GUILD_LIST.compare(claim, guilds)
+def page(*guilds: Guild, unreadable: Iterable[int] = (), without_id: int = 0) -> GuildPage[Guild]:
+    return GuildPage(guilds, dict.fromkeys(unreadable, "guild.name is not a string"), without_id)
+
+
+def written(
+    claim: Claim[GuildListVerification], *guilds: Guild, unreadable: Iterable[int] = (), without_id: int = 0
+) -> Change | None:
+    """Write the list and return its change."""
+    change = GUILD_LIST.compare(claim, page(*guilds, unreadable=unreadable, without_id=without_id))
     if change:
         change.write()
     return change
 
 
 def told(change: Change | None) -> MembershipChange | None:
-    """What the hooks are told about it."""
+    """Return the change that the hooks receive."""
     if change is None or change.follow_up is None:
         return None
     follow_up: Any = change.follow_up
@@ -89,7 +84,7 @@ def test_a_first_list_is_written_whole(ada: User) -> None:
         2, name="n" * 101, icon="i" * 65, banner="b" * 65, owner=True, permissions=32, features=("NEWS", "HUB")
     )
 
-    change = written(claim, long, guild(1))
+    change = written(claim, guild(1), long)
 
     assert change
     assert change.fields == {"joined_count": 2, "left_count": 0}
@@ -161,11 +156,42 @@ def test_a_list_that_only_grows_or_only_shrinks_is_a_change(
 def test_the_same_list_is_no_change(ada: User) -> None:
     written(claimed_by(ada), guild(1))
 
-    assert GUILD_LIST.compare(claimed_by(ada), (guild(1),)) is None
+    assert GUILD_LIST.compare(claimed_by(ada), page(guild(1))) is None
+
+
+def test_an_unreadable_server_keeps_what_was_known_about_it(ada: User) -> None:
+    written(claimed_by(ada), guild(1, permissions=32), guild(2), guild(3))
+    before = UserGuildMembership.objects.get(guild_id=1)
+
+    change = written(claimed_by(ada), guild(2), unreadable=[1, 9])
+
+    assert change
+    told_of = told(change)
+    assert told_of
+    assert (told_of.joined, told_of.left, told_of.permissions) == ((), (3,), ())
+    kept = UserGuildMembership.objects.get(guild_id=1)
+    assert (kept.permissions, kept.changed_at) == (32, before.changed_at)
+    assert not UserGuildMembership.objects.filter(guild_id__in=[3, 9]).exists()
+
+
+def test_unreadable_servers_alone_are_no_change(ada: User) -> None:
+    written(claimed_by(ada), guild(1), guild(2))
+
+    assert GUILD_LIST.compare(claimed_by(ada), page(guild(1), unreadable=[2, 3])) is None
+
+
+def test_an_entry_that_may_be_any_server_deletes_none(ada: User) -> None:
+    written(claimed_by(ada), guild(1), guild(2))
+
+    change = written(claimed_by(ada), guild(3), without_id=1)
+
+    assert change
+    assert change.fields == {"joined_count": 1, "left_count": 0}
+    assert UserGuildMembership.objects.count() == 3
 
 
 def test_comparing_writes_nothing(ada: User) -> None:
-    assert GUILD_LIST.compare(claimed_by(ada), (guild(1),))
+    assert GUILD_LIST.compare(claimed_by(ada), page(guild(1)))
 
     assert not UserGuildMembership.objects.exists()
 
@@ -173,7 +199,7 @@ def test_comparing_writes_nothing(ada: User) -> None:
 def test_where_nobody_listens_nothing_follows_up(ada: User, settings: Settings) -> None:
     settings.GUILDHALL_MEMBERSHIP_HOOKS = []
 
-    change = GUILD_LIST.compare(claimed_by(ada), (guild(1),))
+    change = GUILD_LIST.compare(claimed_by(ada), page(guild(1)))
 
     assert change
     assert change.follow_up is None
@@ -187,49 +213,3 @@ def test_a_new_name_is_nothing_to_tell(ada: User) -> None:
     assert change
     assert change.fields == {"joined_count": 0, "left_count": 0}
     assert change.follow_up is None
-
-
-# the session's query
-
-
-def test_a_person_is_read_together_with_their_record(
-    ada: User, django_assert_num_queries: DjangoAssertNumQueries
-) -> None:
-    GUILD_LIST.read(ada.pk)
-    GuildListVerification.objects.update(generation=4, reason="unavailable")
-    BotPresence.objects.update_or_create(pk=1, defaults={"tag": 7})
-
-    with django_assert_num_queries(1):
-        person = user_with_record(ada.pk, clock=lambda: 100.0)
-        assert person
-        taken = pop_preloaded(person, clock=lambda: 101.0)
-
-    assert (person, person.username, person._state.db, person._state.adding) == (ada, "ada", "default", False)
-    assert taken
-    record, now = taken.record, taken.now
-    assert taken.read_at == 100.0
-    assert (record, record.generation, record.reason) == (GuildListVerification.objects.get(), 4, "unavailable")
-    assert (record._state.db, record._state.adding) == ("default", False)
-    assert record.bot_tag == 7
-    assert abs(now - database_now()) < 5 * SECOND
-    assert pop_preloaded(person, clock=lambda: 101.0) is None
-
-
-def test_what_was_read_with_a_person_is_good_for_a_second(ada: User) -> None:
-    GUILD_LIST.read(ada.pk)
-    person = user_with_record(ada.pk, clock=lambda: 100.0)
-    assert person
-
-    assert pop_preloaded(person, clock=lambda: 101.1) is None
-
-
-def test_a_person_without_a_record_and_nobody(ada: User) -> None:
-    person = user_with_record(ada.pk)
-
-    assert person == ada
-    assert person
-    assert pop_preloaded(person) is None
-    assert pop_preloaded(ada) is None
-    assert user_with_record(ada.pk + 1) is None
-    User.objects.update(is_active=False)
-    assert user_with_record(ada.pk) is None

@@ -1,4 +1,4 @@
-"""A server's page leads to what apps have for it."""
+"""A server's page shows the parts and links that apps add."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ from tests.fixtures import Sandbox
 WithList = Callable[..., User]
 ClientOf = Callable[[User], Client]
 CHESS, GARDEN = 1, 2
-HEADING = "Pages of this server"
+HEADING = "Manage"
 LOADERS = ("django.template.loaders.filesystem.Loader", "django.template.loaders.app_directories.Loader")
 
 
@@ -67,10 +67,20 @@ def test_one_app_does_not_see_what_another_one_sets(
     assert "()" in manager.get(f"/servers/{CHESS}/").content.decode()
 
 
-def test_a_fault_in_an_apps_template_is_not_hidden(
-    manager: Client, add_pages: Callable[[dict[str, str]], None]
+@pytest.mark.parametrize(
+    "fault", ["{% include 'accounts/no_such.html' %}", "{% no_such_tag %}", "{{ server|may:'manage_server' }}"]
+)
+def test_a_fault_in_an_apps_template_is_logged_and_only_that_part_is_missing(
+    fault: str,
+    manager: Client,
+    add_pages: Callable[[dict[str, str]], None],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    add_pages({"accounts": "{% include 'accounts/no_such.html' %}"})
+    add_pages({"accounts": "{% load guild_access %}" + fault, "guilds": "Welcome message"})
 
-    with pytest.raises(Exception, match=r"no_such\.html"):
-        manager.get(f"/servers/{CHESS}/")
+    response = manager.get(f"/servers/{CHESS}/")
+
+    assert response.status_code == 200
+    assert "Welcome message" in response.content.decode()
+    failed = [record for record in caplog.records if "guild_pages_failed" in record.getMessage()]
+    assert ["accounts" in record.getMessage() for record in failed] == [True]

@@ -1,4 +1,4 @@
-"""`GUILDHALL_MEMBERSHIP_HOOKS`: told once of each change that was stored, after its commit."""
+"""`GUILDHALL_MEMBERSHIP_HOOKS`: called once for each stored change, after its commit."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -13,14 +13,16 @@ from django.db import DataError, connection
 from pytest_django import Settings
 
 from accounts import background
+from accounts import hooks as registry
 from accounts.clock import database_now
+from accounts.hooks import load_hooks
 from accounts.models import User
 from accounts.tokens import discord_client
 from guilds import personal_data, services
 from guilds.engine import freshness, refresh
 from guilds.engine.refresh import Fenced, Verified
 from guilds.engine.sweep import sweep
-from guilds.hooks import MembershipChange, PermissionsChange, load_hooks
+from guilds.hooks import MEMBERSHIP_HOOKS, MembershipChange, PermissionsChange, Rights, on_membership_change
 from guilds.models import GuildListVerification
 from guilds.resources.guild_list import GUILD_LIST
 from tests.fixtures import Sandbox, end_jobs, let_pass
@@ -71,7 +73,7 @@ def wait_for_the_reader(change: MembershipChange) -> None:
 
 
 def read(user: User, max_age: timedelta | None = None) -> services.GuildList:
-    """The list, once the hooks too have heard of it: readers don't wait for them."""
+    """Return the list after the hooks have run; readers don't wait for hooks."""
     try:
         return services.get_guild_list(user, max_age)
     finally:
@@ -270,6 +272,69 @@ def test_deleting_ones_data_is_told_to_nobody(eve: User) -> None:
     assert told == []
 
 
+MANAGE_GUILD, ADMINISTRATOR, KICK_MEMBERS = 1 << 5, 1 << 3, 1 << 1
+
+
+def test_a_change_says_where_a_permission_was_lost_and_gained(eve: User, sandbox: Sandbox) -> None:
+    before = [
+        guild(11, MANAGE_GUILD),
+        guild(12, MANAGE_GUILD),
+        guild(13, owner=True),
+        guild(14, ADMINISTRATOR),
+        guild(15, MANAGE_GUILD),
+        guild(16),
+    ]
+    sandbox.person("eve", guilds=before)
+    read(eve)
+    # She left 11, is no manager of 12 any more, sold 13 and still manages it, is an administrator of 16 and joined 17.
+    after = [
+        guild(12, KICK_MEMBERS),
+        guild(13, MANAGE_GUILD),
+        guild(14, MANAGE_GUILD),
+        guild(15, MANAGE_GUILD),
+        guild(16, ADMINISTRATOR),
+        guild(17, owner=True),
+    ]
+    sandbox.person("eve", guilds=after)
+    let_pass(minutes=5)
+    read(eve, services.YOUNGEST_DEMAND)
+
+    first, change = told
+
+    assert (first.gained("manage_guild"), first.lost("manage_guild")) == ((11, 12, 13, 14, 15), ())
+    assert change.lost("manage_guild") == (11, 12)
+    assert change.gained("manage_guild") == (16, 17)
+    assert (change.lost("kick_members"), change.gained("kick_members")) == ((13, 14), (12, 16, 17))
+    assert (11 in change.before, 11 in change.after) == (True, False)
+    assert change.before[13].may("ban_members")
+    assert not change.after[13].may("ban_members")
+    assert change.permissions[0].before == Rights(MANAGE_GUILD, owner=False)
+    assert not change.permissions[0].after.may("manage_guild")
+
+
+def test_an_app_registers_a_hook_itself(eve: User, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "registered", {})
+    settings.GUILDHALL_MEMBERSHIP_HOOKS = []
+    read(eve)
+    on_membership_change(remember)
+    on_membership_change(remember)
+    let_pass(days=40)
+    personal_data.purge_memberships()
+
+    read(eve)
+
+    assert [change.joined for change in told] == [(11, 12, 13)]
+
+
+def test_the_hooks_module_of_each_app_is_imported_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    imported: list[str] = []
+    monkeypatch.setattr("django.utils.module_loading.autodiscover_modules", imported.append)
+
+    apps.get_app_config("accounts").ready()
+
+    assert imported == ["hooks"]
+
+
 @pytest.mark.parametrize("path", ["nowhere.at_all", f"{__name__}.missing", "plain", f"{__name__}.NOT_CALLABLE"])
 def test_a_path_that_leads_nowhere_stops_the_start(settings: Settings, path: str) -> None:
     settings.GUILDHALL_MEMBERSHIP_HOOKS = [path]
@@ -278,5 +343,7 @@ def test_a_path_that_leads_nowhere_stops_the_start(settings: Settings, path: str
         apps.get_app_config("guilds").ready()
 
 
-def test_functions_are_found_by_their_paths() -> None:
-    assert load_hooks([f"{__name__}.fail"]) == [fail]
+def test_functions_are_found_by_their_paths(settings: Settings) -> None:
+    settings.GUILDHALL_MEMBERSHIP_HOOKS = [f"{__name__}.fail"]
+
+    assert load_hooks(MEMBERSHIP_HOOKS) == {f"{__name__}.fail": fail}

@@ -1,4 +1,4 @@
-"""Every page in every state is HTML without a fault, in every language."""
+"""Every page in every state is valid HTML, in every language."""
 
 import re
 from collections import Counter
@@ -69,3 +69,16 @@ def test_each_failure_has_words_of_its_own(
         titles[name] = found[1]
 
     assert len(set(titles.values())) == len(failed), titles
+
+
+def test_icons_come_from_one_set() -> None:
+    """Only the site's own mark and the admin's charts are drawn where they are shown."""
+    folder = settings.BASE_DIR / "templates"
+    drawn = {str(file.relative_to(folder)) for file in folder.rglob("*.html") if "<svg" in file.read_text()}
+
+    assert drawn == {"base.html", "admin/_chart.html", "admin/numbers.html"}
+    for icon in (folder / "icons").iterdir():
+        assert re.fullmatch(
+            r'<svg (class="chevron" )?viewBox="0 0 24 24" width="24" height="24" aria-hidden="true">.*</svg>\n',
+            icon.read_text(),
+        ), icon

@@ -1,4 +1,4 @@
-"""`request.guild_list` by itself: lazy, read once, and never for somebody who isn't signed in."""
+"""`request.guild_list` by itself: lazy, read once, and never for an anonymous visitor."""
 
 from collections.abc import Callable
 from typing import Any, cast

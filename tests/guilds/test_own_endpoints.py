@@ -1,4 +1,4 @@
-"""Endpoints that a site adds to this one, with Django REST framework, beside the API that is here."""
+"""Endpoints that a site adds with Django REST framework, next to the built-in API."""
 
 import json
 import re
@@ -19,8 +19,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts.access_tokens import Scope
 from accounts.models import User
+from accounts.token_scopes import Scope
 from config.urls import handler403, handler404, handler500  # noqa: F401 - read by Django of this module
 from config.urls import urlpatterns as site_urls
 from guilds.api import documents

@@ -1,4 +1,4 @@
-"""Rules of one's own and lists outside of a request, as docs/your-pages.md has them."""
+"""Custom access rules and lists outside of a request, as in docs/your-pages.md."""
 
 import re
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from config.urls import urlpatterns as site_urls
 from guilds.decorators import guild_required
 from guilds.middleware import GuildRequest
 from guilds.models import GuildPreference
-from guilds.problems import MayNotManage
+from guilds.permissions import InGuild
 from tests.fixtures import Sandbox
 
 SECTIONS = dict(
@@ -33,7 +33,7 @@ MEMBER, MODERATOR, MANAGER, ELSEWHERE = 11, 12, 13, 99
 
 
 def told(section: str) -> dict[str, Any]:
-    """What the Python of that section defines."""
+    """The names that the Python code of that section defines."""
     defined: dict[str, Any] = {
         "GuildRequest": GuildRequest,
         "Moderator": GuildPreference,  # has rows by guild and person, as such a table would
@@ -53,13 +53,11 @@ class Warnings(RULES["Warnings"]):
 
 
 class Recently(Warnings):
-    permission_classes: ClassVar[list[Any]] = [RULES["Moderates"].within(minutes=5)]
+    permission_classes: ClassVar[list[Any]] = [InGuild.rule(RULES["moderates"]).within(minutes=5)]
 
 
-@guild_required
+@guild_required(rule=RULES["moderates"])
 def warnings(request: GuildRequest, guild_id: int) -> HttpResponse:
-    if not RULES["moderates"](request):
-        raise MayNotManage
     return HttpResponse(request.guild.name)
 
 
@@ -73,7 +71,7 @@ urlpatterns = [
 
 @pytest.fixture
 def eve(with_list: Callable[..., User], sandbox: Sandbox) -> User:
-    """In three servers; one she manages, of another the table says that she moderates it."""
+    """Eve is in three servers: she manages one and moderates another, according to the table."""
     guilds = [{"id": str(guild_id), "permissions": "0"} for guild_id in (MEMBER, MODERATOR, MANAGER)]
     guilds[-1]["permissions"] = "32"
     sandbox.person("eve", guilds=guilds)
@@ -111,8 +109,8 @@ def test_a_rule_of_ones_own_can_demand_a_young_list(
     [
         (MEMBER, "healthy", "No."),
         (ELSEWHERE, "healthy", "No."),
-        (MANAGER, "rate_limited", "Nobody can know just now. Try again in"),
-        (MANAGER, "outage", "Nobody can know just now. Try again in"),
+        (MANAGER, "rate_limited", "Discord can't be reached. Try again in"),
+        (MANAGER, "outage", "Discord can't be reached. Try again in"),
         (MANAGER, "unauthorized", "Sign in on our site once more."),
     ],
 )

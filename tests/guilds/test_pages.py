@@ -8,6 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from django.test import Client
+from pytest_django import Settings
 
 from accounts.clock import database_now
 from accounts.models import DiscordAccount, Session, User
@@ -41,11 +42,11 @@ def page_of(response: Any) -> str:
 
 
 def name_and_badge(response: Any) -> dict[str, str]:
-    rows = re.findall(r"<li>\s*<a href=.*?</li>", page_of(response), re.DOTALL)
+    rows = re.findall(r'<li class="h.*?</li>', page_of(response), re.DOTALL)
     found = {}
     for row in rows:
         name = re.search(r"<bdi>([^<]*)<", row)
-        badge = re.search(r'class="badge[^"]*">([^<]*)<', row)
+        badge = re.search(r"<small>(\w+)", row)
         assert name
         found[html.unescape(name[1])] = badge[1] if badge else ""
     return found
@@ -161,7 +162,7 @@ def test_somebody_in_no_server_is_told_so(with_list: WithList, client_of: Client
     response = client_of(with_list("nobody")).get("/servers/")
 
     assert response.status_code == 200
-    assert "You are in no server yet" in words_of(response)
+    assert "You’re not in any servers yet" in words_of(response)
     assert 'id="q"' not in page_of(response)
 
 
@@ -206,7 +207,7 @@ def test_the_search_finds_names(with_list: WithList, client_of: ClientOf, query:
 def test_a_search_without_a_match_says_what_was_searched(with_list: WithList, client_of: ClientOf) -> None:
     response = client_of(with_list("ada", **FRESH)).get("/servers/", {"q": "<script>alert(1)</script>"})
 
-    assert "No server matches" in words_of(response)
+    assert "No matching servers" in words_of(response)
     assert "<script>alert" not in page_of(response)
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page_of(response)
 
@@ -245,10 +246,10 @@ def test_htmx_that_follows_a_refresh_gets_the_age_too(with_list: WithList, clien
 @pytest.mark.parametrize(
     ("mode", "words"),
     [
-        ("rate_limited", "Discord is limiting how often it may be asked about you."),
-        ("global_limit", "Discord is limiting this whole site at the moment."),
-        ("cloudflare_html", "Discord's shield against traffic is keeping this site out at the moment."),
-        ("outage", "Discord isn't answering at the moment."),
+        ("rate_limited", "Discord is rate-limiting requests for your account."),
+        ("global_limit", "Discord is rate-limiting this whole site."),
+        ("cloudflare_html", "Cloudflare, which protects Discord, is blocking this site."),
+        ("outage", "Discord isn't responding at the moment."),
     ],
 )
 def test_a_stale_list_is_shown_whole_and_says_why(
@@ -275,7 +276,8 @@ def test_a_stale_list_says_when_the_next_try_is(with_list: WithList, client_of: 
 
     left = seconds_left(ada)
     shown = re.search(
-        r'Next try in <span class="count" data-countdown="(\d+)" aria-live="off">(\d+) seconds<', page_of(response)
+        r'Checking again in <span class="count" data-countdown="(\d+)" aria-live="off">(\d+) seconds<',
+        page_of(response),
     )
     assert shown
     assert left <= int(shown[1]) < left + 3
@@ -291,7 +293,7 @@ def test_a_stale_list_that_is_being_refreshed_says_so(
     response = client.get("/servers/")
 
     assert (response.status_code, len(names_on(response))) == (200, 12)
-    assert "We are asking right now." in words_of(response)
+    assert "Checking with Discord now…" in words_of(response)
 
 
 def test_a_search_works_in_a_stale_list(with_list: WithList, client_of: ClientOf, sandbox: Sandbox) -> None:
@@ -376,13 +378,14 @@ def test_a_scope_that_was_not_granted_has_its_own_page(
     response = client.get("/servers/")
 
     assert response.status_code == 403
-    assert "Discord wasn't allowed to share your servers" in words_of(response)
+    assert "You didn't share your servers" in words_of(response)
     assert sandbox.requests() == []
 
 
 # one server
 
 
+@pytest.mark.usefixtures("bot_synced")
 def test_ones_own_server_has_a_page(with_list: WithList, client_of: ClientOf) -> None:
     client = client_of(with_list("ada", **FRESH))
     server = UserGuildMembership.objects.get(name="Lisbon Board Gamers")
@@ -433,7 +436,7 @@ def test_a_server_can_be_looked_at_while_discord_is_away(
     response = client.get(f"/servers/{server.guild_id}/")
 
     assert response.status_code == 200
-    assert "Discord isn't answering at the moment." in words_of(response)
+    assert "Discord isn't responding at the moment." in words_of(response)
 
 
 def test_a_server_one_has_left_is_gone_with_the_next_list(
@@ -489,7 +492,7 @@ def test_refresh_now_asks_exactly_once(
 
 @pytest.mark.parametrize("age", [FRESH, STALE], ids=["fresh", "stale"])
 @pytest.mark.parametrize(
-    ("mode", "words"), [("rate_limited", "Discord is limiting how often"), ("outage", "Discord isn't answering")]
+    ("mode", "words"), [("rate_limited", "Discord is rate-limiting"), ("outage", "Discord isn't responding")]
 )
 def test_refresh_now_that_fails_says_why_and_loses_nothing(
     with_list: WithList, client_of: ClientOf, sandbox: Sandbox, mode: str, words: str, age: dict[str, float]
@@ -516,7 +519,7 @@ def test_refresh_now_that_fails_without_a_list_gives_the_reason_once(
     response = client.post("/servers/refresh/", follow=True)
 
     assert response.status_code == 503
-    assert words_of(response).count("Discord isn't answering") == 1
+    assert words_of(response).count("Discord isn't responding") == 1
     assert 'class="messages"' not in words_of(response)
     assert 'class="messages"' not in words_of(client.get("/account/"))
 
@@ -531,7 +534,7 @@ def test_refresh_now_that_fails_gives_the_reason_on_pages_that_show_no_list(
     response = client.get("/servers/1/")
 
     assert response.status_code == 404
-    assert words_of(response).count("Discord isn't answering") == 1
+    assert words_of(response).count("Discord isn't responding") == 1
 
 
 def test_refresh_now_leads_back_to_the_page_it_was_pressed_on(with_list: WithList, client_of: ClientOf) -> None:
@@ -561,7 +564,7 @@ def test_refresh_now_does_not_wait_for_a_slow_discord(
 
     response = client.post("/servers/refresh/", follow=True)
 
-    assert "asking again right now" in words_of(response)
+    assert "checking again now…" in words_of(response)
     assert 'class="warning"' not in words_of(response)
     assert len(names_on(response)) == 12
 
@@ -610,7 +613,7 @@ def test_deleting_leaves_nothing_and_signs_out_everywhere(
     response = here.post("/servers/delete-my-data/", follow=True)
 
     assert response.redirect_chain == [("/", 302)]
-    assert "Everything this site stored about you is deleted." in words_of(response)
+    assert "Everything this site stored about you has been deleted." in words_of(response)
     assert [client.get("/servers/").status_code for client in (here, elsewhere, of_linus)] == [302, 302, 200]
     assert list(User.objects.all()) == [linus]
     for model in (GuildListVerification, UserGuildMembership, DiscordAccount, Session):
@@ -720,3 +723,19 @@ def test_every_page_has_one_heading_a_title_and_a_language(
             title = re.search(r"<title>(.*?)</title>", page_of(page), re.DOTALL)
             assert title, name
             assert len(title[1].replace("· Guildhall", "").strip()) > 2, name
+
+
+@pytest.mark.parametrize("token", ["", "sandbox-bot"])
+def test_a_servers_page_names_the_persons_standing_whatever_is_known_of_the_bot(
+    with_list: Callable[..., User], client_of: Callable[[User], Client], settings: Settings, token: str
+) -> None:
+    settings.DISCORD_BOT_TOKEN = token
+    ada = with_list("ada")
+    browser = client_of(ada)
+
+    standings = {
+        re.findall(r'class="badge[^"]*">([^<]*)<', page_of(browser.get(f"/servers/{row.guild_id}/")))[0]
+        for row in ada.guild_memberships.all()
+    }
+
+    assert standings == {"Owner", "Manager", "Member"}

@@ -12,17 +12,19 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
+from accounts.discord import Permissions
 from accounts.models import User
-from guilds import bot, personal_data
-from guilds.models import Guild, GuildPreference, UserGuildMembership
+from guilds import personal_data
+from guilds.models import BotGuild, GuildPreference, UserGuildMembership
 from tests.fixtures import Sandbox, let_pass
+from tests.guilds.rows import sync_bot_guilds
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 WithList = Callable[..., User]
 ClientOf = Callable[[User], Client]
 HTMX = {"HX-Request": "true"}
-LARGEST_PAGE = 60_000
+MAX_PAGE_BYTES = 60_000
 
 
 def sections_on(response: Any) -> dict[str, list[str]]:
@@ -39,7 +41,7 @@ def id_of(name: str) -> int:
 
 @pytest.fixture
 def synced(sandbox: Sandbox, transactional_db: None) -> None:
-    bot.sync(sleep=lambda _seconds: None)
+    sync_bot_guilds()
 
 
 # the sections
@@ -51,9 +53,9 @@ def test_where_the_bot_is_comes_first_then_where_it_can_be_added(
     response = client_of(with_list("ada")).get("/servers/")
 
     assert sections_on(response) == {
-        "You manage": ["1337 Krew", "Analytical Engine Club", "Lisbon Board Gamers", "نادي القراءة العربي"],
-        "You manage, without the bot": ["Difference & Sons <b>GmbH</b>", "Django Study Group", "Just Ada & Friends"],
-        "You are a member of": [
+        "Servers you manage": ["1337 Krew", "Analytical Engine Club", "Lisbon Board Gamers", "نادي القراءة العربي"],
+        "Servers you can add the bot to": ["Difference & Sons <b>GmbH</b>", "Django Study Group", "Just Ada & Friends"],
+        "Other servers": [
             "no",
             "Pixel Animators",
             "The Honourable Society for the Very Slow and Very Careful Reading of Very Long and Dense Old Books",
@@ -76,9 +78,9 @@ def test_it_can_be_added_where_one_manages_and_it_is_not(
 
 def test_a_bot_that_left_can_be_added_again(synced: None, with_list: WithList, client_of: ClientOf) -> None:
     client = client_of(with_list("ada"))
-    Guild.objects.filter(name="1337 Krew").update(deleted_at=F("verified_at"))
+    BotGuild.objects.filter(name="1337 Krew").update(deleted_at=F("verified_at"))
 
-    assert "1337 Krew" in sections_on(client.get("/servers/"))["You manage, without the bot"]
+    assert "1337 Krew" in sections_on(client.get("/servers/"))["Servers you can add the bot to"]
 
 
 def test_without_a_bot_token_there_is_no_word_of_a_bot(
@@ -89,19 +91,48 @@ def test_without_a_bot_token_there_is_no_word_of_a_bot(
 
     picker, detail = client.get("/servers/"), client.get(f"/servers/{id_of('Django Study Group')}/")
 
-    assert list(sections_on(picker)) == ["You manage", "You are a member of"]
+    assert list(sections_on(picker)) == ["Servers you manage", "Other servers"]
     for response in (picker, detail):
         assert not re.search(r"\bbot\b", re.sub(r"<[^>]*>", " ", response.content.decode()))
         assert "add-bot" not in response.content.decode()
 
 
-def test_each_that_one_cannot_manage_says_why(synced: None, with_list: WithList, client_of: ClientOf) -> None:
-    body = client_of(with_list("ada")).get("/servers/").content.decode()
+def test_cards_have_a_state_and_a_button_and_the_others_are_rows(
+    synced: None, with_list: WithList, client_of: ClientOf
+) -> None:
+    client = client_of(with_list("ada"))
+    client.post("/servers/favourites/", {"star": id_of("Winter Climbers")})
 
-    rows = [row for row in re.findall(r"<li>(.*?)</li>", body, re.S) if "<button name=" in row]
-    assert len(rows) == 12
+    rows = re.findall(r"<li.*?</li>", client.get("/servers/").content.decode(), re.S)
+    found = {}
     for row in rows:
-        assert ('class="badge' in row) != ("<summary>Why can’t I manage this one?</summary>Managing takes" in row)
+        if "<button name=" in row:
+            name, state, button = (
+                re.search(pattern, row)
+                for pattern in ("<bdi>(.*?)</bdi>", "<small>(.*?)</small>", r"([\w ]+)</[ab]></p>")
+            )
+            assert name
+            found[html.unescape(name[1])] = (state and state[1], button and button[1])
+
+    assert len(found) == 12
+    assert found["1337 Krew"] == ("Owner · Bot added", "Open")
+    assert found["Django Study Group"] == ("Manager · No bot yet", "Add the bot")
+    assert found["Winter Climbers"] == ("Member", "Open")
+    assert found["Pixel Animators"] == (None, None)
+
+
+def test_more_than_twelve_under_a_heading_are_folded_unless_they_were_searched_for(
+    with_list: WithList, client_of: ClientOf, sandbox: Sandbox
+) -> None:
+    sandbox.person("many", guilds=[{"name": f"Server {number:02}"} for number in range(20)])
+    client = client_of(with_list("many"))
+
+    whole, found = client.get("/servers/"), client.get("/servers/", {"q": "server"})
+
+    assert "Show 8 more" in whole.content.decode()
+    assert "Show" not in re.findall("<summary.*?</summary>", found.content.decode(), re.S)[-1]
+    for response in (whole, found):
+        assert len(sections_on(response)["Other servers"]) == 20
 
 
 # the filter
@@ -114,17 +145,28 @@ def test_the_filter_shows_what_one_manages_or_owns(
     response = client_of(with_list("ada")).get("/servers/", {"show": show})
 
     assert sum(map(len, sections_on(response).values())) == count
-    assert ("of 12 servers" in response.content.decode()) == (count < 12)
+    assert (f"{count} of 12 servers" in response.content.decode()) == (count < 12)
 
 
+def test_before_the_first_complete_run_nobody_is_told_to_add_the_bot(with_list: WithList, client_of: ClientOf) -> None:
+    client = client_of(with_list("ada"))
+    server = UserGuildMembership.objects.filter(owner=True)[0].guild_id
+
+    picker, detail = (client.get(path).content.decode() for path in ("/servers/", f"/servers/{server}/"))
+
+    assert "Add the bot" not in picker + detail
+    assert "We haven’t checked yet whether the bot is in this server." in detail
+
+
+@pytest.mark.usefixtures("bot_synced")
 def test_filter_and_search_go_together(with_list: WithList, client_of: ClientOf) -> None:
     response = client_of(with_list("ada")).get("/servers/", {"show": "owner", "q": "ada"}, headers=HTMX)
 
-    assert sections_on(response) == {"You manage, without the bot": ["Just Ada & Friends"]}
+    assert sections_on(response) == {"Servers you can add the bot to": ["Just Ada & Friends"]}
 
 
 @pytest.mark.parametrize(
-    ("show", "words"), [("owner", "You own none of your servers."), ("manage", "You may manage none of your servers.")]
+    ("show", "words"), [("owner", "You don’t own any servers."), ("manage", "You don’t manage any servers.")]
 )
 def test_a_filter_without_a_match_says_so(with_list: WithList, client_of: ClientOf, show: str, words: str) -> None:
     response = client_of(with_list("linus")).get("/servers/", {"show": show})
@@ -142,8 +184,9 @@ def test_a_star_moves_the_server_to_the_top_and_back(with_list: WithList, client
     starred = client.post("/servers/favourites/", {"star": guild_id}, follow=True)
     assert starred.redirect_chain == [("/servers/#servers", 302)]
     assert next(iter(sections_on(starred).items())) == ("Favourites", ["Winter Climbers"])
-    assert "Winter Climbers" not in sections_on(starred)["You are a member of"]
-    assert f'<button name="unstar" value="{guild_id}" aria-label="Unstar Winter Climbers">' in starred.content.decode()
+    assert "Winter Climbers" not in sections_on(starred)["Other servers"]
+    star = f'<button name="unstar" value="{guild_id}" aria-pressed="true" aria-label="Star Winter Climbers"></button>'
+    assert star in starred.content.decode()
 
     back = client.post("/servers/favourites/", {"unstar": guild_id}, follow=True)
     assert "Favourites" not in sections_on(back)
@@ -158,15 +201,14 @@ def test_starring_twice_is_starring_once(with_list: WithList, client_of: ClientO
     assert list(GuildPreference.objects.values_list("favourite", flat=True)) == [True]
 
 
-def test_htmx_gets_the_star_alone_in_its_place(with_list: WithList, client_of: ClientOf) -> None:
+def test_htmx_gets_no_page_for_a_star(with_list: WithList, client_of: ClientOf) -> None:
     client = client_of(with_list("ada"))
     guild_id = id_of("Winter Climbers")
 
     response = client.post("/servers/favourites/", {"star": guild_id, "q": "win", "show": ""}, headers=HTMX)
 
-    star = f'<button name="unstar" value="{guild_id}" aria-label="Unstar Winter Climbers"></button>'
-    assert response.content.decode().strip() == star
-    assert (response["HX-Retarget"], response["HX-Reswap"]) == (f'#servers button[value="{guild_id}"]', "outerHTML")
+    assert (response.status_code, response.content) == (204, b"")
+    assert GuildPreference.objects.get().favourite
 
 
 def test_without_a_script_the_search_survives_a_star(with_list: WithList, client_of: ClientOf) -> None:
@@ -269,7 +311,7 @@ def test_forgetting_a_person_forgets_their_favourites(with_list: WithList, clien
 
 
 def statements(client: Client, page: str) -> list[str]:
-    """What the page asks of the database beyond session and user."""
+    """The page's queries beyond those for session and user."""
     with CaptureQueriesContext(connection) as queries:
         assert client.get(page).status_code == 200
     return [
@@ -281,7 +323,7 @@ def statements(client: Client, page: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", ["linus", "grace"])
-def test_the_picker_asks_the_database_twice_after_a_change_and_then_not_at_all(
+def test_the_picker_asks_the_database_three_times_after_a_change_and_then_not_at_all(
     synced: None, with_list: WithList, client_of: ClientOf, name: str
 ) -> None:
     client = client_of(with_list(name))
@@ -289,7 +331,11 @@ def test_the_picker_asks_the_database_twice_after_a_change_and_then_not_at_all(
 
     first, second = statements(client, "/servers/"), statements(client, "/servers/")
 
-    assert [statement.split('"')[1] for statement in first] == ["guilds_guild", "guilds_guildpreference"]
+    assert [statement.split('"')[1] for statement in first] == [
+        "guilds_guild",
+        "guilds_botpresence",
+        "guilds_guildpreference",
+    ]
     assert second == []
 
 
@@ -316,7 +362,7 @@ def test_a_hundred_servers_weigh_less_than_60_kb(
     response = client.get("/servers/")
 
     assert sum(map(len, sections_on(response).values())) == 100
-    assert len(response.content) < LARGEST_PAGE
+    assert len(response.content) < MAX_PAGE_BYTES
 
 
 def test_icons_come_in_two_sizes_lazily_and_still(with_list: WithList, client_of: ClientOf, settings: Settings) -> None:
@@ -325,9 +371,10 @@ def test_icons_come_in_two_sizes_lazily_and_still(with_list: WithList, client_of
     server = UserGuildMembership.objects.get(name="Pixel Animators")
     url = f"{settings.DISCORD_CDN_URL}/icons/{server.guild_id}/{server.icon}.png?size="
     assert server.icon.startswith("a_")
-    assert f'<img src="{url}64" srcset="{url}128 2x" width="48" height="48" loading="lazy" alt>' in body
-    assert ".gif" not in body
-    assert re.search(r'<i class="h\d+" data-abc="JA&amp;"></i><bdi>Just Ada &amp; Friends</bdi>', body)
+    assert f'<img src="{url}32" srcset="{url}64 2x" width="32" height="32" loading="lazy" alt>' in body
+    assert "animated" not in body
+    assert re.search(r'<li class="h\d+" data-right="owner">', body)
+    assert '<i data-abc="JA&amp;"></i><bdi>Just Ada &amp; Friends</bdi>' in body
 
 
 # one server
@@ -341,5 +388,26 @@ def test_a_servers_page_says_whether_the_bot_is_there(synced: None, with_list: W
 
     assert "The bot is in this server" in said("1337 Krew")
     assert f"/servers/{id_of('Django Study Group')}/add-bot/" in said("Django Study Group")
-    assert "Only somebody who may manage the server can add it." in said("Winter Climbers")
+    assert "Only people who manage this server can add it." in said("Winter Climbers")
     assert "add-bot" not in said("Winter Climbers")
+
+
+def test_a_servers_page_names_rare_permissions_and_known_features(
+    synced: None, with_list: WithList, client_of: ClientOf, sandbox: Sandbox
+) -> None:
+    rare = Permissions.BYPASS_SLOWMODE | Permissions.VIEW_CREATOR_MONETIZATION_ANALYTICS
+    everyday = Permissions.CREATE_EVENTS | Permissions.CREATE_GUILD_EXPRESSIONS
+    features = ["GUILD_TAGS", "GUESTS_ENABLED", "SOUNDBOARD", "INTERNAL_SWITCH"]
+    sandbox.person("zoe", guilds=[{"name": "Chess", "permissions": str(int(rare | everyday)), "features": features}])
+
+    page = client_of(with_list("zoe")).get(f"/servers/{id_of('Chess')}/").content.decode()
+
+    named = re.findall(r"<li>([^<]+)</li>", page)
+    assert set(named) == {
+        "Bypass Slowmode",
+        "View Creator Monetization Analytics",
+        "Server tag",
+        "Guest invites",
+        "Soundboard",
+    }
+    assert "Plus 2 basic permissions" in page

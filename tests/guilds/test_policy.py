@@ -1,4 +1,4 @@
-"""What the policy decides for one reader, and what it starts, waits for and serves. No sandbox, no threads."""
+"""The policy's decision for one reader: what it starts, waits for and serves. No sandbox, no threads."""
 
 import time
 from collections.abc import Callable
@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import structlog
+from django.db import OperationalError, ProgrammingError
 from django.db.models import F
 from prometheus_client import REGISTRY
 
@@ -24,6 +25,7 @@ from guilds.engine.records import Record
 from guilds.engine.refusal import NoAnswer
 from guilds.models import GuildListVerification
 from guilds.resources.guild_list import GUILD_LIST
+from tests.guilds.rows import row_of, stored
 
 pytestmark = pytest.mark.django_db
 
@@ -32,7 +34,7 @@ HOUR = timedelta(hours=1)
 
 
 class Stage:
-    """What the policy works with, and what it did: in `did`, in order.
+    """The policy's faked environment; `did` lists the policy's calls in order.
 
     `during_the_wait` is called while a reader waits and says whether there was room to wait.
     """
@@ -52,8 +54,8 @@ class Stage:
         self.did.append(("gate", priority))
         return self.shut
 
-    def give_back(self) -> None:
-        self.did.append(("give back",))
+    def release(self) -> None:
+        self.did.append(("release",))
 
     def start(self, job: "partial[Any]", then: object) -> "Future[None]":
         assert (job.func, then) == (refresh.run, refresh.follow_up)
@@ -82,26 +84,13 @@ def ada() -> User:
     return User.objects.create_user(username="ada", discord_id=1)
 
 
-def stored(user: User, age: timedelta | None = None, **fields: Any) -> datetime:
-    """Store a record of that age with `fields`; the database's time."""
-    now = GUILD_LIST.read(user.pk)[1]
-    if age is not None:
-        fields = {"verified_at": now - age, "refresh_after": now - age + timedelta(minutes=48)} | fields
-    GuildListVerification.objects.filter(pk=user.pk).update(**fields)
-    return now
-
-
-def row_of(user: User) -> GuildListVerification:
-    return GuildListVerification.objects.get(pk=user.pk)
-
-
 def read(user: User, max_age: timedelta | None = None, timeout: float = 5.0) -> Served:
     return Served.of(policy.read(GUILD_LIST, user.pk, max_age=max_age, timeout=timeout, clock=lambda: 100.0))
 
 
 def reads(freshness: str, outcome: str) -> float:
-    labels = {"freshness": freshness, "outcome": outcome}
-    return REGISTRY.get_sample_value("guildhall_guild_list_reads_total", labels) or 0.0
+    labels = {"resource": "guild_list", "freshness": freshness, "outcome": outcome}
+    return REGISTRY.get_sample_value("guildhall_reads_total", labels) or 0.0
 
 
 def about(moment: datetime | None, expected: datetime) -> bool:
@@ -150,7 +139,7 @@ def test_a_list_of_the_future_is_of_no_age(ada: User, stage: Stage) -> None:
     assert read(ada).age == timedelta(0)
 
 
-@pytest.mark.parametrize(("lease", "asking"), [(HOUR, True), (timedelta(0), False), (None, False)])
+@pytest.mark.parametrize(("lease", "asking"), [(SECOND, True), (timedelta(0), False), (HOUR, False), (None, False)])
 def test_a_fresh_list_says_whether_discord_is_being_asked(
     ada: User, stage: Stage, lease: timedelta | None, asking: bool
 ) -> None:
@@ -178,6 +167,40 @@ def test_a_read_is_written_down_once_an_hour(ada: User, stage: Stage, earlier: t
     assert GuildListVerification.objects.exclude(pk=ada.pk).get().last_read_at is None
 
 
+@pytest.mark.parametrize("minutes", [50, 180])
+def test_a_database_that_refuses_the_claim_does_not_keep_a_stored_list(
+    ada: User, stage: Stage, monkeypatch: pytest.MonkeyPatch, minutes: int
+) -> None:
+    stored(ada, timedelta(minutes=minutes))
+    monkeypatch.setattr(refresh, "claim", raising(OperationalError("read-only")))
+
+    reading = policy.read(GUILD_LIST, ada.pk, timeout=5)
+
+    assert (reading.decision.serve, reading.decision.ask, reading.decision.reason) == (True, False, Reason.DATABASE)
+    assert reading.decision.until == reading.now + policy.BUSY_PAUSE
+    assert stage.did[-1] == ("release",)
+
+
+@pytest.mark.parametrize(("minutes", "error"), [(1500, OperationalError("read-only")), (50, ProgrammingError("typo"))])
+def test_a_claim_that_fails_otherwise_gives_its_thread_back(
+    ada: User, stage: Stage, monkeypatch: pytest.MonkeyPatch, minutes: int, error: Exception
+) -> None:
+    stored(ada, timedelta(minutes=minutes))
+    monkeypatch.setattr(refresh, "claim", raising(error))
+
+    with pytest.raises(type(error)):
+        policy.read(GUILD_LIST, ada.pk, timeout=5)
+
+    assert stage.did[-1] == ("release",)
+
+
+def raising(error: Exception) -> Callable[..., Any]:
+    def fail(*_arguments: Any) -> Any:
+        raise error
+
+    return fail
+
+
 def test_a_due_list_is_served_while_a_refresh_starts(ada: User, stage: Stage) -> None:
     now = stored(ada, timedelta(minutes=50), generation=4)
     before = reads("due", "hit")
@@ -194,6 +217,33 @@ def test_a_due_list_is_served_while_a_refresh_starts(ada: User, stage: Stage) ->
     assert stage.did[1][2] == discord_client()
     assert stage.did[2] == ("announce", ada.pk, stage.job)
     assert reads("due", "hit") == before + 1
+
+
+@pytest.mark.parametrize(("own", "shared"), [(38, 59), (59, 38)])
+@pytest.mark.parametrize("age", [timedelta(hours=5), None], ids=["stale", "none"])
+def test_a_reader_is_told_of_the_obstacle_that_ends_last(
+    ada: User, stage: Stage, own: int, shared: int, age: timedelta | None
+) -> None:
+    now = stored(ada, age)
+    stored(ada, age, not_before=now + own * SECOND, reason="unavailable")
+    stage.shut = GateShut(Reason.CLOUDFLARE, now + shared * SECOND, now)
+
+    readings = [policy.read(GUILD_LIST, ada.pk, timeout=0.0)]
+    if age and (looked := policy.look(*GUILD_LIST.read(ada.pk))):
+        readings.append(looked)
+
+    last = (Reason.CLOUDFLARE, now + 59 * SECOND) if shared > own else (Reason.UNAVAILABLE, now + 59 * SECOND)
+    assert {(reading.decision.reason, reading.decision.until) for reading in readings} == {last}
+    assert len(readings) == (2 if age else 1)
+
+
+@pytest.mark.parametrize("age", [timedelta(minutes=10), timedelta(minutes=50)], ids=["fresh", "due"])
+def test_a_list_that_is_served_as_fresh_never_reads_the_gate(ada: User, stage: Stage, age: timedelta) -> None:
+    now = stored(ada, age)
+    stored(ada, age, not_before=now + HOUR, reason="unavailable")
+
+    assert policy.look(*GUILD_LIST.read(ada.pk))
+    assert stage.did == []
 
 
 @pytest.mark.parametrize(("timeout", "waits"), [(60.0, 6.0), (0.5, 0.5)])
@@ -279,6 +329,70 @@ def test_a_failure_that_ends_the_wait_is_what_the_reader_gets(ada: User, stage: 
 # not asked
 
 
+@pytest.fixture
+def hold(monkeypatch: pytest.MonkeyPatch) -> Callable[[timedelta | None], list[Priority]]:
+    """Let a limit that the record shares with others hold its requests for so long; returns who asked about it."""
+    asked: list[Priority] = []
+
+    def hold(wait: timedelta | None) -> list[Priority]:
+        def held_until(record: Record, now: datetime, priority: Priority) -> datetime | None:
+            asked.append(priority)
+            return None if wait is None else now + wait
+
+        monkeypatch.setattr(GUILD_LIST, "held_until", held_until)
+        return asked
+
+    return hold
+
+
+@pytest.mark.parametrize(
+    ("age", "priority"),
+    [(timedelta(minutes=50), Priority.DUE), (5 * HOUR, Priority.STALE), (None, Priority.COLD)],
+    ids=["due", "stale", "none"],
+)
+def test_a_shared_limit_stops_a_claim_before_it_begins(
+    ada: User, stage: Stage, hold: Any, age: timedelta | None, priority: Priority
+) -> None:
+    stored(ada, age)
+    asked = hold(40 * SECOND)
+
+    reading = policy.read(GUILD_LIST, ada.pk, timeout=5)
+
+    assert (reading.decision.claim, reading.decision.reason) == (False, Reason.RATE_LIMITED)
+    assert reading.decision.until == reading.now + 40 * SECOND
+    assert (asked, stage.did) == ([priority], [("gate", priority)])
+    assert row_of(ada).generation == 0
+
+
+@pytest.mark.parametrize(("shared", "reason"), [(39, Reason.GLOBAL_LIMIT), (41, Reason.RATE_LIMITED)])
+def test_of_gate_and_shared_limit_the_one_that_ends_last_counts(
+    ada: User, stage: Stage, hold: Any, shared: int, reason: Reason
+) -> None:
+    now = stored(ada, 5 * HOUR)
+    stage.shut = GateShut(Reason.GLOBAL_LIMIT, now + 40 * SECOND, now)
+    hold(shared * SECOND)
+
+    found = read(ada)
+
+    assert found.reason is reason
+    assert about(found.next_attempt_at, now + max(shared, 40) * SECOND)
+
+
+def test_a_limit_that_holds_nothing_lets_a_reader_claim(ada: User, stage: Stage, hold: Any) -> None:
+    stored(ada, timedelta(minutes=50))
+    hold(None)
+
+    assert read(ada).is_asking
+
+
+def test_a_fresh_answer_asks_no_limit(ada: User, stage: Stage, hold: Any) -> None:
+    stored(ada, timedelta(minutes=10))
+    asked = hold(40 * SECOND)
+
+    assert read(ada).freshness == "fresh"
+    assert asked == []
+
+
 def test_a_shut_gate_stops_a_claim_before_it_begins(ada: User, stage: Stage) -> None:
     now = stored(ada, 5 * HOUR)
     stage.shut = GateShut(Reason.GLOBAL_LIMIT, now + 40 * SECOND, now)
@@ -329,7 +443,7 @@ def test_a_reader_who_loses_the_claim_gives_the_slot_back_and_looks_again(
     monkeypatch.setattr(refresh, "claim", overtaken)
     read(ada)
 
-    assert stage.words == ["gate", "give back", "gate", "start", "announce", "wait"]
+    assert stage.words == ["gate", "release", "gate", "start", "announce", "wait"]
 
 
 # demanded
@@ -415,8 +529,8 @@ def test_only_a_stale_answer_has_a_reason(ada: User, tier: Tier, freshness: str,
 # looked at
 
 
-def look(user: User) -> Reading[GuildListVerification] | None:
-    return policy.look(*GUILD_LIST.read(user.pk))
+def look(user: User, max_age: timedelta | None = None) -> Reading[GuildListVerification] | None:
+    return policy.look(*GUILD_LIST.read(user.pk), max_age)
 
 
 def test_a_look_at_a_fresh_list_is_a_reading(ada: User, stage: Stage) -> None:
@@ -426,6 +540,13 @@ def test_a_look_at_a_fresh_list_is_a_reading(ada: User, stage: Stage) -> None:
     assert policy.look(record, now) == Reading(
         record, decide(record, now, GUILD_LIST.windows()), now, Tier.FRESH, waited=False
     )
+
+
+def test_a_look_meets_a_demand_or_finds_nothing(ada: User, stage: Stage) -> None:
+    stored(ada, timedelta(minutes=10))
+
+    assert look(ada, timedelta(minutes=11))
+    assert look(ada, timedelta(minutes=9)) is None
 
 
 def test_a_look_finds_a_stale_list_that_may_not_be_refreshed(ada: User, stage: Stage) -> None:

@@ -1,10 +1,10 @@
-"""Every failure the site can answer with, word for word, in both languages, against `problems_golden.json`.
+"""Every problem response of the site, word for word, in both languages, against `problems_golden.json`.
 
-The file is the record of what pages and programs are told: a change of a status, a header or a word shows there as a
-change of a line. `GOLDEN=write ./run test tests/guilds/test_problems_golden.py` writes it anew, in one process (no -n).
+The file records what pages and programs receive: a changed status, header or word shows up there as a changed line.
+`GOLDEN=write ./run test tests/guilds/test_problems_golden.py` writes it anew, in one process (no -n).
 
 Requests go through the whole site. Where Discord would have to fail, its failure is stored, or raised by the client
-that asks; what developers raise in views of their own, the views of this module raise.
+that asks; this module's views raise what developers raise in their own views.
 """
 
 import difflib
@@ -35,8 +35,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 from social_core import exceptions as social
 
-from accounts import access_tokens, background
-from accounts.access_tokens import Scope
+from accounts import access_tokens, background, service_tokens
 from accounts.clock import database_now
 from accounts.discord import (
     CurrentUser,
@@ -46,22 +45,36 @@ from accounts.discord import (
     Forbidden,
     InvalidGrant,
     MissingScope,
+    Permissions,
     RateLimited,
     RequestRejected,
+    SiteRefused,
     Tokens,
     Unauthorized,
+    UnusableResponse,
 )
 from accounts.limits import GateShut, Reason
 from accounts.models import DiscordAccount, DiscordGate, DiscordRefusal, User
+from accounts.throttles import meter
+from accounts.token_scopes import Scope
 from accounts.tokens import ReconnectRequired
 from config.urls import handler400, handler403, handler404, handler500  # noqa: F401 - read by Django of this module
 from config.urls import urlpatterns as site_urls
-from guilds.api.throttles import meter
 from guilds.decorators import guild_list_required, guild_required
 from guilds.middleware import GuildRequest
-from guilds.models import GuildListVerification, UserGuildMembership
+from guilds.models import BotGuilds, GuildListVerification, UserGuildMembership
 from guilds.permissions import CanManageGuild, InGuild
-from guilds.problems import BotNotInGuild, MayNotManage, NotInGuild, Problem, ProblemRaised
+from guilds.problems import (
+    BotMissingPermission,
+    BotNotInGuild,
+    BotPresenceUnknown,
+    MayNotManage,
+    MembershipRequired,
+    MissingRole,
+    NotInGuild,
+    Problem,
+    ProblemRaised,
+)
 from guilds.services import NoAnswer, RefreshTooSoon
 
 FILE = Path(__file__).with_name("problems_golden.json")
@@ -83,7 +96,7 @@ JSON = {"Accept": "application/json"}
 MANAGED, ORDINARY, ELSEWHERE = 100000000000000001, 100000000000000002, 100000000000000003
 
 
-# What views raise.
+# The exceptions that views raise.
 
 
 class Teapot(exceptions.APIException):
@@ -94,7 +107,13 @@ class Teapot(exceptions.APIException):
 RAISED: dict[str, Callable[[], Exception]] = {
     "not-in-guild": NotInGuild,
     "may-not-manage": MayNotManage,
+    "missing-role": lambda: MissingRole(MANAGED, {12, 3}),
+    "missing-role-of-nobody": lambda: MissingRole(MANAGED, ()),
+    "missing-role-of-the-site": lambda: MissingRole(MANAGED, {12, 3}, whole_site=True),
+    "membership-required": lambda: MembershipRequired(MANAGED),
     "bot-not-in-guild": BotNotInGuild,
+    "bot-missing-permission": lambda: BotMissingPermission(Permissions.SEND_MESSAGES | Permissions.EMBED_LINKS),
+    "bot-presence-unknown": BotPresenceUnknown,
     "reconnect-required": ReconnectRequired,
     "missing-scope": MissingScope,
     "refresh-too-soon": lambda: RefreshTooSoon(12.3),
@@ -105,7 +124,17 @@ RAISED: dict[str, Callable[[], Exception]] = {
     },
     **{
         f"NoAnswer-{reason}": lambda reason=reason: NoAnswer("guild_list", Reason(reason), retry_after=45)
-        for reason in ("rate_limited", "global_limit", "cloudflare", "unavailable", "brake", "busy", "in_progress")
+        for reason in (
+            "rate_limited",
+            "global_limit",
+            "cloudflare",
+            "unavailable",
+            "unusable",
+            "site_refused",
+            "brake",
+            "busy",
+            "in_progress",
+        )
     },
     "DiscordUnavailable": lambda: DiscordUnavailable(retry_after=45),
     "RateLimited-untold": RateLimited,
@@ -115,12 +144,12 @@ RAISED: dict[str, Callable[[], Exception]] = {
     "problem-of-a-site": lambda: ProblemRaised(
         Problem("no-coffee", 418, "No coffee", "There is tea.", retry_after=7, more={"pot": "short"})
     ),
-    "problem-without-a-name": lambda: ProblemRaised(Problem("", 409, "Conflict", "Somebody was quicker.")),
+    "problem-without-a-name": lambda: ProblemRaised(Problem("", 409, "Conflict", "Another request was quicker.")),
     "DiscordAPIError": DiscordAPIError,
-    "DiscordAPIError-token-route": lambda: DiscordAPIError(route="POST /oauth2/token"),
     "Unauthorized": Unauthorized,
     "Forbidden": Forbidden,
-    "Forbidden-cloudflare": lambda: Forbidden(scope="cloudflare"),
+    "SiteRefused": SiteRefused,
+    "UnusableResponse": UnusableResponse,
     "RequestRejected": RequestRejected,
     "InvalidGrant": InvalidGrant,
     "AuthCanceled": social.AuthCanceled,
@@ -255,6 +284,7 @@ def person(db: None, client_of: Callable[[User], Client]) -> Person:
     user = User.objects.create(username="1", discord_id=1, discord_username="ada")
     now = database_now()
     verified_at = now - timedelta(minutes=10)
+    BotGuilds.objects.create(verified_at=verified_at)
     GuildListVerification.objects.create(
         user=user, verified_at=verified_at, refresh_after=now + timedelta(minutes=30), version=1
     )
@@ -286,7 +316,7 @@ class Site:
         return self.ada.post(path, data or {}, headers=headers)
 
     def in_record(self, **fields: Any) -> "Site":
-        """What stands in the person's record."""
+        """Update the person's record."""
         GuildListVerification.objects.filter(pk=self.user.pk).update(**fields)
         return self
 
@@ -310,16 +340,20 @@ class Site:
     def asked_by_another(self) -> "Site":
         """Another process is asking Discord, for longer than the reader waits."""
         self.settings.DISCORD_FETCH_BUDGET_MS = self.settings.DISCORD_REFRESH_WAIT_MS = 1
-        return self.without_list("", pause=None).in_record(lease_until=self.now + timedelta(seconds=30))
+        return self.without_list("", pause=None).in_record(lease_until=database_now() + timedelta(seconds=3.5))
 
     def limited(self, name: str, path: str = "/api/v1/me/") -> Any:
-        """The second answer, where one a minute is allowed."""
+        """The second response, where one a minute is allowed."""
         setattr(self.settings, name, (1, 60))
         self.get(path)
         return self.get(path)
 
     def bearer(self, *scopes: Scope) -> dict[str, str]:
-        _row, token = access_tokens.create(self.user, "program", scopes, access_tokens.LONGEST_LIFE)
+        _row, token = access_tokens.create(self.user, "program", scopes, access_tokens.MAX_LIFETIME)
+        return {"Authorization": f"Bearer {token}"}
+
+    def service(self) -> dict[str, str]:
+        _row, token = service_tokens.create("bot", [Scope.ME_READ], by="a test")
         return {"Authorization": f"Bearer {token}"}
 
     def forged(self, path: str, **headers: str) -> Any:
@@ -378,7 +412,10 @@ class Site:
         self.monkeypatch.setattr(DiscordClient, "get_current_user", person)
         if isinstance(brings, Exception):
             self.monkeypatch.setattr(DiscordClient, at, fail)
-        sent = browser.post("/login/discord/", {"next": next_page} if next_page else {})
+        # A sign-in begins at the host of SITE_URL.
+        sent = browser.post(
+            "/login/discord/", {"next": next_page} if next_page else {}, headers={"Host": "localhost:8000"}
+        )
         answer = {"state": parse_qs(urlsplit(sent["Location"]).query)["state"][0], "code": "code"}
         answer.pop(forgets, None)
         return browser.get("/complete/discord/", answer, headers=headers)
@@ -470,17 +507,17 @@ case(
     by_the_clock=True,
 )
 for _page in ("/list-required/", f"/managed/{MANAGED}/", "/reads-list/", "/account/"):
-    case(f"nobody signed in, {_page}: page", lambda site, page=_page: site.visitor.get(page))
+    case(f"not signed in, {_page}: page", lambda site, page=_page: site.visitor.get(page))
     case(
-        f"nobody signed in, {_page}: page for a program",
+        f"not signed in, {_page}: page for a program",
         lambda site, page=_page: site.visitor.get(page, headers=JSON),
     )
 case(
-    "nobody signed in: form",
+    "not signed in: form",
     lambda site: site.visitor.post(f"/managed/{MANAGED}/", {"text": "a"}, headers={"Referer": "http://testserver/a/"}),
 )
 
-# What keeps a list away.
+# Reasons for having no list.
 STATES: dict[str, Callable[[Site], Site]] = {
     **{
         f"stored {reason}": lambda site, reason=reason: site.without_list(reason)
@@ -575,7 +612,7 @@ case("API: not in this server", lambda site: site.get(f"/api/v1/guilds/{ELSEWHER
 case("API: no such method", lambda site: site.ada.delete("/api/v1/guilds/"))
 case("API: no such method of the document", lambda site: site.post("/api/schema/"))
 case("API: another format", lambda site: site.get("/api/v1/guilds/", Accept="text/csv"))
-case("API: nobody signed in", lambda site: site.visitor.get("/api/v1/guilds/"))
+case("API: not signed in", lambda site: site.visitor.get("/api/v1/guilds/"))
 case("API: another scheme", lambda site: site.visitor.get("/api/v1/guilds/", headers={"Authorization": "Basic YTpi"}))
 case("API: token that is none", lambda site: site.visitor.get("/api/v1/me/", headers={"Authorization": "Bearer gdh_x"}))
 case("API: token that is empty", lambda site: site.visitor.get("/api/v1/me/", headers={"Authorization": "Bearer"}))
@@ -591,6 +628,9 @@ case(
 case(
     "API: token where none will do",
     lambda site: site.visitor.get("/api/session-only/", headers=site.bearer(Scope.GUILDS_READ)),
+)
+case(
+    "API: service token where a person is needed", lambda site: site.visitor.get("/api/v1/me/", headers=site.service())
 )
 case("API: for staff only", lambda site: site.get("/api/v1/bot/guilds/"))
 case("API: person limited", lambda site: site.limited("API_THROTTLE_USER"), by_the_clock=True)
@@ -659,8 +699,8 @@ case(
 case("sign-in: another error of Discord's", lambda site: site.visitor.get("/complete/discord/?error=server_error"))
 case("sign-in: state of another browser", lambda site: site.visitor.get("/complete/discord/?state=x&code=y"))
 case("sign-in: state missing", lambda site: site.comes_back(1, forgets="state"))
-case("sign-in: as somebody else", lambda site: site.comes_back(2, site.ada))
-case("sign-in: as somebody else who is here", lambda site: as_another(site))
+case("sign-in: as another person", lambda site: site.comes_back(2, site.ada))
+case("sign-in: as another person who is here", lambda site: as_another(site))
 case("sign-in: switched off", lambda site: site.with_account(is_active=False).comes_back(1))
 case("sign-in: account without its key", lambda site: site.with_account(id_key="").comes_back(1))
 case("sign-in: fault", lambda site: site.comes_back(ZeroDivisionError()))
@@ -680,7 +720,10 @@ def as_another(site: Site) -> Any:
 case("problems: all", lambda site: site.visitor.get("/problems/"))
 for _name in (
     *("bad-request", "invalid-parameter", "validation-failed", "not-signed-in", "invalid-token", "insufficient-scope"),
-    *("csrf-failed", "reconnect-required", "missing-scope", "missing-permission", "bot-not-in-guild", "forbidden"),
+    *("csrf-failed", "reconnect-required", "missing-scope", "missing-permission", "missing-role", "bot-not-in-guild"),
+    *("membership-required", "person-required"),
+    "forbidden",
+    *("bot-missing-permission", "bot-presence-unknown", "unexpected-reply", "site-refused"),
     *("not-in-guild", "not-found", "method-not-allowed", "not-acceptable", "precondition-failed", "refresh-too-soon"),
     *("rate-limited", "too-many-requests", "server-error", "discord-unavailable", "database-unavailable"),
 ):
@@ -725,9 +768,9 @@ class Page(HTMLParser):
             self.seen["links"].append(f"{given['method']} {given['action']}")
         elif tag == "input" and given["name"] != "csrfmiddlewaretoken":
             self.seen["links"].append(f"{given['name']}={given['value']}")
-        for name in ("href", "data-reload"):
+        for name in ("href", "data-reload", "data-submit"):
             if name in given:
-                self.seen["links"].append(re.sub(r"\bstate=\w{32}\b", "state=<state>", f"{name} {given[name]}"))
+                self.seen["links"].append(re.sub(r"\bstate=\w+-\w{32}\b", "state=<state>", f"{name} {given[name]}"))
 
     def handle_endtag(self, tag: str) -> None:
         self._counts = False
@@ -796,7 +839,7 @@ def no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def written() -> Iterator[dict[str, Any]]:
-    """What the tests saw, which becomes the file if it is to be written."""
+    """The responses that the tests saw; written to the file if GOLDEN=write."""
     seen: dict[str, Any] = {}
     assert not (WRITES and "PYTEST_XDIST_WORKER" in os.environ), "one process writes the file"
     yield seen
@@ -819,8 +862,8 @@ def test_a_failure_is_told_as_it_was(
         cache.clear()
         meter.forget()
         with transaction.atomic():
-            answer = CASES[name](Site(language, person, settings, monkeypatch))
-            seen[language] = told(answer, by_the_clock=name in BY_THE_CLOCK)
+            response = CASES[name](Site(language, person, settings, monkeypatch))
+            seen[language] = told(response, by_the_clock=name in BY_THE_CLOCK)
             transaction.set_rollback(True)
     written[name] = seen
 

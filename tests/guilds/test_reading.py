@@ -1,4 +1,4 @@
-"""What pages, sign-ins and operators ask of the services; `policy.read` is faked where they ask. No sandbox."""
+"""How pages, sign-ins and operators use the services, with a fake `policy.read`. No sandbox."""
 
 import time
 from datetime import datetime, timedelta
@@ -10,16 +10,17 @@ from django.contrib.contenttypes.models import ContentType
 from pytest_django import DjangoAssertNumQueries, Settings
 
 from accounts.clock import database_now
-from accounts.models import DiscordAccount, Session, User
+from accounts.models import DiscordAccount, DiscordAllowance, Session, User
 from guilds import personal_data, services
 from guilds.engine import policy
 from guilds.engine.freshness import Reason, Tier, decide
 from guilds.engine.policy import Reading
 from guilds.engine.refusal import NoAnswer
-from guilds.models import BotPresence, GuildListVerification, UserGuildMembership
-from guilds.resources.guild_list import GUILD_LIST, Tags, user_with_record
+from guilds.models import BotGuilds, GuildListVerification, GuildMember, UserGuildMembership
+from guilds.resources.guild_list import GUILD_LIST, GuildListResource, Tags
 from guilds.resources.snapshots import Snapshot
 from guilds.services import RefreshTooSoon
+from tests.guilds.rows import row_of, stored
 
 pytestmark = pytest.mark.django_db
 
@@ -31,19 +32,6 @@ NOW = datetime.fromisoformat("2026-03-14T15:09:26+00:00")
 @pytest.fixture
 def ada() -> User:
     return User.objects.create_user(username="ada", discord_id=1)
-
-
-def stored(user: User, age: timedelta | None = None, **fields: Any) -> datetime:
-    """Store a record of that age with `fields`; the database's time."""
-    now = GUILD_LIST.read(user.pk)[1]
-    if age is not None:
-        fields = {"verified_at": now - age, "refresh_after": now - age + timedelta(minutes=48)} | fields
-    GuildListVerification.objects.filter(pk=user.pk).update(**fields)
-    return now
-
-
-def row_of(user: User) -> GuildListVerification:
-    return GuildListVerification.objects.get(pk=user.pk)
 
 
 @pytest.fixture
@@ -89,7 +77,7 @@ def test_the_guilds_are_read_at_once_unless_the_reader_is_lazy(
 def test_a_list_says_what_its_record_says(ada: User) -> None:
     now = stored(ada, timedelta(minutes=10), version=4, joined_count=2, left_count=3, preferences_tag=5)
     GuildListVerification.objects.update(changed_at=now - HOUR)
-    BotPresence.objects.update_or_create(pk=1, defaults={"tag": 7})
+    BotGuilds.objects.update_or_create(pk=1, defaults={"tag": 7})
 
     found = services.get_guild_list(ada)
 
@@ -109,48 +97,6 @@ def test_a_list_finds_its_guilds_by_id(ada: User) -> None:
     assert [getattr(found.get(key), "guild_id", None) for key in (2, "1", 3, "x")] == [2, 1, None, None]
 
 
-def with_record(user: User) -> User:
-    found = user_with_record(user.pk)
-    assert found
-    return found
-
-
-def test_a_fresh_list_that_was_read_with_the_person_is_not_read_again(ada: User, asked: list[Any]) -> None:
-    stored(ada, timedelta(minutes=10))
-
-    found = services.get_guild_list(with_record(ada))
-
-    assert asked == []
-    assert (found.freshness, found.next_attempt_at) == ("fresh", row_of(ada).refresh_after)
-
-
-def test_a_stale_list_that_may_not_be_refreshed_is_served_from_there_too(ada: User, asked: list[Any]) -> None:
-    now = stored(ada, 5 * HOUR, reason="rate_limited")
-    GuildListVerification.objects.update(not_before=now + HOUR)
-
-    assert services.get_guild_list(with_record(ada)).reason is Reason.RATE_LIMITED
-    assert asked == []
-
-
-@pytest.mark.parametrize(
-    ("age", "reason"), [(timedelta(minutes=50), ""), (5 * HOUR, ""), (30 * HOUR, ""), (5 * HOUR, "missing_scope")]
-)
-def test_every_other_list_is_read_again(ada: User, asked: list[Any], age: timedelta, reason: str) -> None:
-    stored(ada, age, reason=reason)
-
-    services.get_guild_list(with_record(ada))
-
-    assert asked == [(ada.pk, None, 6.5)]
-
-
-def test_a_demand_is_never_met_by_what_was_read_with_the_person(ada: User, asked: list[Any]) -> None:
-    stored(ada, timedelta(minutes=10))
-
-    services.get_guild_list(with_record(ada), HOUR)
-
-    assert asked == [(ada.pk, HOUR, 6.5)]
-
-
 def test_refreshing_waits_for_a_minute_since_the_last_list(
     ada: User, asked: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -161,7 +107,7 @@ def test_refreshing_waits_for_a_minute_since_the_last_list(
     monkeypatch.setattr(GUILD_LIST, "read", lambda user_id: (record, now + 59 * SECOND))
     with pytest.raises(RefreshTooSoon) as error:
         services.refresh_guild_list(ada)
-    assert (error.value.retry_after, str(error.value)) == (1.0, "the list was refreshed a moment ago")
+    assert (error.value.retry_after, str(error.value)) == (1.0, "it was refreshed a moment ago")
     assert asked == []
 
     monkeypatch.setattr(GUILD_LIST, "read", lambda user_id: (record, now + 60 * SECOND))
@@ -196,23 +142,55 @@ def test_a_sign_in_does_not_fail_with_the_list(ada: User, monkeypatch: pytest.Mo
 # after a sign-in
 
 
+def member(user: User, **fields: Any) -> GuildMember:
+    return GuildMember.objects.create(user=user, guild_id=1, **fields)
+
+
 @pytest.mark.parametrize(
-    ("reason", "left", "waits"),
-    [("reconnect_required", "", False), ("missing_scope", "", False), ("rate_limited", "rate_limited", True)],
+    ("reason", "is_cleared"), [(reason, not reason.is_limit) for reason in Reason if reason is not Reason.IN_PROGRESS]
 )
-def test_a_sign_in_ends_what_runs_and_a_refusal_but_no_limit(ada: User, reason: str, left: str, waits: bool) -> None:
+def test_a_sign_in_ends_what_runs_and_every_wait_but_a_limit(ada: User, reason: Reason, is_cleared: bool) -> None:
     linus = User.objects.create_user(username="linus", discord_id=2)
     now = stored(linus)
     stored(ada)
     later = now + HOUR
-    GuildListVerification.objects.update(generation=4, lease_until=later, reason=reason, not_before=later)
+    GuildListVerification.objects.update(
+        generation=4, lease_until=later, reason=reason, not_before=later, failure_streak=9, silent_at=now
+    )
 
     services.relink(ada.pk)
 
     ours, theirs = row_of(ada), row_of(linus)
-    assert (ours.generation, ours.lease_until, ours.reason) == (5, None, left)
-    assert ours.not_before == (later if waits else None)
+    assert (ours.generation, ours.lease_until) == (5, None)
+    left = (ours.reason, ours.not_before, ours.failure_streak)
+    assert left == (("", None, 0) if is_cleared else (reason, later, 9))
     assert (theirs.generation, theirs.lease_until, theirs.reason, theirs.not_before) == (4, later, reason, later)
+
+
+def test_a_sign_in_keeps_the_wait_of_a_503_that_named_one(ada: User) -> None:
+    later = stored(ada) + HOUR
+    GuildListVerification.objects.update(reason="unavailable", not_before=later, failure_streak=1)
+
+    services.relink(ada.pk)
+
+    assert (row_of(ada).reason, row_of(ada).not_before) == ("unavailable", later)
+
+
+def test_a_sign_in_resets_the_persons_other_records_too(ada: User) -> None:
+    linus = User.objects.create_user(username="linus", discord_id=2)
+    later = database_now() + HOUR
+    refused = {"reason": "missing_scope", "generation": 4, "lease_until": later}
+    for user in (ada, linus):
+        member(user, **refused)
+    limited = GuildMember.objects.create(user=ada, guild_id=2, reason="rate_limited", not_before=later)
+
+    services.relink(ada.pk)
+
+    ours, theirs = GuildMember.objects.get(user=ada, guild_id=1), GuildMember.objects.get(user=linus)
+    assert (ours.reason, ours.generation, ours.lease_until) == ("", 5, None)
+    assert (theirs.reason, theirs.generation, theirs.lease_until) == ("missing_scope", 4, later)
+    limited.refresh_from_db()
+    assert (limited.reason, limited.not_before, limited.generation) == ("rate_limited", later, 1)
 
 
 def test_a_first_sign_in_makes_the_record(ada: User) -> None:
@@ -238,6 +216,7 @@ def test_forgetting_leaves_nothing_of_one_person_and_everything_of_others(ada: U
     for user in (ada, linus):
         stored(user, HOUR)
         membership(user, 1)
+        member(user)
         DiscordAccount.objects.create(user=user, provider="discord", uid=str(user.discord_id))
         Session.objects.create(session_key=user.username, user_id=user.pk, expire_date=database_now())
         for kind in (person, record):
@@ -248,7 +227,7 @@ def test_forgetting_leaves_nothing_of_one_person_and_everything_of_others(ada: U
 
     personal_data.forget_user(ada)
 
-    for model in (GuildListVerification, UserGuildMembership, DiscordAccount, Session):
+    for model in (GuildListVerification, UserGuildMembership, GuildMember, DiscordAccount, Session):
         assert list(model._default_manager.values_list("user_id", flat=True)) == [linus.pk]
     assert list(User.objects.all()) == [linus]
     assert list(entries) == [
@@ -257,6 +236,21 @@ def test_forgetting_leaves_nothing_of_one_person_and_everything_of_others(ada: U
         (person.pk, str(linus.pk), "linus"),
         (record.pk, str(linus.pk), "linus"),
     ]
+
+
+def test_forgetting_and_purging_delete_allowances(ada: User) -> None:
+    linus = User.objects.create_user(username="linus", discord_id=2)
+    now = database_now()
+    for user, until in ((ada, now + HOUR), (linus, now + HOUR)):
+        DiscordAllowance.objects.create(kind="member", owner=user.pk, until=until)
+    DiscordAllowance.objects.create(kind="bot_member", owner=ada.pk, until=now + HOUR)
+    DiscordAllowance.objects.create(kind="bot_member", owner=7, until=now - SECOND)
+    assert [row["owner"] for row in personal_data.everything_about(ada)["discord_allowances"]] == [str(ada.pk)]
+
+    personal_data.forget_user(ada)
+    personal_data.purge_memberships()
+
+    assert set(DiscordAllowance.objects.values_list("kind", "owner")) == {("member", linus.pk), ("bot_member", ada.pk)}
 
 
 def test_a_purge_deletes_lists_past_retention_and_counts_them(ada: User, settings: Settings) -> None:
@@ -268,7 +262,7 @@ def test_a_purge_deletes_lists_past_retention_and_counts_them(ada: User, setting
         for number in range(count):
             membership(user, number)
 
-    assert personal_data.purge_memberships() == (2, 3)
+    assert personal_data.purge_memberships() == ({"guild_list": 2}, 3)
 
     for user in (ada, linus):
         row = row_of(user)
@@ -276,4 +270,47 @@ def test_a_purge_deletes_lists_past_retention_and_counts_them(ada: User, setting
     for user in (eve, tove):
         assert (row_of(user).generation, row_of(user).version) == (4, 6)
     assert list(UserGuildMembership.objects.values_list("user_id", flat=True)) == [eve.pk]
-    assert personal_data.purge_memberships() == (0, 0)
+    assert personal_data.purge_memberships() == ({}, 0)
+
+
+def test_a_purge_deletes_members_past_retention_and_records_without_an_answer(ada: User, settings: Settings) -> None:
+    settings.DISCORD_MEMBERSHIP_RETENTION_DAYS = 30
+    now = database_now()
+    rows: list[dict[str, Any]] = [
+        {"verified_at": now - timedelta(days=31)},
+        {"reason": "missing_scope"},
+        {"verified_at": now - timedelta(days=29)},
+        {"lease_until": now + HOUR},
+        {"not_before": now + HOUR},
+    ]
+    for guild_id, fields in enumerate(rows):
+        GuildMember.objects.create(user=ada, guild_id=guild_id, **fields)
+
+    assert personal_data.purge_memberships() == ({"member": 2}, 0)
+
+    assert list(GuildMember.objects.order_by("guild_id").values_list("guild_id", flat=True)) == [2, 3, 4]
+
+
+class InColumns(GuildListResource):
+    """A resource whose answers are in the columns of its records."""
+
+    def rows_of(self, record: object) -> None:  # type: ignore[override]  # the list has rows
+        return None
+
+
+def test_a_record_that_holds_its_answer_is_purged_and_forgotten_as_a_whole(
+    ada: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    linus = User.objects.create_user(username="linus", discord_id=2)
+    stored(ada, timedelta(days=31))
+    stored(linus, HOUR)
+    monkeypatch.setattr(GuildListVerification, "resource", GUILD_LIST)  # restored at the end
+    resources = (InColumns(GuildListVerification),)
+    for name in ("ALL", "PERSONAL"):
+        monkeypatch.setattr(personal_data, name, resources)
+
+    assert personal_data.purge_memberships() == ({"guild_list": 1}, 0)
+    assert list(GuildListVerification.objects.values_list("pk", flat=True)) == [linus.pk]
+
+    personal_data.forget_user(linus)
+    assert not GuildListVerification.objects.exists()

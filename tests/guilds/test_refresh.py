@@ -17,20 +17,24 @@ from accounts.discord import (
     DiscordUnavailable,
     Forbidden,
     Guild,
+    GuildPage,
     MissingScope,
     RateLimited,
+    SiteRefused,
     Unauthorized,
+    UnusableResponse,
 )
 from accounts.limits import GateShut, Priority
 from accounts.models import User
-from accounts.tokens import ReconnectRequired, TokensReplaced, discord_client
+from accounts.tokens import ReconnectRequired, TokensReplaced, TokensUnreadable, discord_client
 from guilds.engine import refresh
 from guilds.engine.freshness import Decision, Reason, Tier, Wait, refresh_moment, retry_pause
 from guilds.engine.refresh import Failed, Fenced, Verified
-from guilds.engine.refusal import NoAnswer
+from guilds.engine.refusal import NoAnswer, Refused
 from guilds.engine.resource import Claim
-from guilds.models import BotPresence, GuildListVerification, UserGuildMembership
+from guilds.models import BotGuilds, GuildListVerification, UserGuildMembership
 from guilds.resources.guild_list import GUILD_LIST
+from tests.guilds.rows import guild, row_of
 
 pytestmark = pytest.mark.django_db
 
@@ -56,16 +60,8 @@ def jitter(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, float]]:
     return ranges
 
 
-def guild(number: int, **fields: Any) -> Guild:
-    values = {
-        "name": f"Server {number}",
-        "icon": None,
-        "banner": None,
-        "owner": False,
-        "permissions": 0,
-        "features": (),
-    }
-    return Guild(id=number, **{**values, **fields})
+def page(*guilds: Guild) -> GuildPage[Guild]:
+    return GuildPage(guilds)
 
 
 def claimed_by(user: User, **fields: Any) -> Claim[GuildListVerification]:
@@ -78,12 +74,8 @@ def claimed_by(user: User, **fields: Any) -> Claim[GuildListVerification]:
     return claim
 
 
-def row_of(user: User) -> GuildListVerification:
-    return GuildListVerification.objects.get(pk=user.pk)
-
-
-def counted(name: str, outcome: str) -> float:
-    return REGISTRY.get_sample_value(f"{name}_total", {"outcome": outcome}) or 0.0
+def counted(name: str, outcome: str, resource: str = "guild_list") -> float:
+    return REGISTRY.get_sample_value(f"{name}_total", {"resource": resource, "outcome": outcome}) or 0.0
 
 
 # read
@@ -93,7 +85,7 @@ def test_a_record_is_made_once_and_read_with_the_time_and_the_bots_tag(
     ada: User, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     made, _ = GUILD_LIST.read(ada.pk)
-    BotPresence.objects.update_or_create(pk=1, defaults={"tag": 7})
+    BotGuilds.objects.update_or_create(pk=1, defaults={"tag": 7})
 
     with django_assert_num_queries(1):
         read, now = GUILD_LIST.read(ada.pk)
@@ -104,26 +96,49 @@ def test_a_record_is_made_once_and_read_with_the_time_and_the_bots_tag(
 
 
 def test_a_record_that_another_reader_makes_first_is_no_error(ada: User, monkeypatch: pytest.MonkeyPatch) -> None:
-    create = GuildListVerification.objects.bulk_create
+    create = GUILD_LIST._create
 
-    def overtaken(*arguments: Any, **options: Any) -> None:
-        create([GuildListVerification(user_id=ada.pk, generation=3)])
-        create(*arguments, **options)
+    def overtaken(*key: int) -> Any:
+        GuildListVerification.objects.create(user_id=ada.pk, generation=3)
+        return create(*key)
 
-    monkeypatch.setattr(GuildListVerification.objects, "bulk_create", overtaken)
+    monkeypatch.setattr(GUILD_LIST, "_create", overtaken)
 
     assert GUILD_LIST.read(ada.pk)[0].generation == 3
 
 
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("is_before", [True, False])
 def test_a_person_who_is_forgotten_while_they_read_has_to_sign_in_again(
-    ada: User, monkeypatch: pytest.MonkeyPatch
+    ada: User, monkeypatch: pytest.MonkeyPatch, is_before: bool
 ) -> None:
-    monkeypatch.setattr(GuildListVerification.objects, "bulk_create", raising(IntegrityError()))
+    key, create = ada.pk, GuildListVerification.objects.create
+
+    def forgotten(**values: Any) -> None:
+        row = None if is_before else create(**values)
+        User.objects.get(pk=key).delete()
+        if row is None:
+            create(**values)
+
+    monkeypatch.setattr(GuildListVerification.objects, "create", forgotten)
 
     with pytest.raises(NoAnswer) as refused:
-        GUILD_LIST.read(ada.pk)
+        GUILD_LIST.read(key)
 
     assert (refused.value.resource, refused.value.reason) == ("guild_list", Reason.RECONNECT_REQUIRED)
+
+
+def test_a_record_that_the_schema_refuses_is_a_fault(ada: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For example for a column that this version doesn't know. That is not a fault of the person's sign-in."""
+    create = GuildListVerification.objects.create
+
+    def refused(**values: Any) -> None:
+        create(**values, generation=None)
+
+    monkeypatch.setattr(GuildListVerification.objects, "create", refused)
+
+    with pytest.raises(IntegrityError):
+        GUILD_LIST.read(ada.pk)
 
 
 # claim
@@ -135,13 +150,13 @@ def test_a_claim_takes_the_lease_and_counts_the_generation_up(ada: User, lease: 
     until = None if lease is None else database_now() + lease
     GuildListVerification.objects.update(generation=4, failure_streak=3, lease_until=until, verified_at=database_now())
     record, now = GUILD_LIST.read(ada.pk)
-    client = replace(discord_client(), budget=9.0, clock=lambda: 100.0)
+    client = replace(discord_client(), clock=lambda: 100.0)
     before = counted("guildhall_refresh_leases", outcome)
 
     claim = refresh.claim(record, now, STALE, client)
 
     assert claim == Claim(record, 5, now, Priority.STALE, 0.0)
-    assert claim.deadline == 109.0
+    assert claim.deadline == 100.0 + GUILD_LIST.windows().budget.total_seconds()
     assert counted("guildhall_refresh_leases", outcome) == before + 1
     row = row_of(ada)
     assert row.generation == 5
@@ -186,14 +201,14 @@ def test_an_attempt_passes_the_gate_with_the_claims_deadline_priority_and_fence(
             still_mine()
         return replace(client, client_id="gated")
 
-    def call(*arguments: Any) -> list[Guild]:
+    def call(*arguments: Any) -> GuildPage[Guild]:
         asked.append(arguments)
-        return [guild(1)]
+        return page(guild(1))
 
     monkeypatch.setattr(gate, "gated", gated)
     monkeypatch.setattr(tokens, "call", call)
 
-    assert refresh.ask(claim, discord_client()) == Verified((guild(1),))
+    assert refresh.ask(claim, discord_client()) == Verified(page(guild(1)))
     [(user_id, scope, client, get_guilds)] = asked
     assert (user_id, scope, client.client_id) == (ada.pk, "guilds", "gated")
     assert get_guilds == client.get_user_guilds
@@ -212,13 +227,16 @@ def busy(sent: bool) -> GateShut:
         (ReconnectRequired, Failed(Reason.RECONNECT_REQUIRED)),
         (Unauthorized, Failed(Reason.RECONNECT_REQUIRED)),
         (MissingScope, Failed(Reason.MISSING_SCOPE)),
+        (lambda: Refused(Reason.BOT_ABSENT), Failed(Reason.BOT_ABSENT)),
+        (TokensUnreadable, Failed(Reason.MISCONFIGURED, 30.0, sent=False)),
         (lambda: busy(sent=False), Failed(Reason.BUSY, 3.0, sent=False)),
         (lambda: busy(sent=True), Failed(Reason.BUSY, 3.0, sent=True)),
         (lambda: RateLimited(scope="global", retry_after=4), Failed(Reason.GLOBAL_LIMIT, 4)),
         (lambda: RateLimited(scope="cloudflare", retry_after=4), Failed(Reason.CLOUDFLARE, 4)),
         (lambda: RateLimited(scope="user", retry_after=4), Failed(Reason.RATE_LIMITED, 4)),
         (RateLimited, Failed(Reason.RATE_LIMITED)),
-        (lambda: Forbidden(scope="cloudflare", retry_after=5), Failed(Reason.CLOUDFLARE, 5)),
+        (lambda: UnusableResponse(retry_after=5), Failed(Reason.UNUSABLE, 5)),
+        (SiteRefused, Failed(Reason.SITE_REFUSED)),
         (Forbidden, Failed(Reason.RECONNECT_REQUIRED)),
         (lambda: DiscordUnavailable(retry_after=6), Failed(Reason.UNAVAILABLE, 6)),
     ],
@@ -245,10 +263,10 @@ def test_an_answer_is_stored_with_the_change_it_brought(ada: User, jitter: list[
     claim = claimed_by(ada, failure_streak=3, reason="unavailable", not_before=database_now(), version=6)
     before = counted("guildhall_refreshes", "verified")
 
-    stored = refresh.store(claim, Verified((guild(2), guild(1))), database_now())
+    stored = refresh.store(claim, Verified(page(guild(1), guild(2))), database_now())
 
     assert isinstance(stored, Verified)
-    assert (stored.value, stored.change is None) == ((guild(2), guild(1)), False)
+    assert (stored.value, stored.change is None) == (page(guild(1), guild(2)), False)
     row = row_of(ada)
     assert (row.verified_at, row.changed_at) == (claim.at, claim.at)
     assert row.refresh_after == refresh_moment(claim.at, GUILD_LIST.windows(), 0.8, 1.05)
@@ -261,11 +279,11 @@ def test_an_answer_is_stored_with_the_change_it_brought(ada: User, jitter: list[
 
 
 def test_the_same_list_again_changes_the_verification_alone(ada: User) -> None:
-    refresh.store(claimed_by(ada), Verified((guild(1),)), database_now())
+    refresh.store(claimed_by(ada), Verified(page(guild(1))), database_now())
     before = row_of(ada)
     claim = replace(claimed_by(ada), at=database_now() + SECOND)
 
-    assert refresh.store(claim, Verified((guild(1),)), database_now()) == Verified((guild(1),), change=None)
+    assert refresh.store(claim, Verified(page(guild(1))), database_now()) == Verified(page(guild(1)), change=None)
 
     row = row_of(ada)
     assert (row.verified_at, row.changed_at, row.version) == (claim.at, before.changed_at, 1)
@@ -311,7 +329,7 @@ def test_an_attempt_that_sent_nothing_waits_as_long_as_the_gate_said(
     assert (row.reason, row.failure_streak, row.not_before) == ("busy", 2, now + timedelta(seconds=seconds))
 
 
-@pytest.mark.parametrize("answer", [Verified((guild(1),)), Failed(Reason.UNAVAILABLE)])
+@pytest.mark.parametrize("answer", [Verified(page(guild(1))), Failed(Reason.UNAVAILABLE)])
 def test_an_answer_to_a_claim_that_was_lost_is_dropped(ada: User, answer: Verified | Failed) -> None:
     GUILD_LIST.read(User.objects.create_user(username="linus", discord_id=2).pk)
     claim = claimed_by(ada)
@@ -330,7 +348,7 @@ def test_an_answer_belongs_to_one_person_whatever_the_generation_of_others(ada: 
     ours, theirs = claimed_by(ada), claimed_by(linus)
     assert ours.generation == theirs.generation
 
-    assert refresh.store(ours, Verified((guild(1),)), database_now())
+    assert refresh.store(ours, Verified(page(guild(1))), database_now())
 
     assert row_of(linus).generation == theirs.generation
     assert row_of(linus).lease_until
@@ -386,7 +404,7 @@ def test_a_job_whose_tokens_were_replaced_stores_nothing_and_releases_its_lease(
 
 def test_a_job_that_crashes_counts_as_silence_of_discord(ada: User, monkeypatch: pytest.MonkeyPatch) -> None:
     claim = claimed_by(ada)
-    monkeypatch.setattr(refresh, "ask", raising(ValueError("a fault of ours")))
+    monkeypatch.setattr(refresh, "ask", raising(ValueError("our own fault")))
 
     refresh.run(claim, discord_client())
 

@@ -107,9 +107,22 @@ def test_a_body_that_fails_says_where() -> None:
     assert caught.value.template_debug["during"] == "{{ name.fails }}"  # type: ignore[attr-defined]  # Django's
 
 
-@pytest.mark.parametrize("words", ["", "name", "name of names", "name in names too"])
+@pytest.mark.parametrize(
+    ("words", "values", "expected"),
+    [
+        ("name", ["ada", "linus", "ada"], ["<b>ada</b>", "<b>linus</b>", "<b>ada</b>"]),
+        ("", ["ada", "linus"], ["<b></b>", "<b></b>"]),
+    ],
+)
+def test_one_value_or_none_needs_no_loop(words: str, values: list[str], expected: list[str]) -> None:
+    template = Template(f"{{% load remembered %}}{{% remembered {words} %}}<b>{{{{ name }}}}</b>{{% endremembered %}}")
+
+    assert [template.render(Context({"name": value})) for value in values] == expected
+
+
+@pytest.mark.parametrize("words", ["name in", "name of names", "name in names too"])
 def test_a_tag_that_is_no_loop_is_refused(words: str) -> None:
-    with pytest.raises(TemplateSyntaxError, match="NAME in VALUES"):
+    with pytest.raises(TemplateSyntaxError, match="NAME"):
         Template(f"{{% load remembered %}}{{% remembered {words} %}}{{% endremembered %}}")
 
 

@@ -1,4 +1,4 @@
-"""What holds for every resource of the engine, and what the engine promises each."""
+"""Invariants of every resource, and the engine's guarantees to each."""
 
 import ast
 import time

@@ -2,7 +2,7 @@
 
 import pytest
 
-from guilds.search import is_found, words_of
+from guilds.search import is_found, sort_key, words_of
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,9 @@ from guilds.search import is_found, words_of
         ("cafe", "𝓒𝓪𝓯𝓮 Royale"),
         ("１３３７", "1337 Krew"),
         ("88137786180440562", "no such word"),
+        ("chess", "\u200bCh\u00ade\u2060ss"),
+        ("ch\u200bess", "Chess"),
+        ("\u3164", "Anything"),
     ],
 )
 def test_a_server_is_found_whatever_the_case_the_accents_and_the_order(query: str, name: str) -> None:
@@ -28,3 +31,9 @@ def test_a_server_is_found_whatever_the_case_the_accents_and_the_order(query: st
 @pytest.mark.parametrize(("query", "name"), [("chess tea", "Chess & Coffee"), ("8813", "no"), ("ã", "b")])
 def test_a_server_without_one_of_the_words_is_not_found(query: str, name: str) -> None:
     assert not is_found(words_of(query), name, 88137786180440562)
+
+
+def test_names_are_in_order_without_regard_to_case_and_what_shows_nothing() -> None:
+    names = ["\u200bb", "A", "\u202ec", " a b", "D"]
+
+    assert sorted(names, key=sort_key) == ["A", " a b", "\u200bb", "\u202ec", "D"]

@@ -1,6 +1,6 @@
-"""What a reader gets: each cell of the table, met with the real engine, real threads and the sandbox.
+"""What a reader gets in each cell of the table, with the real engine, real threads and the sandbox.
 
-Rows: the stored list. Columns: nobody limits us, Discord answers 429, Discord is silent, Discord refuses the token.
+Rows: the stored list. Columns: no limit, Discord responds with 429, doesn't respond, refuses the token.
 """
 
 import contextlib
@@ -11,17 +11,21 @@ from typing import Any
 
 import pytest
 import structlog
+from cryptography.fernet import Fernet
 from django.core.management import call_command
 from django.db import connection
 from django.db.models import F
 from pytest_django import DjangoAssertNumQueries, Settings
 
-from accounts import tokens
-from accounts.discord import Tokens
+from accounts import gate, tokens
+from accounts.clock import database_now
+from accounts.discord import DiscordUnavailable, RateLimited, Tokens, UnusableResponse
 from accounts.models import DiscordAccount, DiscordGate, Session, User
 from guilds import personal_data, services
 from guilds.engine.freshness import Reason
-from guilds.models import GuildListVerification, UserGuildMembership
+from guilds.models import GuildDirectory, GuildListVerification, GuildMember, UserGuildMembership
+from guilds.operations import status
+from guilds.problems.of_errors import problem_of
 from guilds.resources.guild_list import GUILD_LIST
 from guilds.services import NoAnswer, RefreshTooSoon, get_guild_list, refresh_guild_list
 from tests.fixtures import Sandbox, let_pass, threading_join
@@ -39,10 +43,9 @@ SILENT = [
     ("timeout", {}),
     ("drip", {}),
     ("reset", {}),
-    ("garbage", {}),
     ("truncated", {}),
-    ("wrong_type", {}),
 ]
+UNUSABLE = [("garbage", {}), ("wrong_type", {}), ("raw", {"status": 418, "headers": {"Via": "1.1 google"}})]
 
 WithList = Callable[..., User]
 
@@ -260,6 +263,18 @@ class TestWithoutAServableList:
         assert error.value.retry_after
         assert row_of(ada).not_before
         assert row_of(ada).reason == "unavailable"
+        assert len(sandbox.requests()) == 1
+
+    @pytest.mark.parametrize(("mode", "options"), UNUSABLE, ids=[mode for mode, _ in UNUSABLE])
+    def test_an_unexpected_reply_has_a_reason_of_its_own(
+        self, ada: User, sandbox: Sandbox, mode: str, options: dict[str, Any]
+    ) -> None:
+        sandbox.mood(mode, **options)
+
+        with pytest.raises(NoAnswer, match="unusable") as error:
+            get_guild_list(ada)
+
+        assert error.value.retry_after
         assert len(sandbox.requests()) == 1
 
     def test_a_refusal_asks_to_reconnect(self, ada: User, sandbox: Sandbox) -> None:
@@ -499,7 +514,7 @@ def test_a_renewed_token_that_is_refused_too_is_final(with_list: WithList, sandb
 def test_an_attempt_that_finds_the_account_disconnected_already_leaves_no_lease(
     with_list: WithList, sandbox: Sandbox
 ) -> None:
-    """Discord gave another call for the same person the same answer a moment earlier."""
+    """Another request for the same person got the same response a moment earlier."""
     ada = with_list("ada", **STALE)
     sandbox.revoke("ada")
     sandbox.mood("healthy", latency_ms=700, routes=["/oauth2/token"])
@@ -599,10 +614,16 @@ def test_a_site_that_discord_limits_tells_cold_readers_how_long(ada: User, sandb
 def test_a_list_past_retention_is_purged_and_others_are_not(with_list: WithList, capsys: Any) -> None:
     ada = with_list("ada", days=30, minutes=1)
     linus = with_list("linus")
+    old = {"guild_id": 1, "verified_at": database_now() - timedelta(days=31)}
+    GuildMember.objects.create(user=linus, **old)
+    GuildDirectory.objects.create(**old)
 
     call_command("purge_memberships")
 
-    assert capsys.readouterr().out == "Deleted 12 memberships of 1 people, and 0 rows of numbers.\n"
+    assert capsys.readouterr().out == (
+        "Deleted 12 memberships of 1 people, the roles of 1 members, the roles and channels of 1 servers, and 0 rows "
+        "of usage counts.\n"
+    )
     assert not UserGuildMembership.objects.filter(user=ada).exists()
     assert row_of(ada).verified_at is None
     assert len(get_guild_list(linus)) == 1
@@ -654,3 +675,41 @@ def test_who_finds_no_room_to_wait_is_told_to_come_back_soon(ada: User, sandbox:
         services._read(ada.pk, None, timeout=0)
 
     assert (error.value.reason, error.value.retry_after) == ("in_progress", 2)
+
+
+def test_wrong_token_keys_cost_nobody_their_list_and_heal(
+    with_list: WithList, sandbox: Sandbox, settings: Settings
+) -> None:
+    ada, right = with_list(hours=2), settings.TOKEN_KEYS
+    settings.TOKEN_KEYS = [Fernet.generate_key().decode()]
+
+    guild_list = services.get_guild_list(ada)
+
+    assert (guild_list.freshness, guild_list.reason) == ("stale", Reason.MISCONFIGURED)
+    assert status.read().misconfigured
+    assert status.misconfigured(gate.read()[0]) == status.read().misconfigured
+    settings.TOKEN_KEYS = right
+    let_pass(seconds=31)
+    assert services.get_guild_list(ada).freshness == "fresh"
+    assert status.read().misconfigured is None
+
+
+@pytest.mark.parametrize("error", [DiscordUnavailable(), RateLimited(scope="user", retry_after=5), UnusableResponse()])
+@pytest.mark.django_db
+def test_a_view_that_asks_discord_itself_waits_for_the_gate_too(error: Exception) -> None:
+    gate.change(lambda gate, now: gate.shut(Reason.GLOBAL_LIMIT, timedelta(minutes=5), now, probe=None))
+
+    problem = problem_of(error)
+
+    assert problem
+    assert problem.retry_after == 300
+
+
+def test_the_cool_down_lasts_while_the_gate_is_shut(with_list: WithList) -> None:
+    ada = with_list()
+    gate.change(lambda gate, now: gate.shut(Reason.CLOUDFLARE, timedelta(hours=1), now, probe=None))
+
+    with pytest.raises(RefreshTooSoon) as error:
+        refresh_guild_list(ada)
+
+    assert 3590 < error.value.retry_after <= 3600

@@ -1,6 +1,7 @@
-"""The numbers of what was served: what is counted, how it adds up, and what an operator sees of it."""
+"""The counts of served lists: what is counted, how it adds up, and what an operator sees."""
 
 import csv
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
@@ -19,7 +20,7 @@ from accounts.clock import database_now
 from accounts.models import User
 from guilds import services
 from guilds.admin.charts import Chart, Series, round_up
-from guilds.admin.numbers import charts
+from guilds.admin.numbers import DAY, MONTH, PERIODS, charts, safe_cell
 from guilds.models import MAY_MANAGE, ServingMinute, UserGuildMembership
 from guilds.operations import server_usage, serving_minutes
 from guilds.operations.serving_minutes import Ledger
@@ -124,7 +125,7 @@ def test_numbers_are_kept_for_thirty_days(db: None, capsys: Any) -> None:
     call_command("purge_memberships")
 
     assert ServingMinute.objects.count() == 2
-    assert "2 rows of numbers" in capsys.readouterr().out
+    assert "2 rows of usage counts" in capsys.readouterr().out
 
 
 # adding up
@@ -139,13 +140,47 @@ def test_the_last_day_is_added_up_by_the_quarter_of_an_hour(db: None) -> None:
     ServingMinute.objects.create(minute=yesterday.replace(minute=59, second=0), fresh=100)
     ServingMinute.objects.create(minute=now + timedelta(minutes=5), fresh=100)
 
-    served = charts(now)[0]
+    served = charts(now, DAY)[0]
 
     fresh = {column.label: column.values[0] for column in served.columns if column.values[0]}
     assert fresh == {"12:15": 7, "12:00": 5, "00:00": 6, "13:00": 7}
     assert [column.label for column in served.columns[:1] + served.columns[-1:]] == ["13:00", "12:45"]
     assert [series.total for series in served.series] == [25, 4, 0]
     assert len(served.columns) == 96
+
+
+def test_the_last_thirty_days_are_added_up_by_six_hours(db: None) -> None:
+    now = database_now().replace(hour=12, minute=20, second=30, microsecond=0)
+    today = now.replace(hour=0, minute=0, second=0)
+    for age, fresh in (
+        (timedelta(minutes=5), 1),
+        (timedelta(hours=5, minutes=59), 2),
+        (timedelta(hours=6), 4),
+        (timedelta(days=29), 8),
+        (timedelta(days=29, minutes=1), 100),
+    ):
+        ServingMinute.objects.create(minute=today + timedelta(hours=12) - age, fresh=fresh)
+    ServingMinute.objects.create(minute=today - timedelta(days=29), fresh=16)
+
+    served = charts(now, MONTH)[0]
+
+    fresh_at = {column.label: column.values[0] for column in served.columns if column.values[0]}
+    first = (today - timedelta(days=29)).strftime("%Y-%m-%d")
+    assert fresh_at == {f"{today:%Y-%m-%d} 06:00": 7, f"{first} 12:00": 8, f"{first} 06:00": 100, f"{first} 00:00": 16}
+    assert len(served.columns) == 120
+    assert served.ticks[0] == first[5:]
+
+
+@pytest.mark.parametrize(("name", "columns", "last"), [("hour", 60, 12), ("day", 96, 12), ("week", 84, 22)])
+def test_a_period_ends_with_the_present(db: None, name: str, columns: int, last: int) -> None:
+    now = database_now().replace(hour=12, minute=59)
+    ServingMinute.objects.create(minute=now, fresh=1)
+
+    served = charts(now, PERIODS[name])[0]
+
+    assert len(served.columns) == columns
+    assert int(served.columns[-1].label.split()[-1][:2]) == last
+    assert served.series[0].total == 1
 
 
 @pytest.mark.parametrize(
@@ -187,11 +222,27 @@ def test_the_page_shows_the_day_and_asks_nobody(operator: Client, with_list: Wit
     assert "style=" not in words.partition('id="content"')[2]
 
 
+@pytest.mark.parametrize(
+    ("query", "title"),
+    [
+        ("", "Last 24 hours"),
+        ("?period=week", "Last 7 days"),
+        ("?period=month", "Last 30 days"),
+        ("?period=x", "Last 24"),
+    ],
+)
+def test_an_operator_chooses_the_period(operator: Client, query: str, title: str) -> None:
+    words = operator.get(PAGE + query).content.decode()
+
+    assert f"<h1>{title}" in words
+    assert words.count('aria-current="page"') == 1
+
+
 def test_the_page_of_a_site_that_served_nothing(operator: Client) -> None:
     words = operator.get(PAGE).content.decode()
 
-    assert words.count("Nothing was counted.") == 3
-    assert "Nobody’s list is stored." in words
+    assert words.count("No data yet.") == 3
+    assert "No lists are stored." in words
 
 
 def test_the_page_costs_the_same_for_a_day_as_for_a_minute(operator: Client) -> None:
@@ -251,6 +302,28 @@ def test_a_servers_name_is_no_formula_in_a_spreadsheet(
     ]
 
 
+@pytest.mark.parametrize("sign", "=+-@＝＋－＠")
+@pytest.mark.parametrize(
+    "before", ["", " ", '"', "\t", "\r", "A;", 'A;"', "A; ", "A\t", "A\n", "A\r\n", "A,", "A|", ";;"]
+)
+def test_no_part_of_a_cell_is_a_formula(before: str, sign: str) -> None:
+    cell = safe_cell(f"{before}{sign}HYPERLINK(1)")
+
+    parts = re.split(r"[,;|\t\r\n]", cell)
+    assert not [part for part in parts if part.strip(' "').startswith(sign)]
+    assert cell.replace("'", "") == f"{before}{sign}HYPERLINK(1)"
+
+
+@pytest.mark.parametrize("cell", ["", "Chess & Coffee", "A - B", "C++; C#", "a=b", "me@home", 7, None])
+def test_a_cell_without_a_formula_stays_as_it_is(cell: object) -> None:
+    assert safe_cell(cell) == cell
+
+
+@pytest.mark.parametrize("start", ["\t", "\r", "\n"])
+def test_a_cell_begins_with_no_separator(start: str) -> None:
+    assert safe_cell(f"{start}A") == f"'{start}A"
+
+
 def test_the_csv_holds_all_servers_and_the_page_the_fullest(operator: Client, with_list: WithList) -> None:
     with_list("grace")
     with_list("ada")
@@ -304,6 +377,16 @@ def test_the_ranking_is_counted_once_in_ten_minutes(with_list: WithList, monkeyp
     assert again == first
     assert len(first.servers) == 12
     assert len(later.servers) == server_usage.SHOWN
+
+
+def test_a_ranking_that_we_did_not_seal_is_not_shown(with_list: WithList) -> None:
+    with_list("ada")
+    server_usage.ranking()
+    value = cache.get(server_usage.KEY)
+
+    cache.set(server_usage.KEY, value.replace(b", 1, ", b", 9, "))
+
+    assert {usage.people for usage in server_usage.ranking().servers} == {1}
 
 
 def test_a_count_that_takes_long_is_not_waited_for(with_list: WithList, monkeypatch: pytest.MonkeyPatch) -> None:

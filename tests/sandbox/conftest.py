@@ -1,4 +1,4 @@
-"""A sandbox as its own process, and a client that speaks plain HTTP to it."""
+"""A sandbox in a separate process, and a plain HTTP client for it."""
 
 import http.client
 import json
@@ -32,7 +32,7 @@ class Reply:
 
     @property
     def redirect(self) -> dict[str, str]:
-        """The parameters of the URL that the answer leads to."""
+        """The parameters of the URL that the response redirects to."""
         return {name: values[0] for name, values in parse_qs(urlsplit(self.headers["Location"]).query).items()}
 
 
@@ -66,8 +66,8 @@ class RunningSandbox:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
             connection.request(method, path, body, headers)
-            answer = connection.getresponse()
-            return Reply(answer.status, answer.headers, answer.read())
+            response = connection.getresponse()
+            return Reply(response.status, response.headers, response.read())
         finally:
             connection.close()
 
@@ -146,25 +146,25 @@ def _started(*command: str) -> Iterator[Start]:
         if process.poll() is None:
             process.terminate()
         _, errors = process.communicate(timeout=60)
-        # A traceback in the sandbox is a failure, wherever the client got its answer from.
+        # A traceback in the sandbox fails the test, even if the client got a response.
         assert "Traceback" not in errors, errors
 
 
 @pytest.fixture(scope="session")
 def start_sandbox() -> Iterator[Start]:
-    """Starts a sandbox on a free port, with the options given; all of them end with the tests."""
+    """Starts sandboxes on free ports with the given options; they end with the tests."""
     yield from _started("-m", "sandbox")
 
 
 @pytest.fixture
 def start_command() -> Iterator[Start]:
-    """The same, by Django's management command."""
+    """The same, with Django's management command."""
     yield from _started("manage.py", "sandbox")
 
 
 @pytest.fixture
 def start_process() -> Callable[..., tuple[str, str, int]]:
-    """Runs a sandbox that cannot start: what it said, what it complained of, and its exit code."""
+    """Runs a sandbox that can't start, and returns its stdout, stderr and exit code."""
 
     def start(*arguments: str) -> tuple[str, str, int]:
         process = _popen("-m", "sandbox", *arguments)
@@ -181,13 +181,14 @@ def shared_sandbox(start_sandbox: Start) -> RunningSandbox:
 
 @pytest.fixture
 def sandbox(shared_sandbox: RunningSandbox) -> RunningSandbox:
-    """The sandbox at its start, with the limits of Discord."""
+    """The sandbox in its initial state, with Discord's limits."""
     shared_sandbox.control("POST", "reset")
     return shared_sandbox
 
 
 @pytest.fixture
 def unlimited(sandbox: RunningSandbox) -> RunningSandbox:
-    """The sandbox at its start, without the limit of one list a second."""
-    sandbox.control("PUT", "limits", {"per_person": False, "per_second": 100_000})
+    """The sandbox in its initial state, without limits per second, person and server."""
+    limits = {"per_person": False, "per_second": 100_000, "members_per_300_seconds": None, "per_guild": None}
+    sandbox.control("PUT", "limits", limits)
     return sandbox

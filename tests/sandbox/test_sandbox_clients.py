@@ -1,4 +1,4 @@
-"""Clients that others wrote for Discord take the sandbox for it."""
+"""Third-party Discord clients work with the sandbox."""
 
 import asyncio
 import warnings
@@ -11,7 +11,7 @@ from oauthlib.oauth2 import AccessDeniedError, InvalidGrantError
 from requests_oauthlib import OAuth2Session
 
 with warnings.catch_warnings():
-    # discord.py imports audioop, which Python is about to drop.
+    # discord.py imports audioop, which Python 3.13 removes.
     warnings.simplefilter("ignore", DeprecationWarning)
     import discord
     from discord.http import HTTPClient, Route
@@ -23,12 +23,12 @@ SCOPES = ["identify", "guilds"]
 
 @pytest.fixture(autouse=True)
 def plain_http(monkeypatch):
-    """oauthlib refuses http without it; the sandbox is on loopback."""
+    """Allow http in oauthlib, because the sandbox is on loopback."""
     monkeypatch.setenv("OAUTHLIB_INSECURE_TRANSPORT", "1")
 
 
 def ask_hikari(sandbox, token, kind, question):
-    """The answer to a question that is put to a hikari client."""
+    """Return the result of a call on a hikari client."""
 
     async def ask():
         app = RESTApp(url=f"{sandbox.url}/api/v10", max_retries=1)
@@ -65,7 +65,7 @@ def test_hikari_reads_the_authorization_and_a_membership(sandbox):
 
     assert set(authorization.scopes) == set(SCOPES) | {"guilds.members.read"}
     assert authorization.user.username == "ada"
-    assert len(member.role_ids) == 3  # with the one of @everyone, which hikari adds
+    assert len(member.role_ids) == 3  # including @everyone, which hikari adds
 
 
 def test_hikari_as_the_bot_pages_through_its_guilds_and_reads_one(unlimited):
@@ -81,6 +81,54 @@ def test_hikari_as_the_bot_pages_through_its_guilds_and_reads_one(unlimited):
     assert len(guilds) == 247
     assert guild.name == guilds[0].name
     assert owner.user.id == guild.owner_id
+
+
+def test_hikari_as_the_bot_reads_members_roles_and_channels(unlimited):
+    guild_id = unlimited.get(LIST, "Bot sandbox-bot").json()[0]["id"]
+    ada = unlimited.control("GET", "people/ada").json()["id"]
+    unlimited.control("PUT", f"members/ada/{guild_id}", {"nick": "Countess", "roles": ["Moderators"]})
+
+    async def question(client):
+        return (
+            await client.fetch_member(int(guild_id), int(ada)),
+            await client.fetch_roles(int(guild_id)),
+            await client.fetch_guild_channels(int(guild_id)),
+        )
+
+    member, roles, channels = ask_hikari(unlimited, "sandbox-bot", hikari.TokenType.BOT, question)
+
+    by_id = {role.id: role for role in roles}
+    assert member.nickname == "Countess"
+    assert {by_id[role_id].name for role_id in member.role_ids} == {"@everyone", "Moderators"}
+    assert [role.name for role in roles if role.bot_id] == ["Guildhall"]
+    assert [role.name for role in roles if role.is_premium_subscriber_role] == ["Server Booster"]
+    assert {type(channel) for channel in channels} == {
+        hikari.GuildCategory,
+        hikari.GuildForumChannel,
+        hikari.GuildNewsChannel,
+        hikari.GuildStageChannel,
+        hikari.GuildTextChannel,
+        hikari.GuildVoiceChannel,
+    }
+
+
+def test_hikari_knows_why_a_server_or_a_member_is_unknown(unlimited):
+    guild_id = int(unlimited.get(LIST, "Bot sandbox-bot").json()[0]["id"])
+    nobody = int(unlimited.control("GET", "people/nobody").json()["id"])
+
+    async def codes(client):
+        found = []
+        for question in (
+            client.fetch_member(guild_id, nobody),
+            client.fetch_member(guild_id, 1),
+            client.fetch_roles(1),
+        ):
+            with pytest.raises(hikari.NotFoundError) as caught:
+                await question
+            found.append(caught.value.code)
+        return found
+
+    assert ask_hikari(unlimited, "sandbox-bot", hikari.TokenType.BOT, codes) == [10007, 10013, 10004]
 
 
 def test_hikari_waits_for_what_a_429_says(sandbox):
@@ -112,7 +160,7 @@ def test_hikari_knows_a_refusal(sandbox, mode, error):
 
 
 def ask_discord_py(sandbox, monkeypatch, question):
-    """The answer to a question that is put to discord.py's client, signed in as the bot."""
+    """Return the result of a call on discord.py's client, signed in as the bot."""
     monkeypatch.setattr(Route, "BASE", f"{sandbox.url}/api/v10")
 
     async def ask():
@@ -140,6 +188,39 @@ def test_discord_py_signs_in_as_the_bot_and_lists_its_guilds(sandbox, monkeypatc
     assert application["id"] == me["id"]
 
 
+def test_discord_py_reads_members_roles_and_channels(unlimited, monkeypatch):
+    ada = unlimited.control("GET", "people/ada").json()["id"]
+
+    async def question(client):
+        guild_id = (await client.get_guilds(1))[0]["id"]
+        data = await client.get_guild(guild_id)
+        guild = discord.Guild(data=data, state=discord.Client(intents=discord.Intents.none())._connection)
+        return (
+            discord.Member(data=await client.get_member(guild_id, ada), guild=guild, state=guild._state),
+            [discord.Role(guild=guild, state=guild._state, data=role) for role in await client.get_roles(guild_id)],
+            [
+                discord.channel._guild_channel_factory(channel["type"])[0](
+                    guild=guild, state=guild._state, data=channel
+                )
+                for channel in await client.get_all_guild_channels(guild_id)
+            ],
+        )
+
+    _, (member, roles, channels) = ask_discord_py(unlimited, monkeypatch, question)
+
+    assert [role.name for role in member.roles] == ["@everyone", "Moderators", "Administrators"]
+    assert [role.name for role in sorted(roles)][-2:] == ["Guildhall", "Administrators"]
+    assert [role.name for role in roles if role.is_bot_managed()] == ["Guildhall"]
+    assert {str(channel.type) for channel in channels} == {
+        "category",
+        "forum",
+        "news",
+        "stage_voice",
+        "text",
+        "voice",
+    }
+
+
 def test_discord_py_waits_for_what_a_429_says(sandbox, monkeypatch):
     async def question(client):
         sandbox.mood("rate_limited", retry_after=0.25, for_requests=1)
@@ -164,7 +245,7 @@ def test_discord_py_takes_a_429_without_via_for_a_ban(sandbox, monkeypatch):
 
 
 def answered_by(sandbox, url, person):
-    """Where the browser of that person ends up."""
+    """Return the URL that the person's browser ends up at."""
     reply = sandbox.ask("GET", f"{url.removeprefix(sandbox.url)}&as={person}")
     assert reply.status == 302, reply.text
     return reply.headers["Location"]

@@ -1,10 +1,15 @@
-"""The control API and its page, what survives a restart, and how the process begins and ends."""
+"""The control API and its page, restarts, startup and shutdown."""
 
+import http.client
 import json
 import signal
 import socket
+from contextlib import closing
+from urllib.parse import urlsplit
 
 import pytest
+
+from sandbox.remote import Remote
 
 LIST = "/users/@me/guilds"
 
@@ -15,22 +20,22 @@ LIST = "/users/@me/guilds"
         ({"mode": "sleepy"}, "no mode 'sleepy'"),
         ({}, "no mode None"),
         ({"mode": ["outage"]}, "no mode ['outage']"),
-        ({"mode": "raw", "status": 200, "body": "\ud800"}, "half a character"),
+        ({"mode": "raw", "status": 200, "body": "\ud800"}, "half of a surrogate pair"),
         ([], "an object, not a list"),
         ({"mode": "healthy", "colour": "blue"}, "'colour'"),
-        ({"mode": "outage", "retry_after": "soon"}, "'retry_after' has to be a number, not a string"),
+        ({"mode": "outage", "retry_after": "soon"}, "'retry_after' must be a number, not a string"),
         ({"mode": "outage", "retry_after": True}, "not a boolean"),
         ({"mode": "outage", "retry_after": -1}, "between 0"),
         ({"mode": "outage", "for_seconds": []}, "'for_seconds'"),
-        ({"mode": "outage", "latency_ms": 1.5}, "whole number"),
+        ({"mode": "outage", "latency_ms": 1.5}, "must be an integer"),
         ({"mode": "outage", "people": "ada"}, "list of strings"),
-        ({"mode": "outage", "people": ["mallory"]}, "'mallory', who is not here"),
-        ({"mode": "outage", "routes": ["/nowhere"]}, "'/nowhere', which is not answered"),
+        ({"mode": "outage", "people": ["mallory"]}, "'mallory', who does not exist"),
+        ({"mode": "outage", "routes": ["/nowhere"]}, "'/nowhere', which is unknown"),
         ({"mode": "raw"}, "needs a 'status'"),
         ({"mode": "raw", "status": 99}, "between 200"),
-        ({"mode": "raw", "status": 200, "headers": {"A\nB": "c"}}, "one header line"),
+        ({"mode": "raw", "status": 200, "headers": {"A\nB": "c"}}, "cannot be sent as a header"),
         ({"mode": "raw", "status": 200, "headers": {"A": 1}}, "'headers.A'"),
-        ({"mode": "outage", "status": 500}, "belongs to the mode 'raw'"),
+        ({"mode": "outage", "status": 500}, "is only for the mode 'raw'"),
     ],
 )
 def test_a_wrong_mood_is_named_and_changes_nothing(sandbox, mood, words):
@@ -41,6 +46,11 @@ def test_a_wrong_mood_is_named_and_changes_nothing(sandbox, mood, words):
     assert reply.status == 400
     assert words in reply.json()["error"]
     assert sandbox.state()["mood"]["mode"] == "outage"
+
+
+def test_the_client_for_tests_says_what_was_wrong(unlimited):
+    with pytest.raises(ValueError, match=r"refused PUT mood: .*no mode 'sleepy'; the modes are healthy, "):
+        Remote(unlimited.url).mood("sleepy")
 
 
 @pytest.mark.parametrize(
@@ -58,7 +68,7 @@ def test_a_wrong_mood_is_named_and_changes_nothing(sandbox, mood, words):
         ("eve", {"guilds": [{"id": "03"}]}, "snowflake"),
         ("eve", {"guilds": [{"id": "3"}, {"id": "3"}]}, "twice"),
         ("eve", {"guilds": [{"name": "x"}]}, "2 to 100"),
-        ("eve", {"guilds": [{"name": "\ud800\ud800"}]}, "half a character"),
+        ("eve", {"guilds": [{"name": "\ud800\ud800"}]}, "half of a surrogate pair"),
         ("eve", {"guilds": [{"permissions": 8}]}, "permissions"),
         ("eve", {"guilds": [{"icon": "http://x/"}]}, "hexadecimal"),
         ("eve", {"guilds": [{"owner": "yes"}]}, "true or false"),
@@ -234,7 +244,6 @@ def test_the_page_shows_and_sets_the_mood_without_a_script(sandbox):
     assert sandbox.state()["mood"]["retry_after"] == 7.5
     assert sandbox.state()["mood"]["routes"] == [LIST]
     assert 'value="rate_limited" checked' in page.text
-    assert "<script" not in page.text
     assert "grace" in page.text
     assert "GET /users/@me" in page.text
 
@@ -267,6 +276,7 @@ def test_people_codes_and_tokens_survive_a_restart_and_moods_do_not(start_sandbo
     assert after.exchange(grant_type="refresh_token", refresh_token=tokens["refresh_token"]).status == 200
     assert after.exchange_code(code).status == 200
     assert after.state()["bot_guilds"] == 18
+    assert after.stop() == 0
     assert state.stat().st_mode & 0o777 == 0o600
     assert [file.name for file in state.parent.iterdir()] == ["sandbox.json"]
 
@@ -320,7 +330,7 @@ def test_a_taken_port_is_one_sentence_and_no_start(sandbox, start_process):
     out, errors, status = start_process("--port", str(sandbox.port))
 
     assert (status, out) == (1, "")
-    assert errors.startswith(f"Port {sandbox.port} on 127.0.0.1 is taken")
+    assert errors.startswith(f"Port {sandbox.port} on 127.0.0.1 is in use")
     assert len(errors.splitlines()) == 1
 
 
@@ -329,7 +339,7 @@ def test_a_signal_ends_it_cleanly_also_while_somebody_waits(start_sandbox, numbe
     sandbox = start_sandbox()
     sandbox.mood("healthy", latency_ms=60_000)
     with socket.create_connection(("127.0.0.1", sandbox.port)) as waiting:
-        waiting.sendall(b"GET /api/v10/users/@me HTTP/1.1\r\nHost: x\r\n\r\n")
+        waiting.sendall(b"GET /api/v10/users/@me HTTP/1.1\r\nHost: localhost\r\n\r\n")
         sandbox.process.send_signal(number)
 
         assert sandbox.process.wait(timeout=60) == 0
@@ -358,7 +368,38 @@ def test_the_management_command_is_the_same_sandbox(start_command, tmp_path):
 def test_a_damaged_request_is_refused_and_the_next_one_is_answered(sandbox, request_bytes):
     with socket.create_connection(("127.0.0.1", sandbox.port), timeout=30) as connection:
         connection.sendall(request_bytes)
-        answer = connection.recv(100)
+        response = connection.recv(100)
 
-    assert answer.startswith(b"HTTP/1.1 4")
+    assert response.startswith(b"HTTP/1.1 4")
     assert sandbox.state()["requests"] == 0
+
+
+def status_for(sandbox, method="GET", **headers):
+    url = urlsplit(sandbox.url)
+    connection = http.client.HTTPConnection(url.hostname, url.port, timeout=10)
+    with closing(connection):
+        connection.request(method, "/_sandbox/state" if method == "GET" else "/_sandbox/reset", headers=headers)
+        return connection.getresponse().status
+
+
+@pytest.mark.parametrize(
+    ("host", "served"),
+    [
+        ("localhost:8001", True),
+        ("127.0.0.1", True),
+        ("[::1]:8001", True),
+        ("evil.example:8001", False),
+        ("localhost.evil.example", False),
+        ("[", False),
+    ],
+)
+def test_only_a_loopback_host_is_served(sandbox, host, served):
+    assert status_for(sandbox, Host=host) == (200 if served else 403)
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://localhost:3000"])
+def test_a_page_from_elsewhere_changes_nothing(sandbox, origin):
+    own = {"Host": "localhost:8001", "Content-Type": "application/x-www-form-urlencoded"}
+
+    assert status_for(sandbox, "POST", Origin=origin, **own) == 403
+    assert status_for(sandbox, "POST", Origin="http://localhost:8001", **own) == 303

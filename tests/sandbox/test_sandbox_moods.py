@@ -1,4 +1,4 @@
-"""Every mood once, as it is on the wire."""
+"""Every mood, as seen on the wire."""
 
 import json
 import socket
@@ -13,9 +13,11 @@ LIST = "/users/@me/guilds"
 
 
 def raw(sandbox, token, path=LIST, *, timeout=30.0):
-    """A connection on which the list was asked for."""
+    """Open a connection and request the list."""
     connection = socket.create_connection(("127.0.0.1", sandbox.port), timeout=timeout)
-    connection.sendall(f"GET /api/v10{path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n".encode())
+    connection.sendall(
+        f"GET /api/v10{path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
+    )
     return connection
 
 
@@ -48,6 +50,40 @@ def test_the_mood_is_the_answer(unlimited, mode, status, kind, body):
 
     assert (reply.status, reply.headers["Content-Type"]) == (status, kind)
     assert body in reply.body
+
+
+@pytest.mark.parametrize("route", ["member", "roles", "channels", "members"])
+@pytest.mark.parametrize(
+    ("mode", "status", "body"),
+    [
+        ("rate_limited", 429, b'"retry_after":30'),
+        ("cloudflare_json", 429, b"You are being blocked"),
+        ("outage", 503, b'"503: Service Unavailable"'),
+        ("garbage", 200, b"80351110224678912"),
+        ("wrong_type", 200, None),
+        ("null_body", 200, b"null"),
+        ("unauthorized", 401, b'"code":0'),
+        ("forbidden", 403, b'"code":50001'),
+    ],
+)
+def test_the_mood_is_the_answer_about_a_guild_as_well(unlimited, mode, status, body, route):
+    person = unlimited.control("GET", "people/ada").json()
+    guild_id = person["guilds"][0]["id"]
+    path, token = {
+        "member": (f"{LIST}/{guild_id}/member", unlimited.token("ada", "guilds.members.read")),
+        "members": (f"/guilds/{guild_id}/members/{person['id']}", "Bot sandbox-bot"),
+    }.get(route, (f"/guilds/{guild_id}/{route}", "Bot sandbox-bot"))
+    right = unlimited.get(path, token)
+    unlimited.mood(mode, routes=[path])
+
+    reply = unlimited.get(path, token)
+
+    assert right.status == 200
+    assert reply.status == status
+    if body is None:
+        assert type(reply.json()) is not type(right.json())
+    else:
+        assert body in reply.body
 
 
 def test_every_mode_has_a_test_here_or_among_the_answers():
@@ -177,12 +213,12 @@ def test_raw_sends_what_it_is_given(unlimited):
     unlimited.mood("raw", status=418, headers={"Retry-After": "soon", "X-One": "é"}, body="short and stout")
 
     with raw(unlimited, unlimited.token()) as connection:
-        answer = read_all(connection)
+        response = read_all(connection)
 
-    assert answer.startswith(b"HTTP/1.1 418 ")
-    assert b"\r\nRetry-After: soon\r\n" in answer
-    assert answer.endswith(b"\r\n\r\nshort and stout")
-    assert b"Content-Type" not in answer
+    assert response.startswith(b"HTTP/1.1 418 ")
+    assert b"\r\nRetry-After: soon\r\n" in response
+    assert response.endswith(b"\r\n\r\nshort and stout")
+    assert b"Content-Type" not in response
 
 
 def test_a_mood_may_be_for_some_people_and_routes_only(unlimited):

@@ -1,25 +1,31 @@
-"""`manage.py discord_status`: how the site stands with Discord, and what to do about it."""
+"""`manage.py discord_status`: show the site's status with Discord, and what to do about problems."""
 
 import json
+import sys
 from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from guilds.management.database import errors_in_a_line
 from guilds.operations import report, status
+from guilds.operations.verdict import exit_code
 
 
 class Command(BaseCommand):
-    help = "Says how the site stands with Discord: a verdict, then what it rests on. Looking never asks Discord."
+    help = (
+        "Reports the state of the site's connection to Discord: a verdict and the facts behind it. Sends no request to "
+        "Discord. The exit code is 0 if all is well, 1 for a warning, and 2 if visitors get no list or the settings "
+        "are wrong."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--json", action="store_true", help="The same for programs.")
+        parser.add_argument("--json", action="store_true", help="Print JSON.")
 
     def handle(self, *args: Any, json: bool, **options: Any) -> None:
-        with errors_in_a_line():
-            found = status.read()
+        found = status.read()
         self.stdout.write(as_json(found) if json else report.as_text(found))
+        if code := exit_code(found.facts):
+            sys.exit(code)
 
 
 def as_json(found: status.Status) -> str:

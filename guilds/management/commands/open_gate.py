@@ -1,35 +1,27 @@
-"""`manage.py open_gate`: let the site ask Discord again before the limit that Discord named is over."""
+"""`manage.py open_gate`: send requests to Discord again before the limit that Discord named has ended."""
 
-from getpass import getuser
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.contrib.admin.models import CHANGE
 
 from accounts import gate
-from guilds.management.database import errors_in_a_line
+from accounts.models import DiscordGate
+from guilds.management.operator import OperatorCommand, operator
 from guilds.operations.report import GATE_WORDS, at
 
 
-class Command(BaseCommand):
-    help = "Opens the gate by hand, when you know that Discord's limit is over. The send budget still holds."
+class Command(OperatorCommand):
+    help = "Opens the gate. Use it only if you know that Discord's limit has ended. The send budget still applies."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        with errors_in_a_line():
-            found = gate.open_gate(by=f"manage.py as {operator()}")
+        found = gate.open_gate(by=operator())
         if found is None:
-            self.stdout.write("The gate isn't shut; there is nothing to open.")
+            self.stdout.write("The gate is already open.")
             return
+        self.acted(CHANGE, DiscordGate, 1, "opened")
         until = f" until {at(found.until)}" if found.until else ""
         self.stdout.write(
             f"Opened. It was shut{until}: {GATE_WORDS.get(found.reason, found.reason)} (in a row: {found.streak}).\n"
-            "Requests go out again, within the send budget. People whom the limit met are asked for after their own "
-            "pause. If Discord still limits the site, its next answer shuts the gate again."
+            "Requests resume within the send budget. People who were rate-limited are retried after their own pause. "
+            "If Discord still limits the site, its next response shuts the gate again."
         )
-
-
-def operator() -> str:
-    """Who runs this, as the system knows them; a container may know nobody."""
-    try:
-        return getuser()
-    except (KeyError, OSError):
-        return "nobody known"

@@ -1,4 +1,4 @@
-"""`manage.py refresh_due_lists`: refresh lists before the people who read them come back."""
+"""`manage.py refresh_due_lists`: refresh due lists before their readers come back."""
 
 import signal
 import time
@@ -6,14 +6,17 @@ from argparse import ArgumentParser, ArgumentTypeError
 from typing import Any
 
 import structlog
-from django.core.management.base import BaseCommand
-from django.db import InterfaceError, OperationalError
+from django.core.management.base import BaseCommand, CommandError
+from django.db import Error
 
-from accounts import background
+from accounts import background, gate
+from accounts.database import is_unavailable
+from guilds.engine.resource import Resource
 from guilds.engine.sweep import Round, sweep
-from guilds.management.database import errors_in_a_line
 from guilds.operations import serving_minutes
+from guilds.operations.jobs import recorded
 from guilds.operations.report import GATE_WORDS, at
+from guilds.resources import ALL
 from guilds.resources.guild_list import GUILD_LIST
 
 logger = structlog.get_logger(__name__)
@@ -22,61 +25,79 @@ ROUND_SECONDS = 60
 ENDINGS = {
     **GATE_WORDS,
     "brake": "Discord has refused so many requests that the brake is on",
-    "busy": "Readers use up the send budget",
-    "unavailable": "Discord gives no usable answer",
-    "limit": "That is the limit",
+    "busy": "Interactive requests are using up the send budget",
+    "unavailable": "Discord isn't responding",
+    "unusable": "Discord is sending unexpected replies",
+    "site_refused": "Discord rejects this site's credentials",
+    "misconfigured": "This site is misconfigured and can't contact Discord (see discord_status)",
+    "limit": "Reached --limit",
 }
 
 
 def people(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise ArgumentTypeError(f"{text} is no number of people; it takes a whole number from 1")
+        raise ArgumentTypeError(f"{text} isn't a valid number of people; use a whole number, at least 1")
     return int(text)
 
 
 class Command(BaseCommand):
     help = (
-        "Refreshes the lists that are due of people who read lately, within the send budget. "
-        "Runs a round a minute until it is stopped; any number of them may run at once."
+        "Refreshes the due lists of people who were active recently, within the send budget. "
+        "Runs one round a minute until it is stopped. Several instances can run at once."
     )
     sleep = staticmethod(time.sleep)
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--once", action="store_true", help="One round, one line about it, and the end.")
-        parser.add_argument("--limit", type=people, metavar="N", help="Ask for at most N people in a round.")
+        parser.add_argument("--once", action="store_true", help="Run one round, print one line about it, and exit.")
+        parser.add_argument("--limit", type=people, metavar="N", help="Refresh at most N people's lists in a round.")
 
     def handle(self, *args: Any, once: bool, limit: int | None, **options: Any) -> None:
         serving_minutes.start()
         try:
             if once:
-                with errors_in_a_line():
-                    self.stdout.write(line_of(sweep(GUILD_LIST, limit=limit, sleep=self.sleep)))
+                if problem := gate.foreign_issuer():
+                    raise CommandError(problem)
+                for resource, done in self._round(limit):
+                    if resource is GUILD_LIST:
+                        self.stdout.write(line_of(done))
+                    elif done.asked or done.left:
+                        self.stdout.write(f"{resource.name}: {line_of(done)}")
             else:
                 self.repeat(limit)
         except KeyboardInterrupt:
             self.stdout.write("Stopped.")
 
     def repeat(self, limit: int | None) -> None:
-        # Stopped like Ctrl-C, at once: what is under way is covered by its lease.
+        # Stop at once, as on Ctrl-C: the lease covers a request in flight.
         before = signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             self._rounds(limit)
         finally:
             signal.signal(signal.SIGTERM, before)
 
+    def _round(self, limit: int | None) -> list[tuple[Resource[Any, Any], Round]]:
+        with recorded("refresh_due_lists"):
+            return [(resource, sweep(resource, limit=limit, sleep=self.sleep)) for resource in swept()]
+
     def _rounds(self, limit: int | None) -> None:
         while True:
             try:
-                sweep(GUILD_LIST, limit=limit, sleep=self.sleep)
-            except (OperationalError, InterfaceError) as error:
-                # It comes back, and so does the next round.
+                self._round(limit)
+            except Error as error:
+                if not is_unavailable(error):
+                    raise
+                # The next round tries again.
                 logger.error("guild_list_sweep_without_database", error=str(error))
             background.release_connection()
             self.sleep(ROUND_SECONDS)
 
 
+def swept() -> list[Resource[Any, Any]]:
+    return [resource for resource in ALL if resource.is_enabled()]
+
+
 def line_of(done: Round) -> str:
-    """One round in one line, for a terminal or cron's mail."""
+    """Summarize one round in one line, for a terminal or cron's e-mail."""
     reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(done.failed.items()))
     failed = f"{done.failed.total()} ({reasons})" if reasons else "0"
     line = f"Refreshed {done.refreshed}, failed {failed}, skipped {done.skipped}, left {done.left}."

@@ -9,8 +9,8 @@ from sandbox import cli
 
 
 class Command(BaseCommand):
-    help = f"Runs the sandbox, a Discord for this machine.\n\n{cli.__doc__}"
-    # It needs no database and nothing of the site; it has to start where the site cannot.
+    help = f"Runs the sandbox, a local stand-in for Discord.\n\n{cli.__doc__}"
+    # The sandbox needs nothing of the site, and must start even if the site can't.
     requires_system_checks = []  # noqa: RUF012 - as Django declares it
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
@@ -18,10 +18,10 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         folder = getattr(settings, "VAR_DIR", None) or settings.BASE_DIR / "var"
-        cli.add_options(parser, state=Path(folder) / "sandbox.json")
+        cli.add_options(parser, state=Path(folder) / "sandbox.json", site_url=settings.SITE_URL)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        def say(line: str) -> None:
+        def report(line: str) -> None:
             self.stdout.write(line)
             self.stdout.flush()
 
@@ -31,7 +31,8 @@ class Command(BaseCommand):
                 options["port"],
                 state=options["state"],
                 scenario=options["scenario"],
-                say=say,
+                site_url=options["site_url"],
+                report=report,
             )
-        except cli.CannotRun as error:
+        except cli.StartFailed as error:
             raise CommandError(str(error)) from None

@@ -1,0 +1,55 @@
+"""The body of `POST /api/v1/bot/events/`, as the bot's events."""
+
+from collections.abc import Callable
+from typing import Any
+
+from django.utils.translation import gettext as _
+from rest_framework import serializers
+
+from accounts.discord import InvalidPayload, Member, PartialGuild
+from guilds.news import EVENTS, Event
+from guilds.snowflakes import SnowflakeSerializerField
+
+MAX_EVENTS = 200
+
+
+class PayloadField(serializers.JSONField):
+    """An object as Discord sends it, read with `from_json`."""
+
+    def __init__(self, from_json: Callable[[object], Any], **options: Any) -> None:
+        super().__init__(**options)
+        self.from_json = from_json
+
+    def to_internal_value(self, data: Any) -> Any:
+        try:
+            return self.from_json(super().to_internal_value(data))
+        except InvalidPayload as error:
+            raise serializers.ValidationError(str(error)) from None
+
+
+class EventSerializer(serializers.Serializer[Event]):
+    """One event. Fields that its type doesn't need are ignored, so a bot may pass on more than it must."""
+
+    type = serializers.ChoiceField(list(EVENTS))
+    at = serializers.DateTimeField()
+    guild_id = SnowflakeSerializerField(required=False)
+    user_id = SnowflakeSerializerField(required=False)
+    member = PayloadField(Member.from_json, required=False)
+    guild = PayloadField(PartialGuild.from_json, required=False)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        needs = EVENTS[attrs["type"]].needs
+        if missing := [name for name in needs if attrs.get(name) is None]:
+            raise serializers.ValidationError({name: _("An event of this type needs it.") for name in missing})
+        return {name: attrs[name] for name in ("type", "at", *needs)}
+
+
+class EventsSerializer(serializers.Serializer[Any]):
+    events = serializers.ListField(child=EventSerializer(), max_length=MAX_EVENTS)
+
+
+def parse(data: Any) -> list[Event]:
+    """Return the events of a request's body. Raises `ValidationError` with the path of each mistake."""
+    serializer = EventsSerializer(data=data)
+    serializer.is_valid(raise_exception=True)
+    return [Event(**event) for event in serializer.validated_data["events"]]

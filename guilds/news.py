@@ -1,0 +1,155 @@
+"""What the bot's events say, stored at once: `receive` for a batch of them, and a function for each kind.
+
+`at` is when the event arrived, by the database's clock. News older than the stored answer changes nothing, and no event
+creates a record, because no reader has asked for one. Events only show a change sooner: answers become due and stale as
+they do without them, so a receiver that has lost its connection can't make an old answer look fresh.
+
+`member_changed`      GUILD_MEMBER_UPDATE
+`member_joined`       GUILD_MEMBER_ADD
+`member_left`         GUILD_MEMBER_REMOVE
+`directory_changed`   GUILD_ROLE_*, CHANNEL_*
+`guild_changed`       GUILD_CREATE, GUILD_UPDATE
+`bot_left`            GUILD_DELETE, unless the guild is only unavailable
+`after_gap`           READY: a new session, after events may have been missed
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from accounts.clock import database_now
+from accounts.discord import Member, PartialGuild
+from accounts.models import User
+from guilds.engine import refresh
+from guilds.models import BotGuild, GuildDirectory, GuildMember
+from guilds.resources import bot_presence, guild_list
+from guilds.resources.bot_guilds import ALL_GUILDS, BOT_GUILDS
+from guilds.resources.directory import DIRECTORY
+from guilds.resources.guild_list import GUILD_LIST
+from guilds.resources.member import MEMBER
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """An event of Discord's gateway that arrived at the bot at `at`.
+
+    `type` is one of `EVENTS`, and `user_id` is Discord's. The fields that the type doesn't need are None.
+    """
+
+    type: str
+    at: datetime
+    guild_id: int | None = None
+    user_id: int | None = None
+    member: Member | None = None
+    guild: PartialGuild | None = None
+
+
+def receive(events: Iterable[Event]) -> None:
+    """Store what the events say, in the order in which they arrived at the bot. Repeated events change nothing.
+
+    Each event is committed by itself, so a batch that fails in the middle can be sent again as a whole.
+    """
+    now, events = database_now(), list(events)
+    named = {event.user_id for event in events}
+    people = set(User.objects.filter(discord_id__in=named).values_list("discord_id", flat=True))
+    for event in sorted(events, key=lambda event: event.at):
+        if event.user_id is None or event.user_id in people:
+            EVENTS[event.type].store(replace(event, at=min(event.at, now)))
+
+
+def member_changed(discord_id: int, guild_id: int, member: Member, at: datetime) -> None:
+    """Store the person's new roles, nickname and so on in the guild.
+
+    Permissions follow roles, so the person's list is due unless the stored roles are the same.
+    """
+    if (user_id := _person(discord_id)) is not None:
+        found = MEMBER.find(user_id, guild_id)
+        if found is None or tuple(found[0].roles) != member.roles:
+            refresh.expire(GUILD_LIST, user_id, at=at)
+        refresh.push(MEMBER, user_id, guild_id, value=member, at=at)
+
+
+def member_joined(discord_id: int, guild_id: int, member: Member, at: datetime) -> None:
+    """Store the membership, and make the person's list due: it lacks the guild."""
+    if (user_id := _person(discord_id)) is not None:
+        refresh.push(MEMBER, user_id, guild_id, value=member, at=at)
+        refresh.expire(GUILD_LIST, user_id, at=at)
+
+
+def member_left(discord_id: int, guild_id: int, at: datetime) -> None:
+    """End the membership at once, with all roles and permissions, and make the person's list due.
+
+    The news may be late: a membership that later news confirmed stays.
+    """
+    if (user_id := _person(discord_id)) is None:
+        return
+    refresh.push(MEMBER, user_id, guild_id, value=None, at=at)
+    found = MEMBER.find(user_id, guild_id)
+    if found and found[0].is_member:
+        refresh.expire(GUILD_LIST, user_id, at=at)
+    else:
+        refresh.amend(GUILD_LIST, user_id, at=at, compare=partial(guild_list.without, guild_id))
+
+
+def directory_changed(guild_id: int, at: datetime) -> None:
+    """Make the guild's roles and channels due."""
+    refresh.expire(DIRECTORY, guild_id, at=at)
+
+
+def guild_changed(guild: PartialGuild, at: datetime) -> None:
+    """Store that the bot is in the guild, with its permissions there."""
+    bot_presence.learn(guild.id, guild, at)
+
+
+def bot_left(guild_id: int, at: datetime) -> None:
+    """Store that the bot is not in the guild any more."""
+    bot_presence.learn(guild_id, None, at)
+
+
+def after_gap(at: datetime) -> None:
+    """Make due what events could have changed: the bot's guilds, with the members and directories in them."""
+    present = BotGuild.objects.filter(deleted_at=None).values("pk")
+    for model in (GuildMember, GuildDirectory):
+        refresh.expire_all(model._default_manager.filter(guild_id__in=present), at=at)
+    refresh.expire(BOT_GUILDS, ALL_GUILDS, at=at)
+
+
+def _person(discord_id: int) -> int | None:
+    """Return the id of the site's person with this account at Discord; None if there is none."""
+    return User.objects.filter(discord_id=discord_id).values_list("pk", flat=True).first()
+
+
+@dataclass(frozen=True, slots=True)
+class EventType:
+    """How events of one type are stored, and the fields that they need."""
+
+    store: Callable[[Any], None]
+    needs: tuple[str, ...] = ()
+
+
+_MEMBER = ("guild_id", "user_id", "member")
+_DIRECTORY = EventType(lambda event: directory_changed(event.guild_id, event.at), ("guild_id",))
+_GUILD = EventType(lambda event: guild_changed(event.guild, event.at), ("guild",))
+EVENTS: Mapping[str, EventType] = {
+    "GUILD_MEMBER_ADD": EventType(
+        lambda event: member_joined(event.user_id, event.guild_id, event.member, event.at), _MEMBER
+    ),
+    "GUILD_MEMBER_UPDATE": EventType(
+        lambda event: member_changed(event.user_id, event.guild_id, event.member, event.at), _MEMBER
+    ),
+    "GUILD_MEMBER_REMOVE": EventType(
+        lambda event: member_left(event.user_id, event.guild_id, event.at), ("guild_id", "user_id")
+    ),
+    "GUILD_ROLE_CREATE": _DIRECTORY,
+    "GUILD_ROLE_UPDATE": _DIRECTORY,
+    "GUILD_ROLE_DELETE": _DIRECTORY,
+    "CHANNEL_CREATE": _DIRECTORY,
+    "CHANNEL_UPDATE": _DIRECTORY,
+    "CHANNEL_DELETE": _DIRECTORY,
+    "GUILD_CREATE": _GUILD,
+    "GUILD_UPDATE": _GUILD,
+    "GUILD_DELETE": EventType(lambda event: bot_left(event.guild_id, event.at), ("guild_id",)),
+    "READY": EventType(lambda event: after_gap(event.at)),
+}

@@ -1,0 +1,55 @@
+"""Copies of the project, in which a test builds a site of its own."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+# What `./run check` and `./run test` look at an app of one's own with; the examples may stand beside it.
+GATE = [
+    ["-m", "ruff", "check", "."],
+    ["-m", "ruff", "format", "--check", "."],
+    ["-m", "mypy", "mysite"],
+    ["-m", "djlint", "mysite", "--check", "--lint"],
+    ["manage.py", "check", "--fail-level", "WARNING"],
+    ["manage.py", "makemigrations", "--check", "--dry-run"],
+    [
+        "-m",
+        "pytest",
+        "-q",
+        "--numprocesses=0",
+        "tests/config/test_translations.py",
+        "tests/config/test_settings.py",
+        "tests/guilds/test_api_schema.py",
+        "tests/guilds/test_export.py",
+        "tests/guilds/test_html.py",
+    ],
+]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A copy of the project, without a site of its own."""
+    left_out = shutil.ignore_patterns(".*", "__pycache__", "images", "node_modules", "var")
+    return Path(shutil.copytree(ROOT, tmp_path / "project", ignore=left_out))
+
+
+def do(project: Path, command: list[str], **environment: str) -> str:
+    """Run Python in the copy with these arguments, and return what it printed; fail if it fails."""
+    ours = {"ENV_FILE": os.devnull, "VAR_DIR": str(project / "var"), "PATH": os.environ["PATH"]}
+    done = subprocess.run(
+        [sys.executable, *command], cwd=project, env=ours | environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def check(project: Path) -> None:
+    """Run the checks and the tests of the project that a site of one's own could break."""
+    for command in GATE:
+        do(project, command)
