@@ -347,15 +347,17 @@ class Chaos:
 
     def _restart(self, number: int, began: float) -> None:
         time.sleep(1)
+        resumed = time.time()
         self.cluster.sites[number].start()
         self.cluster.sites[number].wait_until_up()
-        self.gaps.append(Gap(number, began, time.time(), "killed"))
+        self.gaps.append(Gap(number, began, resumed, time.time(), "killed"))
         del self.away[number]
 
     def _thaw(self, number: int, began: float) -> None:
         time.sleep(KNOWN.lease + 1.5)
+        resumed = time.time()
         self.cluster.sites[number].thaw()
-        self.gaps.append(Gap(number, began, time.time(), "frozen"))
+        self.gaps.append(Gap(number, began, resumed, time.time(), "frozen"))
         del self.away[number]
 
     def _site_that_is_up(self, number: int) -> int:

@@ -145,10 +145,15 @@ class Mood:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """The time during which a process was killed, until it was up again, or frozen."""
+    """The time during which a process was killed, until it was up again, or frozen.
+
+    It may have run again from `resumed` on, and did from `until` on. On a heavily loaded machine, more than a second
+    can pass between the two.
+    """
 
     site: int
     at: float
+    resumed: float
     until: float
     kind: str  # "killed" or "frozen"
 
@@ -321,7 +326,7 @@ class Run:
 
     def frozen_before(self, at: float) -> list[float]:
         """Return when the processes were frozen that resumed just before `at`."""
-        return [gap.at for gap in self.gaps if gap.kind == "frozen" and gap.until - BLINK <= at <= gap.until + WIRE]
+        return [gap.at for gap in self.gaps if gap.kind == "frozen" and gap.resumed - BLINK <= at <= gap.until + WIRE]
 
     def lost(self, request: Request) -> bool:
         """Whether the response may have come too late, or its process may have been stopped before storing it."""

@@ -160,7 +160,7 @@ def a_day() -> Story:
 
     story.claim(200, ADA)
     story.ask(200.1, "ada", None)
-    story.gaps.append(Gap(1, 200.2, 203, "killed"))
+    story.gaps.append(Gap(1, 200.2, 203, 203, "killed"))
     story.claim(206.15, ADA)
     story.read(206.1, ADA, verified_at=10.0, age=196, reason="in_progress", guilds=LIST)
     story.ask(206.2, "ada", 200)
@@ -259,10 +259,11 @@ def test_g1_finds_a_request_after_its_lease() -> None:
     assert broken(chaos_checker.g1_one_attempt_at_a_time, story)
 
 
-def test_g1_excuses_what_was_on_its_way_when_its_process_was_frozen() -> None:
+@pytest.mark.parametrize("noticed", [508, 509], ids=["at once", "late"])
+def test_g1_excuses_what_was_on_its_way_when_its_process_was_frozen(noticed: float) -> None:
     story = a_day()
     story.claim(500, BOB)
-    story.gaps.append(Gap(1, 500.1, 508, "frozen"))
+    story.gaps.append(Gap(1, 500.1, 508, noticed, "frozen"))
     story.ask(508.1, "bob", 200)
 
     assert not broken(chaos_checker.g1_one_attempt_at_a_time, story)
@@ -393,7 +394,7 @@ def test_g3_finds_a_fault_of_ours_also_where_there_is_no_list() -> None:
 
 def test_g3_excuses_the_readers_of_a_process_that_was_killed_or_frozen() -> None:
     story = a_day()
-    story.gaps.append(Gap(0, 499, 508, "killed"))
+    story.gaps.append(Gap(0, 499, 508, 508, "killed"))
     story.read(500, BOB, None)
 
     assert not broken(chaos_checker.g3_stored_lists_are_served, story)
@@ -526,7 +527,7 @@ def test_g7_finds_a_refusal_that_was_not_counted() -> None:
     assert broken(chaos_checker.g7_every_refusal_is_counted, story) == ["a response 403 was not counted"]
 
 
-@pytest.mark.parametrize(("lasts", "gap"), [(1.9, []), (0.1, [Gap(1, 500.05, 503, "killed")])])
+@pytest.mark.parametrize(("lasts", "gap"), [(1.9, []), (0.1, [Gap(1, 500.05, 503, 503, "killed")])])
 def test_g7_excuses_refusals_that_nobody_lived_to_count(lasts: float, gap: list[Gap]) -> None:
     story = a_day()
     story.requests.append(Request(500, 500 + lasts, True, "bob", 403))
@@ -703,7 +704,7 @@ def test_r2_finds_a_sixth_request_in_a_window(last: float, kept: bool) -> None:
 
 def test_r2_excuses_a_request_that_was_frozen_on_its_way() -> None:
     story = a_day_with_members()
-    story.gaps.append(Gap(0, 1890, 1905, "frozen"))
+    story.gaps.append(Gap(0, 1890, 1905, 1905, "frozen"))
     for at in (1900, 1901, 1902, 1903, 1904, 1905.1):
         story.ask_for_member(at, BOB, 200, window_ends_at=1920, sent=1)
 
