@@ -43,13 +43,14 @@ class Group(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """One row. `has_bot` is None if the site has no bot, or doesn't know; the page then does not mention one."""
+    """One row. `has_bot` is None if the site has no bot, or doesn't know yet where it is (`is_bot_unknown`)."""
 
     membership: Membership
     has_bot: bool | None
     is_favourite: bool
     # What the apps need and the bot lacks there.
     missing: int = 0
+    is_bot_unknown: bool = False
 
     @property
     def bot_missing(self) -> str:
@@ -100,12 +101,7 @@ def sections(
     """
     words, needs = words_of(query), needed_permissions()
     found = [
-        Server(
-            membership,
-            None if bot_presence is None else bot_presence.includes(membership.guild_id),
-            membership.guild_id in preferences.favourites,
-            (bot_presence.missing(membership.guild_id, needs) or 0) if bot_presence and needs else 0,
-        )
+        _server(membership, bot_presence, preferences, needs)
         for membership in memberships
         if show.wants(membership) and is_found(words, membership.display_name, membership.guild_id)
     ]
@@ -117,6 +113,16 @@ def sections(
     return [
         Section(group, tuple(servers[:limit]), tuple(servers[limit:])) for group, servers in grouped.items() if servers
     ]
+
+
+def _server(membership: Membership, bot_presence: Presence | None, preferences: Preferences, needs: int) -> Server:
+    guild_id = membership.guild_id
+    is_favourite = guild_id in preferences.favourites
+    if bot_presence is None:
+        return Server(membership, None, is_favourite)
+    has_bot = bot_presence.includes(guild_id)
+    missing = (bot_presence.missing(guild_id, needs) or 0) if needs else 0
+    return Server(membership, has_bot, is_favourite, missing, is_bot_unknown=has_bot is None)
 
 
 def recently_used(memberships: Iterable[Membership], preferences: Preferences) -> list[Membership]:

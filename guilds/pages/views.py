@@ -80,7 +80,6 @@ def _picker(request: GuildListRequest) -> HttpResponse:
         "sections": found,
         "found": sum(map(len, found)),
         "recent": [] if is_narrowed else recently_used(guild_list, extras.preferences),
-        "has_bot": extras.bot_presence is not None,
         **_freshness(guild_list),
     }
     only_list = request.htmx and not request.htmx.history_restore_request

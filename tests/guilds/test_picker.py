@@ -35,6 +35,20 @@ def sections_on(response: Any) -> dict[str, list[str]]:
     return found
 
 
+def cards_on(response: Any) -> dict[str, tuple[str | None, str | None]]:
+    """The state and the button of each server on the page; None for what a row doesn't have."""
+    found = {}
+    for row in re.findall(r"<li.*?</li>", response.content.decode(), re.S):
+        if "<button name=" in row:
+            name, state, button = (
+                re.search(pattern, row)
+                for pattern in ("<bdi>(.*?)</bdi>", "<small>(.*?)</small>", r"([\w ]+)</[ab]></p>")
+            )
+            assert name
+            found[html.unescape(name[1])] = (state and state[1], button and button[1])
+    return found
+
+
 def id_of(name: str) -> int:
     return UserGuildMembership.objects.get(name=name).guild_id
 
@@ -103,22 +117,20 @@ def test_cards_have_a_state_and_a_button_and_the_others_are_rows(
     client = client_of(with_list("ada"))
     client.post("/servers/favourites/", {"star": id_of("Winter Climbers")})
 
-    rows = re.findall(r"<li.*?</li>", client.get("/servers/").content.decode(), re.S)
-    found = {}
-    for row in rows:
-        if "<button name=" in row:
-            name, state, button = (
-                re.search(pattern, row)
-                for pattern in ("<bdi>(.*?)</bdi>", "<small>(.*?)</small>", r"([\w ]+)</[ab]></p>")
-            )
-            assert name
-            found[html.unescape(name[1])] = (state and state[1], button and button[1])
+    found = cards_on(client.get("/servers/"))
 
     assert len(found) == 12
     assert found["1337 Krew"] == ("Owner · Bot added", "Open")
     assert found["Django Study Group"] == ("Manager · No bot yet", "Add the bot")
     assert found["Winter Climbers"] == ("Member", "Open")
     assert found["Pixel Animators"] == (None, None)
+
+
+def test_a_card_says_that_it_is_not_known_yet_where_the_bot_is(with_list: WithList, client_of: ClientOf) -> None:
+    found = cards_on(client_of(with_list("ada")).get("/servers/"))
+
+    assert found["1337 Krew"] == ("Owner · Bot not checked yet", "Open")
+    assert found["Django Study Group"] == ("Manager · Bot not checked yet", "Open")
 
 
 def test_more_than_twelve_under_a_heading_are_folded_unless_they_were_searched_for(
