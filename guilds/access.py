@@ -84,6 +84,9 @@ class Requirements:
 
         Raises `ValueError` for an unknown name or a wrong id, and `TypeError` for what can't be such a requirement.
         """
+        for name, value, kind in (("member", member, bool), ("guild_id", guild_id, str)):
+            if not isinstance(value, kind):
+                raise TypeError(f"{name} must be a {kind.__name__}, not {value!r}.")
         for name, age in {"max_age": max_age, "write_max_age": write_max_age}.items():
             if age is not None and not isinstance(age, timedelta):
                 raise TypeError(f"{name} is {age!r}. Write a timedelta, such as {name}=timedelta(minutes=5).")

@@ -20,6 +20,7 @@ from accounts.models import User
 from accounts.token_scopes import TokenScope, declared
 from guilds.decorators import GuildRequiredMixin
 from guilds.menu import registered_pages
+from guilds.near_misses import near_misses
 from guilds.operations.jobs import JobCommand
 from guilds.permissions import InGuild, ThrottledFirst
 from guilds.personal_data import KINDS
@@ -55,6 +56,24 @@ def views_throttle_before_they_ask_discord(app_configs: Any, **kwargs: Any) -> l
         )
         for route, view in _views(get_resolver())
         if (cls := getattr(view, "cls", None)) and _checks_guild(cls) and not issubclass(cls, ThrottledFirst)
+    ]
+
+
+@register(Tags.urls)
+def requirements_of_endpoints_are_read(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    return [
+        Error(
+            f"{owner.__qualname__}.{name} of the view of '{route}' requires nothing, because REST framework doesn't "
+            "read it.",
+            hint='Write it on the permission, such as permission_classes = [InGuild.may("manage_guild")], or give it '
+            "another name.",
+            obj=_name(view),
+            id="guilds.E010",
+        )
+        for route, view in _views(get_resolver())
+        if (cls := _class(view)) and _checks_guild(cls) and not issubclass(cls, GuildRequiredMixin)
+        for owner, name, _meant in near_misses(cls, APIView)
+        if not hasattr(APIView, name)
     ]
 
 
@@ -188,7 +207,15 @@ def _is_guarded(view: Any) -> bool:
         return True
     if hasattr(view, "guards_guild") or hasattr(getattr(cls, "dispatch", None), "guards_guild"):
         return True
-    return cls is not None and (issubclass(cls, GuildRequiredMixin) or _checks_guild(cls))
+    return cls is not None and (_dispatches_guarded(cls) or _checks_guild(cls))
+
+
+def _dispatches_guarded(cls: type) -> bool:
+    """Whether the mixin's `dispatch` runs. That of REST framework calls no other, so the mixin must be left of it."""
+    order = cls.__mro__
+    if GuildRequiredMixin not in order:
+        return False
+    return APIView not in order or order.index(GuildRequiredMixin) < order.index(APIView)
 
 
 def _checks_guild(cls: type | None) -> bool:

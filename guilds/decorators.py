@@ -4,7 +4,7 @@ Both also work on async views. `GuildRequiredMixin` is `@guild_required` for cla
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import timedelta
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast, overload
@@ -25,6 +25,7 @@ from accounts.discord import PermissionName, Permissions
 from accounts.requests import say_not_saved
 from guilds.access import BotNeed, Requirements, RoleNeed, Rule, Validate
 from guilds.middleware import GuildListRequest, GuildRequest
+from guilds.near_misses import ATTRIBUTES, meant, refuse_near_misses
 from guilds.problems.catalogue import NOT_SIGNED_IN
 from guilds.problems.responses import is_fragment, problem_response, wants_json, way_back
 
@@ -33,6 +34,7 @@ MarkedView = TypeVar("MarkedView", bound=Callable[..., Any])
 # Returns a response to short-circuit the view, else None.
 Step = Callable[[HttpRequest, Sequence[Any], dict[str, Any]], HttpResponse | None]
 
+KEYWORDS = tuple(field.name for field in fields(Requirements))
 FOR_CLASSES = (
     "For a class-based view, use GuildRequiredMixin, or method_decorator on its dispatch; "
     "for a REST framework view, use permission_classes = [InGuild]."
@@ -89,6 +91,9 @@ def guild_required(permission: Any = None, **needs: Any) -> Any:
     """
     if callable(permission):
         return guild_required()(cast(Callable[..., Any], permission))
+    for name in needs.keys() - KEYWORDS:
+        near = meant(name, KEYWORDS)
+        raise TypeError(f"guild_required has no argument {name!r}" + (f"; did you mean {near!r}?" if near else "."))
     return _guard(Requirements.of(permission=permission, **needs))
 
 
@@ -200,6 +205,7 @@ class GuildRequiredMixin(_AnyView):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         # Makes a wrong attribute fail when the module is imported, not at the first request.
+        refuse_near_misses(cls, GuildRequiredMixin)
         cls._requirements({})
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
@@ -213,11 +219,7 @@ class GuildRequiredMixin(_AnyView):
     @classmethod
     def _requirements(cls, of_instance: Mapping[str, Any]) -> Requirements:
         """`of_instance` has what `as_view` was called with. A function must not be read from `self`, which binds it."""
-        names = (
-            *("permission", "role", "member", "max_age", "write_max_age"),
-            *("bot", "rule", "validate", "guild_id_kwarg"),
-        )
-        needs = {name: of_instance.get(name, getattr(cls, name)) for name in names}
+        needs = {name: of_instance.get(name, getattr(cls, name)) for name in ATTRIBUTES}
         return Requirements.of(guild_id=needs.pop("guild_id_kwarg"), **needs)
 
 

@@ -13,6 +13,7 @@ from accounts.models import User
 from accounts.service_tokens import Service
 from guilds.access import BotNeed, Requirements, RoleNeed, Rule, Validate
 from guilds.entered_guild import EnteredGuild
+from guilds.near_misses import ATTRIBUTES, refuse_near_misses
 from guilds.problems import ProblemRaised
 from guilds.problems.catalogue import PERSON_REQUIRED
 from guilds.services import GuildList
@@ -75,12 +76,16 @@ class InGuild(BasePermission):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        # `role = STAFF`, as on `GuildRequiredMixin`, must not replace the method and so require nothing.
+        # `role = STAFF`, as on `GuildRequiredMixin`, must not replace the method and so require nothing. It can also
+        # come from another base, which keeps it.
         for name, attribute in METHODS.items():
-            if name in vars(cls):
-                setattr(cls, attribute, vars(cls)[name])
-                delattr(cls, name)
+            method = vars(InGuild)[name]
+            found = next(vars(each)[name] for each in cls.__mro__ if name in vars(each))
+            if found is not method:
+                setattr(cls, attribute, found)
+                setattr(cls, name, method)
         # Makes a wrong attribute fail when the module is imported, not at the first request.
+        refuse_near_misses(cls, InGuild, {*ATTRIBUTES, *METHODS.values()})
         cls._requirements()
 
     def has_permission(self, request: Request, view: APIView) -> bool:

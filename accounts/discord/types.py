@@ -109,8 +109,11 @@ class Permissions(enum.IntFlag, boundary=enum.KEEP):
         """Return the permission with this name, ignoring case.
 
         Raises `ValueError` for any other name. Its message suggests a name, also for one that Discord's apps show.
+        No permission at all, such as `MANAGE_GUILD & BAN_MEMBERS`, is refused too, because everyone would have it.
         """
         if isinstance(name, cls):
+            if not name:
+                raise ValueError("Permissions(0) is no permission, so everyone has it; combine several with |")
             return name
         found = cls.__members__.get(str(name).upper())
         if found is None:

@@ -2,15 +2,18 @@
 
 import logging
 import re
+from datetime import timedelta
 from typing import Any, get_args
 
 import pytest
+from django.contrib.auth.mixins import PermissionRequiredMixin
 from django.core.checks import run_checks
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest, HttpResponse
 from django.test import Client
 from django.urls import include, path, re_path
 from django.utils.decorators import method_decorator
+from django.utils.functional import cached_property
 from django.views import View
 from pytest_django import Settings
 from rest_framework.decorators import api_view
@@ -22,6 +25,7 @@ from rest_framework.views import APIView
 from accounts.discord import PermissionName, Permissions
 from config.urls import urlpatterns as site_urls
 from guilds import checks
+from guilds.access import Requirements
 from guilds.decorators import GuildRequiredMixin, guild_list_required, guild_required, unguarded
 from guilds.discord_names import PERMISSIONS
 from guilds.middleware import GuildRequest
@@ -94,7 +98,7 @@ class Mixed(GuildRequiredMixin, Bare):
 
 
 class OtherArgument(GuildRequiredMixin, View):
-    guild_id = "page"
+    pass
 
 
 @method_decorator(guild_required("manage_guild"), name="dispatch")
@@ -131,6 +135,19 @@ class Moderates(BasePermission):
     pass
 
 
+class Misplaced(Throttled):
+    permission = "manage_guild"
+    max_age = timedelta(minutes=5)
+    page_size = 10
+
+    def roles(self) -> list[int]:
+        return []
+
+
+class MixinTooFarRight(BareEndpoint, GuildRequiredMixin):  # type: ignore[misc]  # the mistake
+    permission_classes = ()
+
+
 class Combined(ThrottledFirst, BareEndpoint):
     permission_classes = (Moderates | CanManageGuild,)
 
@@ -156,13 +173,15 @@ VIEWS: dict[str, Any] = {
     "Decorated": Decorated.as_view(),
     "Public": Public.as_view(),
     "public": public,
+    "MixinTooFarRight": MixinTooFarRight.as_view(),
+    "Misplaced": Misplaced.as_view(),
     "Unthrottled": Unthrottled.as_view(),
     "Throttled": Throttled.as_view(),
     "Combined": Combined.as_view(),
     "Chooses": Chooses.as_view(),
 }
 # REST framework's views are classes of their own names.
-UNGUARDED = ["bare", "Bare", "OnMethod", "BareEndpoint", "function"]
+UNGUARDED = ["bare", "Bare", "OnMethod", "BareEndpoint", "function", "MixinTooFarRight"]
 mine = [
     *(path(f"{name}/<int:guild_id>/", view) for name, view in VIEWS.items()),
     path("other/<int:page>/", bare),
@@ -197,6 +216,13 @@ def test_an_endpoint_that_throttles_too_late_is_found(mistakes: None) -> None:
 
     assert [message.obj for message in found] == [f"{__name__}.Unthrottled"]
     assert "ThrottledFirst" in (found[0].hint or "")
+
+
+def test_a_requirement_on_an_endpoint_instead_of_its_permission_is_found(mistakes: None) -> None:
+    found = checks.requirements_of_endpoints_are_read(None)
+
+    assert [message.msg.split()[0] for message in found] == ["Misplaced.permission", "Misplaced.max_age"]
+    assert all("requires nothing" in message.msg and "InGuild.may" in (message.hint or "") for message in found)
 
 
 def test_a_view_is_unguarded_for_a_reason() -> None:
@@ -235,6 +261,7 @@ def of_method(self: object, request: HttpRequest, guild: object) -> bool:
     [
         ({"max_age": 300}, r"max_age is 300\. Write a timedelta"),
         ({"write_max_age": 300}, r"write_max_age=timedelta\(minutes=5\)"),
+        ({"member": "no"}, r"member must be a bool, not 'no'"),
         ({"rule": True}, r"rule must be a function that takes \(request, guild\), not True"),
         ({"rule": ["manage_guild"]}, r"rule must be a function .*, not \['manage_guild'\]"),
         ({"rule": of_method}, r"not of_method\. In a class, such a function takes no self"),
@@ -248,6 +275,108 @@ def test_a_requirement_of_a_wrong_kind_fails_at_the_import(needs: Any, advice: s
         type("Page", (GuildRequiredMixin, View), needs)
     with pytest.raises(TypeError, match=advice):
         type("Permission", (InGuild,), needs)
+
+
+def refuses(request: HttpRequest, guild: object) -> bool:
+    return False
+
+
+@pytest.mark.parametrize("guard", [(GuildRequiredMixin, View), (InGuild,)], ids=["mixin", "permission"])
+@pytest.mark.parametrize(
+    ("name", "value", "right"),
+    [
+        ("permissions", "manage_guild", "permission"),
+        ("permision", "manage_guild", "permission"),
+        ("premission", "manage_guild", "permission"),
+        ("permission_required", "manage_guild", "permission"),
+        ("permissions", ["manage_guild"], "permission"),
+        ("may", "manage_guild", "permission"),
+        ("permission_classes", [CanManageGuild], "permission"),
+        ("roles", (1, 2), "role"),
+        ("role_required", 1, "role"),
+        ("members", True, "member"),
+        ("memeber", True, "member"),
+        ("bots", True, "bot"),
+        ("bot_permissions", ("send_messages",), "bot"),
+        ("with_bot", True, "bot"),
+        ("maxage", timedelta(minutes=5), "max_age"),
+        ("within", timedelta(minutes=5), "max_age"),
+        ("write_maxage", timedelta(minutes=5), "write_max_age"),
+        ("writes_max_age", timedelta(minutes=5), "write_max_age"),
+        ("rules", refuses, "rule"),
+        ("ruel", refuses, "rule"),
+        ("vaildate", refuses, "validate"),
+        ("guild_id", "server", "guild_id_kwarg"),
+    ],
+)
+@pytest.mark.parametrize("inherited", [False, True], ids=["own", "inherited"])
+def test_a_misspelt_requirement_fails_at_the_import(
+    guard: tuple[type, ...], name: str, value: Any, right: str, inherited: bool
+) -> None:
+    bases = (type("Shared", (), {name: value}), *guard) if inherited else guard
+    owner = "Shared" if inherited else "Page"
+
+    with pytest.raises(TypeError, match=rf"^{owner}\.{name} is not read by .* Did you mean '{right}'\? "):
+        type("Page", bases, {} if inherited else {name: value})
+
+
+@pytest.mark.parametrize(
+    ("argument", "right"),
+    [("permision", "permission"), ("roles", "role"), ("maxage", "max_age"), ("guild_id_kwarg", "guild_id")],
+)
+def test_a_misspelt_argument_of_the_decorator_fails_at_the_import(argument: str, right: str) -> None:
+    with pytest.raises(TypeError, match=rf"no argument '{argument}'; did you mean '{right}'\?$"):
+        guild_required(**{argument: "manage_guild"})  # type: ignore[call-overload]  # the mistake
+    with pytest.raises(TypeError, match=r"no argument 'coffee'\.$"):
+        guild_required(coffee=True)  # type: ignore[call-overload]  # as above
+
+
+def test_a_view_has_attributes_of_its_own() -> None:
+    class Page(GuildRequiredMixin, PermissionRequiredMixin, View):
+        permission_required = "polls.view_poll"
+        permission_denied_message = "No."
+        roles = None
+        ROLES = (1, 2)
+        max_page = 10
+        remember = True
+        validators = (refuses,)
+
+        @property
+        def permissions(self) -> list[str]:
+            return []
+
+        @cached_property
+        def rules(self) -> list[str]:
+            return []
+
+        def members(self, search: str) -> list[str]:
+            return []
+
+    class Own(InGuild):
+        message = "No."
+
+        @classmethod
+        def within(cls, **age: float) -> type[InGuild]:  # type: ignore[override]  # returns no type of itself
+            return super().within(**age)
+
+    class Endpoint(GuildRequiredMixin, BareEndpoint):  # type: ignore[misc]  # REST framework has a request of its own
+        permission_classes = (IsAdminUser,)
+
+    assert Page._requirements({}) == Own._requirements() == Endpoint._requirements({}) == Requirements()
+
+
+def test_no_permission_at_all_is_no_requirement() -> None:
+    with pytest.raises(ValueError, match="everyone has it; combine several with"):
+        guild_required(Permissions.MANAGE_GUILD & Permissions.BAN_MEMBERS)
+
+
+def test_a_permission_takes_requirements_of_its_other_bases() -> None:
+    staff = type("Staff", (), {"role": 7, "rule": staticmethod(refuses), "member": True, "permission": "ban_members"})
+
+    requirements = type("Own", (staff, InGuild), {})._requirements()  # type: ignore[attr-defined]  # of `InGuild`
+
+    assert requirements == Requirements.of(permission="ban_members", role=7, rule=refuses, member=True)
+    assert type("Later", (InGuild.role(8), staff), {}).required_role == 8  # type: ignore[attr-defined]  # as above
 
 
 @pytest.mark.parametrize("address", ["bare/1", "BareEndpoint/1"])
