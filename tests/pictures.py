@@ -1,9 +1,11 @@
 """`./run pictures`: take the pictures of the site in docs/images again.
 
 They show the site as `./run` starts it. Names, servers and charts are the same each time; times and dates are today's.
+`states.png`, a contact sheet of every page in every state, comes from `tests/browser/film_strip.py`.
 `fleet.png` is a benchmark's result: `./run bench fleet --picture docs/images/fleet.png`.
 """
 
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -14,7 +16,8 @@ from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwr
 
 from tests.browser.conftest import CHROMIUM, QUIET, Site, running_site, sign_in_over_http
 
-IMAGES = Path(__file__).resolve().parent.parent / "docs" / "images"
+ROOT = Path(__file__).resolve().parent.parent
+IMAGES = ROOT / "docs" / "images"
 DESK: ViewportSize = {"width": 1120, "height": 760}
 PHONE: ViewportSize = {"width": 390, "height": 844}
 ADMIN: ViewportSize = {"width": 1080, "height": 1560}
@@ -151,7 +154,9 @@ def main() -> int:
         take_visitors_pages(site, browser)
         take_admin(site, browser)
         browser.close()
-    return 0
+    # pytest provides the states' database, people and sandbox. In one process and in order, as the sheet has one order.
+    film_strip = ["-q", "-n0", "-p", "no:randomly", "tests/browser/film_strip.py"]
+    return subprocess.run([sys.executable, "-m", "pytest", *film_strip], check=False, cwd=ROOT).returncode
 
 
 if __name__ == "__main__":

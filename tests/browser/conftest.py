@@ -72,6 +72,14 @@ def browser(playwright: Playwright) -> Iterator[Browser]:
     browser.close()
 
 
+@pytest.fixture(scope="module")
+def beside_playwright() -> Iterator[None]:
+    """Allow Django's database calls in this thread, which Django takes for async because of Playwright's event loop."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+        yield
+
+
 @pytest.fixture(scope="package")
 def browser_context_args() -> dict[str, Any]:
     return {}

@@ -1,36 +1,24 @@
 """Every page in every state, rendered in this process and shown in Chromium with the site's own headers."""
 
 from collections.abc import Callable, Iterator
-from urllib.parse import urlsplit
 
 import pytest
 from django.conf import settings as django_settings
-from django.contrib.staticfiles import finders
-from django.http import HttpResponse
 from django.template.autoreload import reset_loaders
 from django.test import Client
-from playwright.sync_api import Browser, Page, Route
+from playwright.sync_api import Browser, Page
 from pytest_django import Settings
 
 from accounts.models import User
 from tests import states
 from tests.browser.looks import TWO_LOOKS, check_that_it_fits, faults_of, inspect
+from tests.browser.rendered import show
 from tests.fixtures import Sandbox
 from tests.states import FRAGMENTS, PAGES, Visit
 
-pytestmark = pytest.mark.urls(states.__name__)
+pytestmark = [pytest.mark.urls(states.__name__), pytest.mark.usefixtures("beside_playwright")]
 
-# No server listens there; a route below serves the page's requests.
-ADDRESS = "http://testserver/"
 CDN_URL = django_settings.DISCORD_CDN_URL
-
-
-@pytest.fixture(scope="module", autouse=True)
-def beside_playwright() -> Iterator[None]:
-    """Allow Django's database calls in this thread, which Django takes for async because of Playwright's event loop."""
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -68,21 +56,9 @@ def test_every_state_is_accessible_and_fits(
     faults.clear()
 
     shown = PAGES[name][1](Visit(ada, visitor, user, sandbox))
-    page.unroute_all()
-    page.route("**/*", lambda route: respond(route, shown))
-    page.goto(ADDRESS)
+    # Without images from Discord, as a missing image is also a state.
+    show(page, shown)
 
     inspect(page, looks=TWO_LOOKS)
     check_that_it_fits(page)
     assert faults == []
-
-
-def respond(route: Route, shown: HttpResponse) -> None:
-    """Serve only the page and its static files, as a missing image is also a state."""
-    path = urlsplit(route.request.url).path
-    if route.request.url == ADDRESS:
-        route.fulfill(status=shown.status_code, headers=dict(shown.headers), body=shown.content)
-    elif path.startswith("/static/") and (file := finders.find(path.removeprefix("/static/"))):
-        route.fulfill(path=file)
-    else:
-        route.abort()
