@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from datetime import timedelta
 from functools import wraps
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast, overload
 
 from asgiref.sync import iscoroutinefunction, sync_to_async
@@ -19,6 +20,7 @@ from django.views.generic.base import TemplateResponseMixin
 from django.views.generic.detail import SingleObjectMixin
 from django.views.generic.edit import BaseCreateView, FormMixin
 from django_htmx.http import HttpResponseClientRedirect
+from django_htmx.middleware import HtmxDetails
 
 from accounts.decorators import open_to_all as open_to_all  # views import it from here
 from accounts.discord import PermissionName, Permissions
@@ -214,6 +216,16 @@ class GuildRequiredMixin(_AnyView):
             requirements = replace(requirements, validate=lambda _request, _guild: _form_rejected(self))
         required = _guard(requirements)
         response: HttpResponseBase = required(super().dispatch)(request, *args, **kwargs)
+        return response
+
+    def form_invalid(self, form: Any) -> HttpResponse:
+        """Respond to invalid input with status 400 instead of Django's 200, as everywhere on the site.
+
+        Only Django's form views call it. To htmx it stays 200, because htmx shows only successful responses.
+        """
+        response: HttpResponse = super().form_invalid(form)  # type: ignore[misc]  # of `FormMixin`, in form views
+        if response.status_code == HTTPStatus.OK and not HtmxDetails(self.request):
+            response.status_code = HTTPStatus.BAD_REQUEST
         return response
 
     @classmethod

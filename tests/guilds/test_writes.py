@@ -134,7 +134,24 @@ class TextForm(GuildRequiredMixin, FormView[Text]):
         return HttpResponse(form.errors.as_json(), status=400)
 
 
+class PlainForm(GuildRequiredMixin, FormView[Text]):
+    """A form view as Django's documentation writes it."""
+
+    write_max_age = FIVE_MINUTES
+    form_class = Text
+
+    def render_to_response(self, context: dict[str, Any], **kwargs: Any) -> HttpResponse:
+        return HttpResponse(context["form"].errors.as_json())
+
+
+class OwnResponse(PlainForm):
+    def form_invalid(self, form: Text) -> HttpResponse:
+        return HttpResponse(form.errors.as_json(), status=422)
+
+
 urlpatterns = [
+    path("plain/<int:guild_id>/", PlainForm.as_view()),
+    path("own/<int:guild_id>/", OwnResponse.as_view()),
     *(path(f"function/{name}/<int:guild_id>/", function(needs)) for name, (needs, _) in NEEDS.items()),
     *(path(f"mixin/{name}/<int:guild_id>/", mixed(needs)) for name, (needs, _) in NEEDS.items()),
     *(path(f"api/{name}/<int:guild_id>/", endpoint(permission)) for name, (_, permission) in NEEDS.items()),
@@ -233,6 +250,30 @@ def test_bad_input_is_told_before_discords_silence(
         assert "text" in response.content.decode()
         assert sandbox.requests() == []
     assert ran == []
+
+
+@pytest.mark.parametrize(
+    ("form", "headers", "status"),
+    [
+        ("plain", {}, 400),
+        ("plain", {"HX-Request": "true"}, 200),
+        ("plain", {"HX-Request": "true", "HX-Boosted": "true"}, 200),
+        ("own", {}, 422),
+    ],
+)
+@pytest.mark.parametrize("minutes", [0, 10], ids=["fresh list", "old list"])
+def test_an_invalid_form_of_a_class_is_a_400_except_for_htmx(
+    visitor: Client, sandbox: Sandbox, form: str, headers: dict[str, str], status: int, minutes: int
+) -> None:
+    let_pass(minutes=minutes)
+    sandbox.mood("outage")
+
+    response = visitor.post(f"/{form}/{MEMBER}/", {"text": "too long"}, headers=headers)
+
+    assert response.status_code == status
+    assert "text" in response.content.decode()
+    assert sandbox.requests() == []
+    assert visitor.get(f"/{form}/{MEMBER}/").status_code == 200
 
 
 @FORM_TOO
