@@ -49,6 +49,7 @@ class Development:
     port: int = field(default_factory=free_port)
     sandbox_port: int = field(default_factory=free_port)
     output: str = ""
+    written: int = 0
     process: "subprocess.Popen[str] | None" = None
     reader: threading.Thread = field(init=False, repr=False)
 
@@ -61,7 +62,6 @@ class Development:
                 "VAR_DIR": str(self.folder / "var"),
                 "PORT": str(self.port),
                 "SANDBOX_PORT": str(self.sandbox_port),
-                "PYTHONDONTWRITEBYTECODE": "1",
             },
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -80,7 +80,9 @@ class Development:
             self.output += character
 
     def write(self, line: str) -> None:
-        (self.folder / "probe" / "views.py").write_text(PAGE.format(line=line))
+        self.written += 1
+        # Python knows a changed file by its size, or by the second in which it was written.
+        (self.folder / "probe" / "views.py").write_text(PAGE.format(line=line) + "\n" * self.written)
 
     def add_model(self) -> None:
         # The reloader watches the files of modules that are loaded, and this one is new.
@@ -136,7 +138,8 @@ class Development:
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A copy of the project with the app `probe`, whose page is /probe/."""
-    left_out = shutil.ignore_patterns(".*", "__pycache__", "images", "node_modules", "var", "bench", "docs", "tests")
+    # Compiled files are copied too, since each reload would compile the whole project again.
+    left_out = shutil.ignore_patterns(".*", "images", "node_modules", "var", "bench", "docs", "tests")
     copy = Path(shutil.copytree(ROOT, tmp_path / "project", ignore=left_out))
     (copy / ".venv").symlink_to((ROOT / ".venv").resolve())
     (copy / "probe").mkdir()

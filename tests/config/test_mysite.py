@@ -75,7 +75,7 @@ HOOKS = "from config import settings; print(settings.GUILDHALL_MEMBERSHIP_HOOKS,
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     for part in PARTS:
-        shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / part, tmp_path / part)
     for file in ("manage.py", "pyproject.toml"):
         shutil.copy(ROOT / file, tmp_path)
     mysite.create("A club", tmp_path / "mysite")

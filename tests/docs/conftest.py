@@ -35,7 +35,7 @@ GATE = [
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A copy of the project, without a site of its own."""
-    left_out = shutil.ignore_patterns(".*", "__pycache__", "images", "node_modules", "var")
+    left_out = shutil.ignore_patterns(".*", "images", "node_modules", "var")
     return Path(shutil.copytree(ROOT, tmp_path / "project", ignore=left_out))
 
 

@@ -29,7 +29,7 @@ NEW = '    note = models.CharField(max_length=20, blank=True, default="", db_def
 @pytest.fixture
 def release(tmp_path_factory: pytest.TempPathFactory, operator: Machine) -> Path:
     """A next release, with a column in a table that each visitor's first list adds a row to."""
-    left_out = shutil.ignore_patterns(".*", "__pycache__", "docs", "node_modules", "var")
+    left_out = shutil.ignore_patterns(".*", "docs", "node_modules", "var")
     project = shutil.copytree(ROOT, tmp_path_factory.mktemp("release") / "project", ignore=left_out)
     models = project / "guilds" / "models.py"
     assert FIELD in models.read_text()
