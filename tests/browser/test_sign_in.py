@@ -64,13 +64,15 @@ def test_somebody_chooses_another_account(site: Site, visitor: Page, person: str
 
 def test_a_limited_sign_in_continues_by_itself(site: Site, visitor: Page, person: str) -> None:
     faults = faults_of(visitor)
+    visitor.clock.install()
     visitor.goto(f"{site.url}/sign-in/?next=/account/")
     click_sign_in(visitor)
-    site.sandbox.mood("rate_limited", people=[person], routes=["/oauth2/token"], retry_after=12)
+    site.sandbox.mood("rate_limited", people=[person], routes=["/oauth2/token"], retry_after=60)
     consent(visitor, person)
     expect(visitor.get_by_text("the sign-in continues automatically")).to_be_visible()
     inspect(visitor, looks=TWO_LOOKS)
     site.sandbox.mood("healthy")
+    visitor.clock.fast_forward(61_000)
 
     expect(visitor).to_have_url(f"{site.url}/account/")
 
