@@ -112,6 +112,11 @@ class UserGuildMembership(models.Model):
     )
     first_seen_at = models.DateTimeField(_("first seen"), help_text=_("When this membership first appeared in a list."))
     changed_at = models.DateTimeField(_("changed"), help_text=_("When a list last changed this membership."))
+    confirmed_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        help_text=_("When the latest event that shows the person in the server arrived; empty if none did."),
+    )
 
     class Meta:
         verbose_name = _("membership")

@@ -68,13 +68,13 @@ def member_changed(discord_id: int, guild_id: int, member: Member, at: datetime)
         found = MEMBER.find(user_id, guild_id)
         if found is None or tuple(found[0].roles) != member.roles:
             refresh.expire(GUILD_LIST, user_id, at=at)
-        refresh.push(MEMBER, user_id, guild_id, value=member, at=at)
+        _store_member(user_id, guild_id, member, at)
 
 
 def member_joined(discord_id: int, guild_id: int, member: Member, at: datetime) -> None:
     """Store the membership, and make the person's list due: it lacks the guild."""
     if (user_id := _person(discord_id)) is not None:
-        refresh.push(MEMBER, user_id, guild_id, value=member, at=at)
+        _store_member(user_id, guild_id, member, at)
         refresh.expire(GUILD_LIST, user_id, at=at)
 
 
@@ -114,6 +114,12 @@ def after_gap(at: datetime) -> None:
     for model in (GuildMember, GuildDirectory):
         refresh.expire_all(model._default_manager.filter(guild_id__in=present), at=at)
     refresh.expire(BOT_GUILDS, ALL_GUILDS, at=at)
+
+
+def _store_member(user_id: int, guild_id: int, member: Member, at: datetime) -> None:
+    """Store the member. Without a record, store the moment in the list, so that `member_left` recognizes late news."""
+    if not refresh.push(MEMBER, user_id, guild_id, value=member, at=at):
+        guild_list.confirm(user_id, guild_id, at)
 
 
 def _person(discord_id: int) -> int | None:

@@ -1,12 +1,13 @@
 """One person's guild list: requested with the person's own token and stored as one row per guild."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import partial
 from typing import ClassVar
 
 from django.conf import settings
-from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models import OuterRef, Q, QuerySet, Subquery
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Coalesce
 
@@ -14,6 +15,7 @@ from accounts import tokens
 from accounts.discord import DiscordClient, Guild, GuildPage
 from guilds import hooks
 from guilds.engine.freshness import Windows
+from guilds.engine.refresh import Fenced
 from guilds.engine.resource import Change, Claim, Resource, windows_of_settings
 from guilds.hooks import MembershipChange, PermissionsChange, Rights
 from guilds.models import BotGuilds, GuildListVerification, UserGuildMembership
@@ -66,10 +68,37 @@ class GuildListResource(Resource[GuildListVerification, GuildPage[Guild]]):
 
 
 def without(guild_id: int, claimed: Claim[GuildListVerification]) -> Change | None:
-    """Return what changes in the list when the person leaves one guild; None if the list doesn't have it."""
-    rows = UserGuildMembership.objects.filter(user_id=claimed.record.user_id, guild_id=guild_id)
+    """Return what changes in the list when the person leaves one guild.
+
+    None if the list doesn't have it, or if a later event showed the person there. Writing the change raises `Fenced` if
+    such an event was stored since.
+    """
+    rows = _unconfirmed(claimed.record.user_id, guild_id, claimed.at)
     before = {row.guild_id: row for row in rows}
-    return _change(claimed, before, [], before) if before else None
+    if not before:
+        return None
+    change = _change(claimed, before, [], before)
+
+    def write() -> None:
+        if not rows.select_for_update().exists():
+            raise Fenced
+        change.write()
+
+    return replace(change, write=write)
+
+
+def confirm(user_id: int, guild_id: int, at: datetime) -> None:
+    """Store that an event of the moment `at` showed the person in the guild, if the list has it.
+
+    An earlier event that says that the person left can still arrive, and must not end the membership.
+    """
+    _unconfirmed(user_id, guild_id, at).update(confirmed_at=at)
+
+
+def _unconfirmed(user_id: int, guild_id: int, at: datetime) -> QuerySet[UserGuildMembership]:
+    """Return the membership, unless an event of the moment `at` or later confirmed it."""
+    earlier = Q(confirmed_at=None) | Q(confirmed_at__lt=at)
+    return UserGuildMembership.objects.filter(earlier, user_id=user_id, guild_id=guild_id)
 
 
 def _change(

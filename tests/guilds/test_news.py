@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -23,6 +24,8 @@ from guilds.engine.refresh import Failed, Fenced, Verified
 from guilds.engine.resource import Claim
 from guilds.hooks import MembershipChange, RolesChange
 from guilds.models import BotGuild, BotGuilds, GuildDirectory, GuildListVerification, GuildMember
+from guilds.news import Event
+from guilds.resources import guild_list
 from guilds.resources.bot_guilds import ALL_GUILDS, BOT_GUILDS
 from guilds.resources.directory import DIRECTORY
 from guilds.resources.guild_list import GUILD_LIST
@@ -388,6 +391,11 @@ def with_memberships(user: User) -> datetime:
     return now
 
 
+def listed_ids(user: User) -> list[int]:
+    """The guilds of the stored list. Unlike `guild_ids`, it doesn't ask Discord for a list that is due."""
+    return list(user.guild_memberships.values_list("guild_id", flat=True))
+
+
 def guild_ids(user: User) -> list[int]:
     return [membership.guild_id for membership in services.get_guild_list(user)]
 
@@ -432,6 +440,58 @@ def test_a_membership_that_a_later_list_or_later_news_confirmed_stays(ada: User)
 
     assert row_of(ada).is_member
     assert list(ada.guild_memberships.values_list("guild_id", flat=True)) == [GUILD, 2]
+
+
+ORDERS = [order for count in (2, 3, 4) for order in permutations(range(count))]
+
+
+@pytest.mark.parametrize("order", ORDERS, ids=lambda order: "".join(map(str, order)))
+@pytest.mark.parametrize("has_record", [True, False], ids=["record", "no record"])
+def test_events_in_any_order_over_batches_leave_what_the_last_one_says(
+    ada: User, has_record: bool, order: tuple[int, ...]
+) -> None:
+    now = with_memberships(ada)
+    if has_record:
+        stored(ada)
+    kinds = ("GUILD_MEMBER_REMOVE", "GUILD_MEMBER_ADD", "GUILD_MEMBER_REMOVE", "GUILD_MEMBER_UPDATE")
+    about = partial(Event, guild_id=GUILD, user_id=11)
+    events = [
+        about(type=kind, at=now - (9 - number) * SECOND, member=replace(OLD, roles=(number,)))
+        for number, kind in enumerate(kinds)
+    ]
+    latest, is_listed = -1, True
+
+    for number in order:
+        news.receive([events[number]])
+
+        latest = max(latest, number)
+        has_left = kinds[latest] == "GUILD_MEMBER_REMOVE"
+        # News that a person joined don't tell enough of the server to show it: the list has it again once it is read.
+        is_listed = is_listed and not has_left
+        assert listed_ids(ada) == ([GUILD, 2] if is_listed else [2])
+        assert is_due(ada)
+        if has_record:
+            row = row_of(ada)
+            assert (row.is_member, row.roles) == (not has_left, [] if has_left else [latest])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_membership_that_is_confirmed_while_late_news_end_it_stays(
+    ada: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = with_memberships(ada)
+    compare = guild_list.without
+
+    def overtaken(guild_id: int, claim: Claim[GuildListVerification]) -> Any:
+        change = compare(guild_id, claim)
+        guild_list.confirm(ada.pk, GUILD, at)
+        return change
+
+    monkeypatch.setattr(guild_list, "without", overtaken)
+
+    news.member_left(11, GUILD, at - SECOND)
+
+    assert listed_ids(ada) == [GUILD, 2]
 
 
 def test_a_member_who_joined_is_stored_and_their_list_is_due(ada: User) -> None:
