@@ -205,6 +205,13 @@ class DiscordAllowance(models.Model):
     `accounts.limits.Allowance` has the rules. `owner` is the id of a person or of a guild, depending on the kind.
     """
 
+    # What an allowance is called, by the kinds of `accounts.allowance`.
+    NAMES: ClassVar = {
+        "member": _("Roles of person %(owner)d"),
+        "bot_member": _("Members of server %(owner)d"),
+        "bot_directory": _("Roles and channels of server %(owner)d"),
+    }
+
     kind = models.CharField(_("kind"), max_length=16, help_text=_("The limit, such as member."))
     owner = models.BigIntegerField(
         _("owner"), help_text=_("The person's number on this site, or the server's Discord ID.")
@@ -230,7 +237,7 @@ class DiscordAllowance(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.kind} of {self.owner}"
+        return str(self.NAMES.get(self.kind, self.kind)) % {"owner": self.owner}
 
 
 class BearerToken(models.Model):

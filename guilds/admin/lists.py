@@ -3,15 +3,19 @@
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Q, QuerySet
+from django.db.models import OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce
+from django.http import HttpRequest
+from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
 from accounts import snowflakes
 from accounts.admin.kit import DISCORD, PEOPLE, SERVERS, PersonRowsAdmin, rows_link
 from accounts.models import User
+from accounts.names import first_visible
 from guilds.admin.people import PersonActionsMixin
 from guilds.admin.records import RecordAdmin, RunningAdmin
-from guilds.models import GuildListVerification, GuildMember, RefreshLease
+from guilds.models import BotGuild, GuildListVerification, GuildMember, RefreshLease, UserGuildMembership
 
 
 @admin.register(GuildListVerification)
@@ -37,24 +41,34 @@ class GuildMemberAdmin(RecordAdmin, PersonRowsAdmin):
 
     section = SERVERS
     related_link = _("roles")
-    list_display = ("who", "server_id", "is_member", "state", "why", "next_attempt", "age", "related_links")
+    list_display = ("who", "server", "is_member", "state", "why", "next_attempt", "age", "related_links")
     search_help_text = _("Start of a person's name, or the Discord ID of a person or server")
     fieldsets = (
-        (None, {"fields": ("user", "server_id", "state", "age", "verified_at", "refresh_after", "last_read_at")}),
+        (None, {"fields": ("user", "server", "state", "age", "verified_at", "refresh_after", "last_read_at")}),
         (_("Stored answer"), {"fields": ("is_member", "roles", "nick", "joined_at", "timed_out_until", "pending")}),
         (_("Last attempt"), {"fields": ("why", "failure_streak", "next_attempt", "not_before", "lease_until")}),
         (_("Versions"), {"fields": ("generation", "changed_at", "related_links")}),
     )
-    readonly_fields = (*RecordAdmin.readonly_fields, "server_id", "related_links")
+    readonly_fields = (*RecordAdmin.readonly_fields, "server", "related_links")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        listed = UserGuildMembership.objects.filter(user=OuterRef("user"), guild_id=OuterRef("guild_id"))
+        of_the_bot = BotGuild.objects.filter(pk=OuterRef("guild_id"))
+        name = Coalesce(Subquery(listed.values("name")), Subquery(of_the_bot.values("name")))
+        rows: QuerySet[Any] = super().get_queryset(request).annotate(guild_name=name)
+        return rows
 
     def matching(self, term: str) -> Q:
         guild_id = snowflakes.parse(term)
         return super().matching(term) | (Q() if guild_id is None else Q(guild_id=guild_id))
 
     @admin.display(description=_("server"), ordering="guild_id")
-    def server_id(self, row: GuildMember) -> str:
-        """Link to all members of the server that are stored."""
-        return rows_link(GuildMember, str(row.guild_id), guild_id=row.guild_id)
+    def server(self, row: Any) -> str:
+        """The server's name, if the person's list or the bot's has it, and its id, linked to its stored members."""
+        words = str(row.guild_id)
+        if row.guild_name is not None:
+            words = format_html("<bdi>{}</bdi> ({})", first_visible(row.guild_name, "–"), row.guild_id)
+        return rows_link(GuildMember, words, guild_id=row.guild_id)
 
 
 @admin.register(RefreshLease)

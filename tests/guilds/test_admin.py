@@ -20,7 +20,7 @@ from django.urls import reverse
 from django.utils.functional import Promise
 from pytest_django import Settings
 
-from accounts import access_tokens, gate, service_tokens
+from accounts import access_tokens, allowance, gate, service_tokens
 from accounts.admin.kit import BoundedPaginator, ReadOnlyAdmin
 from accounts.clock import database_now
 from accounts.models import (
@@ -133,6 +133,21 @@ def test_members_are_found_by_person_or_server(operator: Client, rows: User, wan
     assert len(found_on(operator.get(f"{MEMBERS}?q={wanted}"))) == found
 
 
+def test_a_member_shows_the_servers_name_beside_its_id(operator: Client, rows: User) -> None:
+    unknown = GuildMember.objects.create(user=rows, guild_id=2)
+    shown = [words_of(operator.get(page)) for page in (MEMBERS, detail_of(MEMBERS))]
+
+    assert all("<bdi>Lisbon Board Gamers</bdi> (41771983423143937)</a>" in page for page in shown)
+    assert f'guild_id={unknown.guild_id}">{unknown.guild_id}</a>' in shown[0]
+
+
+def test_a_member_shows_the_servers_name_in_the_persons_list_where_the_bot_is_not(operator: Client, rows: User) -> None:
+    listed = UserGuildMembership.objects.filter(user=rows).order_by("pk")[0]
+    GuildMember.objects.update(guild_id=listed.guild_id)
+
+    assert f"<bdi>{listed.name}</bdi> ({listed.guild_id})</a>" in words_of(operator.get(MEMBERS))
+
+
 @pytest.mark.parametrize(("wanted", "found"), [("lisbon", 1), ("41771983423143937", 1), ("", 1), ("1", 0), ("x", 0)])
 def test_directories_are_found_by_the_servers_name_or_id(operator: Client, rows: User, wanted: str, found: int) -> None:
     assert len(found_on(operator.get(f"{DIRECTORIES}?q={wanted}"))) == found
@@ -156,6 +171,20 @@ def test_an_allowance_says_whether_it_is_used_up(operator: Client, rows: User) -
     assert "used up for another " in shown
     assert f'<a href="/admin/accounts/user/{rows.pk}/change/">person {rows.pk}</a>' in shown
     assert ">open<" in shown
+
+
+@pytest.mark.parametrize(
+    ("kind", "title"),
+    [
+        (allowance.MEMBER, "Roles of person 2"),
+        (allowance.BOT_MEMBER, "Members of server 2"),
+        (allowance.BOT_DIRECTORY, "Roles and channels of server 2"),
+    ],
+)
+def test_an_allowances_title_is_in_words(operator: Client, rows: User, kind: str, title: str) -> None:
+    row = DiscordAllowance.objects.create(kind=kind, owner=2)
+
+    assert f"<h2>{title}</h2>" in words_of(operator.get(f"{ALLOWANCES}{row.pk}/change/"))
 
 
 # looking
