@@ -3,6 +3,7 @@
 from typing import Any, ClassVar
 
 from django import forms
+from django.utils.translation import gettext_lazy as _
 
 from guilds.fields import ChannelField, RoleField
 
@@ -10,8 +11,8 @@ from .models import WelcomeMessage
 
 
 class WelcomeForm(forms.ModelForm[WelcomeMessage]):
-    channel_id = ChannelField(label="Channel", kinds=("text", "announcement"), bot="send_messages", required=False)
-    role_id = RoleField(label="Role for new members", assignable=True, required=False)
+    channel_id = ChannelField(label=_("Channel"), kinds=("text", "announcement"), bot="send_messages", required=False)
+    role_id = RoleField(label=_("Role for new members"), assignable=True, required=False)
 
     class Meta:
         model = WelcomeMessage

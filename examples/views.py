@@ -6,6 +6,7 @@ from typing import Any
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods
 from django.views.generic import TemplateView
 from rest_framework.response import Response
@@ -42,7 +43,7 @@ def edit(request: GuildRequest, guild_id: int) -> HttpResponse:
     form = WelcomeForm(request.POST or None, instance=message_of(guild_id))
     if form.is_valid():
         form.save()
-        messages.success(request, f"{request.guild} has a new welcome message.")
+        messages.success(request, _("%(server)s has a new welcome message.") % {"server": request.guild})
         return redirect("examples:server", guild_id)
     status = 400 if form.is_bound else 200
     return render(request, "examples/edit.html", {"form": form, "guild": request.guild}, status=status)

@@ -13,6 +13,7 @@ from tests.fixtures import Sandbox, let_pass
 from tests.guilds.rows import bot_joins
 
 CHESS, GARDEN, ELSEWHERE = 1, 2, 3
+GERMAN = {"Accept-Language": "de"}
 WithList = Callable[..., User]
 ClientOf = Callable[[User], Client]
 
@@ -41,7 +42,20 @@ def test_the_index_leads_to_the_servers_one_manages(ada: User, client_of: Client
 def test_who_manages_none_is_told_so(client_of: ClientOf, with_list: WithList, sandbox: Sandbox) -> None:
     sandbox.person("ada", guilds=[{"id": str(GARDEN), "permissions": "0"}])
 
-    assert "You don’t manage any of your 1 servers." in words_of(client_of(with_list("ada")).get("/examples/"))
+    assert "You don’t manage your only server." in words_of(client_of(with_list("ada")).get("/examples/"))
+
+
+def test_the_examples_speak_the_visitors_language(ada: User, client_of: ClientOf) -> None:
+    browser = client_of(ada)
+    pages = ["", f"{CHESS}/", f"{CHESS}/edit/"]
+
+    index, server, form = (words_of(browser.get(f"/examples/{page}", headers=GERMAN)) for page in pages)
+
+    assert "<h1>Server, die du verwaltest</h1>" in index
+    assert "Noch keine Willkommensnachricht." in server
+    assert "Willkommensnachricht von Chess club" in form
+    assert "Rolle für neue Mitglieder" in form
+    assert "Beitritte und Austritte" in words_of(browser.get(f"/servers/{CHESS}/", headers=GERMAN))
 
 
 def test_a_servers_page_leads_to_the_examples(ada: User, client_of: ClientOf) -> None:
