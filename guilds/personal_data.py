@@ -26,8 +26,7 @@ from accounts.models import DiscordAccount, DiscordAllowance, PersonalAccessToke
 from accounts.rights import is_last_superuser
 from guilds.engine.resource import Resource
 from guilds.models import GuildListVerification, GuildMember, GuildPreference, UserGuildMembership
-from guilds.operations import server_usage
-from guilds.resources import ALL, PERSONAL, snapshots
+from guilds.resources import ALL, PERSONAL, server_usage, snapshots
 from guilds.resources.memberships import stored_memberships
 
 # Per purge; the next purge continues. A process could not send more revocations before it ends.

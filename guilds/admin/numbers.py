@@ -24,7 +24,7 @@ from accounts.clock import database_now
 from guilds.admin.charts import Chart, Series
 from guilds.models import ServingMinute
 from guilds.operations import serving_minutes
-from guilds.operations.server_usage import Usage, all_usage, ranking
+from guilds.resources.server_usage import Usage, all_usage, ranking
 
 
 @dataclass(frozen=True, slots=True)

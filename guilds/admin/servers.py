@@ -33,8 +33,8 @@ from guilds.admin.records import FreshnessFilter, RecordAdmin
 from guilds.bot import missing_permissions, needed_permissions
 from guilds.discord_names import in_words
 from guilds.models import MAY_MANAGE, BotGuild, GuildDirectory, GuildListVerification, UserGuildMembership
-from guilds.operations.server_usage import usage_of
 from guilds.resources.directory import channels_of, roles_of
+from guilds.resources.server_usage import usage_of
 
 
 class MembershipFreshnessFilter(FreshnessFilter):

@@ -22,8 +22,9 @@ from guilds import services
 from guilds.admin.charts import Chart, Series, round_up
 from guilds.admin.numbers import DAY, MONTH, PERIODS, charts, safe_cell
 from guilds.models import MAY_MANAGE, ServingMinute, UserGuildMembership
-from guilds.operations import server_usage, serving_minutes
+from guilds.operations import serving_minutes
 from guilds.operations.serving_minutes import Ledger
+from guilds.resources import server_usage
 from tests.fixtures import Sandbox, end_jobs
 
 WithList = Callable[..., User]

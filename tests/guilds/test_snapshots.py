@@ -20,8 +20,7 @@ from accounts.models import User
 from guilds import personal_data, services
 from guilds.engine import sealed_cache
 from guilds.models import GuildListVerification, UserGuildMembership
-from guilds.operations import server_usage
-from guilds.resources import snapshots
+from guilds.resources import server_usage, snapshots
 from guilds.resources.memberships import dumps, stored_memberships
 from guilds.resources.snapshots import Snapshot, snapshot_of
 from guilds.services import GuildList, get_guild_list
