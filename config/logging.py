@@ -87,18 +87,21 @@ def only_deletion(_logger: Any, _method: str, event: MutableMapping[str, Any]) -
     return {name: event[name] for name in IN_DELETIONS if name in event}
 
 
+# What completes each line, whether structlog or the standard library's logging wrote it.
+SHARED: list[Any] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_log_level,
+    structlog.stdlib.add_logger_name,
+    structlog.stdlib.ExtraAdder(),
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+]
+
+
 def logging_config(*, log_format: str, level: str, deletions: Path) -> None:
     """Configure structlog and the standard library to log through one handler on stderr, in one format.
 
     `deletions` is the file that the list of deletions is appended to.
     """
-    shared: list[Any] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
-        structlog.stdlib.ExtraAdder(),
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-    ]
     processors = [structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_last_processors(log_format)]
     of_deletions = [only_deletion, structlog.processors.JSONRenderer()]
     logging.config.dictConfig(
@@ -108,7 +111,7 @@ def logging_config(*, log_format: str, level: str, deletions: Path) -> None:
             "formatters": {
                 "lines": {
                     "()": structlog.stdlib.ProcessorFormatter,
-                    "foreign_pre_chain": shared,
+                    "foreign_pre_chain": SHARED,
                     "processors": processors,
                 },
                 "deletions": {"()": structlog.stdlib.ProcessorFormatter, "processors": of_deletions},
@@ -128,7 +131,7 @@ def logging_config(*, log_format: str, level: str, deletions: Path) -> None:
     logging.captureWarnings(True)
     PROCESSORS[:] = [
         structlog.stdlib.filter_by_level,
-        *(step for step in shared if not isinstance(step, structlog.stdlib.ExtraAdder)),
+        *(step for step in SHARED if not isinstance(step, structlog.stdlib.ExtraAdder)),
         structlog.stdlib.PositionalArgumentsFormatter(),
         structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
     ]
