@@ -28,6 +28,7 @@ class Limit(StrEnum):
     """The limits; each value is the name of the setting that holds the limit's rate."""
 
     API_USER = "API_THROTTLE_USER"
+    API_SERVICE = "API_THROTTLE_SERVICE"
     API_ADDRESS = "API_THROTTLE_ADDRESS"
     MEMBER_USER = "MEMBER_THROTTLE_USER"
     SIGN_IN_ADDRESS = "SIGN_IN_THROTTLE_ADDRESS"

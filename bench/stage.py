@@ -111,6 +111,7 @@ def _set_environment(folder: Path, url: str) -> None:
         "LOG_LEVEL": "ERROR",
         # All readers share one address.
         "API_THROTTLE_USER": "off",
+        "API_THROTTLE_SERVICE": "off",
         "API_THROTTLE_ADDRESS": "off",
         "SIGN_IN_THROTTLE_ADDRESS": "off",
         "DISCORD_API_URL": f"{url}/api/v10",

@@ -263,6 +263,7 @@ def rate(name: str, default: str) -> tuple[int, int] | None:
 
 
 API_THROTTLE_USER = rate("API_THROTTLE_USER", "600/minute")
+API_THROTTLE_SERVICE = rate("API_THROTTLE_SERVICE", "6000/minute")
 API_THROTTLE_ADDRESS = rate("API_THROTTLE_ADDRESS", "1200/minute")
 MEMBER_THROTTLE_USER = rate("MEMBER_THROTTLE_USER", "30/minute")
 SIGN_IN_THROTTLE_ADDRESS = rate("SIGN_IN_THROTTLE_ADDRESS", "30/minute")

@@ -233,13 +233,22 @@ def test_nonsense_costs_no_query(token: str, django_assert_num_queries: DjangoAs
 
 
 def test_each_service_has_a_limit_of_its_own(service_token: Callable[..., str], settings: Settings) -> None:
-    settings.API_THROTTLE_USER = (1, 60)
+    settings.API_THROTTLE_SERVICE = (1, 60)
     bot, shop = service_token("bot:read"), service_token("bot:read", name="shop")
     also_bot = service_token("bot:read")
 
     statuses = [status(bot), status(also_bot), status(shop)]
 
     assert statuses == [200, 429, 200]
+
+
+def test_a_service_is_not_limited_like_a_visitor(service_token: Callable[..., str], settings: Settings) -> None:
+    settings.API_THROTTLE_USER = settings.API_THROTTLE_ADDRESS = (1, 60)
+    bot = service_token("bot:read")
+
+    assert [status(bot) for _ in range(3)] == [200, 200, 200]
+    # What its address is left with is for others there.
+    assert [status("gdhs_" + "0" * 40) for _ in range(2)] == [401, 429]
 
 
 def test_the_last_use_is_known_to_the_hour(service_token: Callable[..., str]) -> None:

@@ -93,6 +93,7 @@ def start(*command: str, **environment: str) -> subprocess.CompletedProcess[str]
         ("PROMETHEUS_MULTIPROC_DIR", "/nowhere"),
         ("API_THROTTLE_USER", "many"),
         ("API_THROTTLE_USER", "0/minute"),
+        ("API_THROTTLE_SERVICE", "often"),
         ("API_THROTTLE_ADDRESS", "60/fortnight"),
         ("CORS_ORIGINS", "*"),
         ("CORS_ORIGINS", "https://app.example.org/"),

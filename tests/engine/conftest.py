@@ -182,6 +182,7 @@ def site_environment(
         "TOKEN_KEYS": os.environ["TOKEN_KEYS"],
         # All readers share one address, without pauses.
         "API_THROTTLE_USER": "off",
+        "API_THROTTLE_SERVICE": "off",
         "API_THROTTLE_ADDRESS": "off",
         "SIGN_IN_THROTTLE_ADDRESS": "off",
         "DISCORD_API_URL": f"{sandbox_process.url}/api/v10",
