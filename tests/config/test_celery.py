@@ -83,30 +83,45 @@ def test_a_command_of_the_site_joins_the_schedule_and_the_report(
 TASK = """
 import django, threading
 django.setup()
-from celery import shared_task
+from celery import chain, chord, group, shared_task
 @shared_task(name="greet")
 def greet(): ...
+one = greet.si()
 def queue():
-    try:
-        greet.delay()
-    except Exception as error:
-        print(type(error).__name__, error, greet.app.conf.broker_url)
-    else:
-        print("queued at", greet.app.conf.broker_url)
+    for work in [{works}]:
+        try:
+            work.delay()
+        except Exception as error:
+            print(type(error).__name__, error)
+        else:
+            print("queued at", greet.app.conf.broker_url)
 thread = threading.Thread(target=queue)
 thread.start()
 thread.join()
 """
 
 
+# What can be queued, and the name of it that the error has without a broker.
+WORKS = {
+    "greet": "greet",
+    "group(one, one)": "greet",
+    "chain(one, one)": "greet",
+    "greet.chunks([()], 1)": "celery.starmap",
+    "chord([one, one], one)": "a chord",
+    "chain(group(one, one), one)": "a chord",
+}
+
+
 def test_without_a_broker_a_task_of_the_site_says_so(tmp_path: Path) -> None:
     # With the site's folder, as only a site has tasks.
-    code = f"from config import mysite; from pathlib import Path; mysite.FOLDER = Path({str(tmp_path)!r}); {TASK}"
+    found = f"from config import mysite; from pathlib import Path; mysite.FOLDER = Path({str(tmp_path)!r})"
+    code = f"{found}; {TASK.format(works=', '.join(WORKS))}"
     known = environment(MYSITE="1", REDIS_URL="", CELERY_BROKER_URL="")
 
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=known, capture_output=True, text=True)
 
-    assert "ImproperlyConfigured CELERY_BROKER_URL is empty, and so is REDIS_URL, so greet can't" in done.stdout, done
+    said = "ImproperlyConfigured CELERY_BROKER_URL is empty, and so is REDIS_URL, so {} can't be queued."
+    assert done.stdout.splitlines() == [said.format(name) for name in WORKS.values()], done
 
 
 def test_a_test_can_run_tasks_where_they_are_queued(tasks_at_once: None) -> None:
@@ -127,7 +142,9 @@ def test_a_test_can_run_tasks_where_they_are_queued(tasks_at_once: None) -> None
 def test_a_task_in_the_web_process_goes_to_the_sites_broker() -> None:
     known = environment(CELERY_BROKER_URL="memory://the-broker-of-the-site")
 
-    done = subprocess.run([sys.executable, "-c", TASK], cwd=ROOT, env=known, capture_output=True, text=True)
+    code = TASK.format(works="greet")
+
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=known, capture_output=True, text=True)
 
     assert "queued at memory://the-broker-of-the-site" in done.stdout, done
 
