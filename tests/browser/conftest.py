@@ -24,9 +24,10 @@ from typing import Any
 
 import pytest
 import requests
-from playwright.sync_api import Browser, Page, Playwright, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, ViewportSize, expect, sync_playwright
 
 from sandbox.remote import Remote as Sandbox
+from tests.browser.looks import DESK, PHONE
 from tests.conftest import REQUIRED
 
 ROOT = Path(__file__).parents[2]
@@ -185,6 +186,19 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         yield site
 
 
+@pytest.fixture(scope="session")
+def site_with_examples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A second site, with the pages of `examples`."""
+    settings = {
+        "EXAMPLES": "1",
+        "SIGN_IN_THROTTLE_ADDRESS": "off",
+        "DISCORD_GUILD_CACHE_FRESH_MINUTES": "1",
+        "DISCORD_MANUAL_REFRESH_SECONDS": "20",
+    }
+    with running_site(tmp_path_factory.mktemp("examples"), settings) as site:
+        yield site
+
+
 def wait_until_up(url: str, process: "subprocess.Popen[bytes]") -> None:
     # It starts Django several times, which takes over a minute on a busy machine.
     end = time.monotonic() + 180
@@ -208,6 +222,12 @@ def person(site: Site) -> Iterator[str]:
     site.sandbox.person(name, count=12)
     yield name
     site.sandbox.mood("healthy")
+
+
+@pytest.fixture(params=[PHONE, DESK], ids=["phone", "desk"])
+def size(request: pytest.FixtureRequest) -> ViewportSize:
+    found: ViewportSize = request.param
+    return found
 
 
 @pytest.fixture

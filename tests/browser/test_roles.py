@@ -6,26 +6,25 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, ViewportSize, expect
 
-from tests.browser.conftest import Site, consent, running_site, sign_in_over_http
-from tests.browser.looks import DESK, PHONE, TWO_LOOKS, faults_of, inspect
+from tests.browser.conftest import Site, consent, sign_in_over_http
+from tests.browser.looks import TWO_LOOKS, faults_of, inspect
 
 CLUB, STAFF, HELPERS, ELSEWHERE = 11, 501, 502, 12
 
 
 @pytest.fixture(scope="module")
-def site_with_roles(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """The examples: the club, which has the bot and requires the role Staff, and a server without the bot."""
-    settings = {"EXAMPLES": "1", "SIGN_IN_THROTTLE_ADDRESS": "off", "DISCORD_GUILD_CACHE_FRESH_MINUTES": "1"}
-    with running_site(tmp_path_factory.mktemp("roles"), settings) as site:
-        site.sandbox.person("host", guilds=servers("0"))
-        site.sandbox.bot(CLUB, 1 << 11 | 1 << 10 | 1 << 28)
-        site.sandbox.roles(CLUB, {"id": str(STAFF), "name": "Staff"}, {"id": str(HELPERS), "name": "Helpers"})
-        site.shell(
-            f"from guilds.resources.bot_guilds import verify_one; assert verify_one({CLUB})\n"
-            "from examples.models import WelcomeMessage as W\n"
-            f"for pk in ({CLUB}, {ELSEWHERE}): W.objects.create(guild_id=pk, text='Hello', role_id={STAFF})"
-        )
-        yield site
+def site_with_roles(site_with_examples: Site) -> Site:
+    """The club, which has the bot and requires the role Staff, and a server without the bot."""
+    site = site_with_examples
+    site.sandbox.person("host", guilds=servers("0"))
+    site.sandbox.bot(CLUB, 1 << 11 | 1 << 10 | 1 << 28)
+    site.sandbox.roles(CLUB, {"id": str(STAFF), "name": "Staff"}, {"id": str(HELPERS), "name": "Helpers"})
+    site.shell(
+        f"from guilds.resources.bot_guilds import verify_one; assert verify_one({CLUB})\n"
+        "from examples.models import WelcomeMessage as W\n"
+        f"for pk in ({CLUB}, {ELSEWHERE}): W.objects.create(guild_id=pk, text='Hello', role_id={STAFF})"
+    )
+    return site
 
 
 def servers(permissions: str) -> list[dict[str, str]]:
@@ -46,12 +45,6 @@ def an_hour_passes(site: Site, model: str) -> None:
         f"from datetime import timedelta; from django.db.models import F; from guilds.models import {model} as M;"
         "M.objects.update(verified_at=F('verified_at') - timedelta(hours=1), refresh_after=None, not_before=None)"
     )
-
-
-@pytest.fixture(params=[PHONE, DESK], ids=["phone", "desk"])
-def size(request: pytest.FixtureRequest) -> ViewportSize:
-    found: ViewportSize = request.param
-    return found
 
 
 @pytest.fixture
