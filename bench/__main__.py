@@ -10,6 +10,7 @@ BENCHES = {
     "reads": "requests to Discord for a day of one person's reads, compared with a request per view",
     "ablations": "which guarantees break when one guard of the engine is disabled",
     "chaos": "processes that die and freeze, Discord in every mood: whether any guarantee is broken",
+    "soak": "machines, PostgreSQL, Redis and nginx that fail one after another under readers, and a rolling upgrade",
     "herd": "500 concurrent readers of one list that is not stored: requests to Discord, effect on other pages",
     "outage": "a stale list read 40 times a second while Discord fails: requests, errors and response times",
     "recover": "Discord responds again after a silence: how soon people without a list are served",
@@ -26,6 +27,8 @@ BENCHES = {
 }
 # These send no requests, so no sandbox is started for them, and their stage is None.
 WITHOUT_STAGE = frozenset({"ablations", "fleet", "structure"})
+# This one sets up its own, because its database server is one of the machines.
+OWN_STAGE = frozenset({"soak"})
 
 
 def main(arguments: list[str]) -> int:
@@ -42,6 +45,8 @@ def main(arguments: list[str]) -> int:
     if name in WITHOUT_STAGE:
         with build_settings():
             return _run(name, options, None, common)
+    if name in OWN_STAGE:
+        return _run(name, options, None, argparse.ArgumentParser(add_help=False))
     database, _ = common.parse_known_args(options)
     with build_stage(database.database) as stage:
         return _run(name, options, stage, common)

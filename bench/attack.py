@@ -8,28 +8,21 @@ with the configuration of ops/nginx.conf, without its TLS.
 
 import argparse
 import json
-import os
-import re
 import resource
 import select
-import shutil
 import socket
 import statistics
-import subprocess
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
-from pathlib import Path
 
 from bench.cluster import Person, cluster, sign_in
 from bench.readers import LIST, Response, at_rate, percentile_ms, print_table
-from bench.sites import ROOT, Site, free_port
+from bench.sites import Site, nginx
 from bench.stage import Stage
 
-DOCUMENTED = ROOT / "ops" / "nginx.conf"
-NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin") or "nginx"
 # Reads per second.
 RATE = 10
 THREADS = 16
@@ -54,7 +47,8 @@ def run(stage: Stage, options: argparse.Namespace) -> int:
     with cluster(stage, 1, THREADS) as site, ExitStack() as proxy:
         [door] = site.sites
         if options.nginx:
-            door = proxy.enter_context(nginx(door, stage.folder))
+            door = Site({}, door.log)
+            proxy.enter_context(nginx([*site.sites], door, stage.folder))
         ada = sign_in(stage, "ada", age=timedelta(minutes=5))
         at_rate(RATE, 3, [door], ada, LIST)
         for name, (connections, sent) in ATTACKS.items():
@@ -87,26 +81,6 @@ def _compare(before: list[Response], during: list[Response], health: list[Respon
         "p95_ms": percentile_ms(attacked, 95),
         "ratio_p50": round(statistics.median(attacked) / statistics.median(usual), 2),
     }
-
-
-@contextmanager
-def nginx(site: Site, folder: Path) -> Iterator[Site]:
-    """Run the documented nginx in front of `site`, over plain HTTP."""
-    port = free_port()
-    server = (
-        DOCUMENTED.read_text().replace("listen 443 ssl", f"listen 127.0.0.1:{port}").replace(":8000", f":{site.port}")
-    )
-    server = re.sub(r"(?m)^ *(ssl_certificate.*|proxy_set_header X-Forwarded-Proto.*)$", "", server)
-    configuration = folder / "nginx.conf"
-    configuration.write_text(
-        f"daemon off; pid {folder}/nginx.pid; error_log {folder}/nginx.log; worker_rlimit_nofile 8192;"
-        f"events {{ worker_connections 4096; }} http {{ access_log off; {server} }}"
-    )
-    with subprocess.Popen([NGINX, "-c", configuration]) as process:
-        try:
-            yield Site({}, site.log, port=port)
-        finally:
-            process.terminate()
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from http.client import HTTPConnection, HTTPException
 from typing import Any
 
 from django.db import Error, connection
-from django.db.models import F, QuerySet
+from django.db.models import F
 
 from accounts import scopes, tokens
 from accounts.database import is_unavailable
@@ -112,19 +112,23 @@ def draw(seed: int, seconds: float) -> list[Event]:
     """Draw the plan of a run from its seed."""
     chance = random.Random(seed)
     names = [f"p{number:03}" for number in range(PEOPLE)]
-    events = [*_weather(chance, names, seconds), *_accidents(chance, names, seconds)]
-    for kind, every, count in (
-        ("list", 0.5, 3),
-        ("nick", 0.3, 3),
-        ("sign-in", 1.0, 2),
-        ("revoke", 3.0, 1),
-        ("forget", 5.0, 1),
-    ):
-        at = 2.0
+    return sorted(
+        [
+            *weather(chance, names, seconds),
+            *_accidents(chance, names, seconds),
+            *changes(chance, names, seconds, ("list", "nick", "sign-in", "revoke", "forget")),
+        ]
+    )
+
+
+def changes(chance: random.Random, names: list[str], seconds: float, kinds: tuple[str, ...]) -> Iterator[Event]:
+    """Draw what changes for people at Discord and on the site."""
+    every = {"list": (0.5, 3), "nick": (0.3, 3), "sign-in": (1.0, 2), "revoke": (3.0, 1), "forget": (5.0, 1)}
+    for kind in kinds:
+        at, (pause, count) = 2.0, every[kind]
         while at < seconds:
-            events.append(Event(round(at, 2), kind, tuple(chance.sample(names, count)), chance.randrange(7)))
-            at += every * chance.uniform(0.7, 1.3)
-    return sorted(events)
+            yield Event(round(at, 2), kind, tuple(chance.sample(names, count)), chance.randrange(7))
+            at += pause * chance.uniform(0.7, 1.3)
 
 
 def _moods(chance: random.Random, names: list[str]) -> list[tuple[float, dict[str, Any]]]:
@@ -149,7 +153,8 @@ def _moods(chance: random.Random, names: list[str]) -> list[tuple[float, dict[st
     return moods
 
 
-def _weather(chance: random.Random, names: list[str], seconds: float) -> Iterator[Event]:
+def weather(chance: random.Random, names: list[str], seconds: float) -> Iterator[Event]:
+    """Draw Discord's moods, and how old the rows are that meet them."""
     at = 2.0
     while at < seconds:
         for lasts, mood in _moods(chance, names):
@@ -203,6 +208,7 @@ class Chaos:
     weather: dict[str, Any] = field(default_factory=lambda: {"mode": "healthy"})
     helpers: list[threading.Thread] = field(default_factory=list)
     failures: list[BaseException] = field(default_factory=list)
+    patience: float = READ_TIMEOUT
 
     @property
     def sandbox(self) -> Remote:
@@ -286,7 +292,7 @@ class Chaos:
         # The site revokes the tokens of people it forgets.
         self.revoked.append((time.time(), name))
         if chance % 2:
-            self._ask(site, person, "POST", "/servers/delete-my-data/")
+            self.ask(site, person, "POST", "/servers/delete-my-data/")
         if user := User.objects.filter(pk=person.user_id).first():
             with chaos_history.acting_as("forget"):
                 personal_data.forget_user(user)
@@ -298,7 +304,7 @@ class Chaos:
         delta = timedelta(hours=hours)
         with chaos_history.acting_as("age"):
             for rows in self._rows(names):
-                _update(rows, verified_at=F("verified_at") - delta, refresh_after=F("refresh_after") - delta)
+                rows.update(verified_at=F("verified_at") - delta, refresh_after=F("refresh_after") - delta)
 
     def advance_time(self, names: tuple[str, ...], seconds: float) -> None:
         """Shorten the waits of `names` and those for everybody by moving them into the past.
@@ -308,10 +314,10 @@ class Chaos:
         delta = timedelta(seconds=seconds)
         with chaos_history.acting_as("pass"):
             for rows in self._rows(names):
-                _update(rows, not_before=F("not_before") - delta)
+                rows.update(not_before=F("not_before") - delta)
             gate = {"until": F("until") - delta, "tat": F("tat") - delta, "version": F("version") + 1}
-            _update(DiscordGate.objects.all(), **gate)
-            _update(DiscordRefusal.objects.all(), at=F("at") - delta)
+            DiscordGate.objects.update(**gate)
+            DiscordRefusal.objects.update(at=F("at") - delta)
 
     def _rows(self, names: tuple[str, ...]) -> Iterator[Any]:
         """Yield the rows of these people's lists and members."""
@@ -330,8 +336,8 @@ class Chaos:
         self.age(bait, 5)
         self.set_mood({"mode": "healthy", "latency_ms": 1500}, for_now=True)
         for name in bait:
-            self._help(partial(self._read, number, name, "list"))
-            self._help(partial(self._read, number, name, "member"))
+            self.help(partial(self.read, number, name, "list"))
+            self.help(partial(self.read, number, name, "member"))
         # By then all of them wait for Discord.
         time.sleep(0.8)
         began = time.time()
@@ -343,7 +349,7 @@ class Chaos:
             assert leased.lease_until
             for later in (0.1, 0.5):
                 heapq.heappush(self.heirs, (leased.lease_until.timestamp() + later, self.users[leased.pk]))
-        self._help(partial(self._restart if kind == "kill" else self._thaw, number, began))
+        self.help(partial(self._restart if kind == "kill" else self._thaw, number, began))
 
     def _restart(self, number: int, began: float) -> None:
         time.sleep(1)
@@ -365,7 +371,8 @@ class Chaos:
 
     # Readers
 
-    def _help(self, job: Any) -> None:
+    def help(self, job: Any) -> None:
+        """Run the job in a thread of its own; what it raises ends the run."""
         thread = threading.Thread(target=self._safely, args=(job,), daemon=True)
         self.helpers.append(thread)
         thread.start()
@@ -392,7 +399,7 @@ class Chaos:
             if chance.random() < 0.98:
                 site = self._site_that_is_up(site)
             if told.get(name, 0) < time.time():
-                read = self._read(site, name, kind)
+                read = self.read(site, name, kind)
                 if obeys and read.retry_after:
                     told[name] = read.end + read.retry_after
             time.sleep(chance.expovariate(1 / PAUSE))
@@ -402,10 +409,10 @@ class Chaos:
         while not self.over.is_set():
             while self.heirs and self.heirs[0][0] <= time.time():
                 _, name = heapq.heappop(self.heirs)
-                self._help(partial(self._read, self._site_that_is_up(len(self.reads) % PROCESSES), name, "list"))
+                self.help(partial(self.read, self._site_that_is_up(len(self.reads) % PROCESSES), name, "list"))
             time.sleep(0.02)
 
-    def _read(self, site: int, name: str, kind: str) -> Read:
+    def read(self, site: int, name: str, kind: str) -> Read:
         person = self.people[name]
         guild_id = 0
         if kind == "member":
@@ -419,7 +426,7 @@ class Chaos:
             "member": ("GET", f"/_member/{guild_id}/"),
         }[kind]
         began = time.time()
-        status, headers, body = self._ask(site, person, method, path)
+        status, headers, body = self.ask(site, person, method, path)
         end = time.time()
         found = json.loads(body) if body and "json" in headers.get("content-type", "") else {}
         verified_at, guilds = found.get("verified_at"), found.get("guilds")
@@ -436,15 +443,22 @@ class Chaos:
         self.reads.append(read)
         return read
 
-    def _ask(self, site: int, person: Person, method: str, path: str) -> tuple[int | None, dict[str, str], bytes]:
-        http = HTTPConnection("127.0.0.1", self.cluster.sites[site].port, timeout=READ_TIMEOUT)
+    def door(self, site: int) -> Site:
+        """Return what takes the requests for a process of the site."""
+        return self.cluster.sites[site]
+
+    def ask(
+        self, site: int, person: Person, method: str, path: str, body: str | None = None
+    ) -> tuple[int | None, dict[str, str], bytes]:
+        http = HTTPConnection(self.door(site).address, self.door(site).port, timeout=self.patience)
         headers = {
             "Cookie": f"guildhall_session={person.cookie}; guildhall_csrf={CSRF}",
             "X-CSRFToken": CSRF,
-            "Accept": "text/html" if path == "/servers/" else "application/json",
+            "Accept": "text/html" if path.startswith("/servers/") else "application/json",
+            **({"Content-Type": "application/x-www-form-urlencoded"} if body else {}),
         }
         try:
-            http.request(method, path, headers=headers)
+            http.request(method, path, body, headers)
             response = http.getresponse()
             return response.status, {name.lower(): value for name, value in response.getheaders()}, response.read()
         except (OSError, HTTPException):
@@ -455,7 +469,18 @@ class Chaos:
     # The conductor
 
     def happen(self, event: Event) -> None:
+        """Let the event happen, again and again while the database is away or a frozen process holds a lock."""
         self.counts[event.kind] += 1
+        while True:
+            try:
+                self._happen(event)
+                return
+            except Error as error:
+                if not is_unavailable(error):
+                    raise
+                connection.close()
+
+    def _happen(self, event: Event) -> None:
         match event.kind:
             case "mood":
                 self.set_mood(json.loads(event.options))
@@ -478,14 +503,17 @@ class Chaos:
             case "forget":
                 self.forget(event.people[0], event.number)
 
+    def jobs(self) -> list[Callable[[], None]]:
+        """Return what runs beside the events until `over` is set."""
+        return [*(partial(self.read_on, number) for number in range(READERS)), self.read_as_heirs]
+
     def play(self, plan: list[Event], seconds: float) -> None:
         """Play all events, then wait until every attempt has ended."""
         self.set_mood({"mode": "healthy"})
         for number in range(PEOPLE):
             self.join(f"p{number:03}")
-        for number in range(READERS):
-            self._help(partial(self.read_on, number))
-        self._help(self.read_as_heirs)
+        for job in self.jobs():
+            self.help(job)
         start = time.monotonic()
         for event in plan:
             time.sleep(max(start + event.at - time.monotonic(), 0))
@@ -530,17 +558,6 @@ class Chaos:
         )
 
 
-def _update(rows: "QuerySet[Any]", **changes: object) -> None:
-    """Update the rows, again and again while a process is frozen with a lock on one of them."""
-    while True:
-        try:
-            rows.update(**changes)
-            return
-        except Error as error:
-            if not is_unavailable(error):
-                raise
-
-
 def _guilds(guilds: list[dict[str, Any]]) -> Guilds:
     return frozenset((int(guild["id"]), guild["name"]) for guild in guilds)
 
@@ -568,13 +585,13 @@ def run(stage: Stage, options: argparse.Namespace) -> int:
 
     violations = sum(len(finding.broken) for finding in findings)
     vacuous = [finding.promise for finding in findings if not finding.checked and options.minutes >= 1]
-    _print(chaos, known, findings)
+    print_report(chaos, known, findings)
     for promise in vacuous:
         print(f"BROKEN {promise}: the run contained nothing to check it against")
     if violations or vacuous:
         _print_plan(plan)
-        _print_examples(known, findings)
-        _print_faults(sites.sites)
+        print_examples(known, findings)
+        print_faults(sites.sites)
     summary = {
         "seed": options.seed,
         "minutes": options.minutes,
@@ -591,7 +608,7 @@ def run(stage: Stage, options: argparse.Namespace) -> int:
     return 1 if violations or vacuous else 0
 
 
-def _print(chaos: Chaos, known: Run, findings: list[Finding]) -> None:
+def print_report(chaos: Chaos, known: Run, findings: list[Finding]) -> None:
     responses = Counter("connection lost" if read.status is None else str(read.status) for read in known.reads)
     statuses = Counter("no response" if request.status is None else str(request.status) for request in known.requests)
     outcomes = Counter(attempt.outcome for attempt in known.all_attempts())
@@ -616,7 +633,7 @@ def _print_plan(plan: list[Event]) -> None:
         print(f"{event.at:8.2f}  {event.kind:<8} {event.number or '':<6} {people} {options}")
 
 
-def _print_examples(known: Run, findings: list[Finding]) -> None:
+def print_examples(known: Run, findings: list[Finding]) -> None:
     start = known.moods[0].at
     for finding in findings:
         for broken in finding.broken[:3]:
@@ -626,7 +643,7 @@ def _print_examples(known: Run, findings: list[Finding]) -> None:
                 print(f"   {at - start:9.3f}  {line}")
 
 
-def _print_faults(sites: list[Site]) -> None:
+def print_faults(sites: list[Site]) -> None:
     """Print the tracebacks in the processes' logs; refusals, which are logged too, are no errors."""
     for number, site in enumerate(sites):
         for text in site.logged().split("Traceback (most recent call last)")[1:4]:

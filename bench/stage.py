@@ -49,12 +49,15 @@ class Stage:
 
 
 @contextmanager
-def build_stage(server: str = "") -> Iterator[Stage]:
-    """Set up a stage on SQLite, or on a new database at the PostgreSQL server with the URL `server`."""
+def build_stage(server: str = "", host: str = "127.0.0.1") -> Iterator[Stage]:
+    """Set up a stage on SQLite, or on a new database at the PostgreSQL server with the URL `server`.
+
+    The sandbox listens on `host`.
+    """
     with (
         tempfile.TemporaryDirectory(prefix="guildhall-bench-") as name,
         _database(Path(name), server) as database,
-        running(Path(name) / "sandbox.json") as sandbox,
+        running(Path(name) / "sandbox.json", host) as sandbox,
     ):
         _set_environment(Path(name), sandbox.url)
         os.environ["DATABASE_URL"] = database
