@@ -103,10 +103,10 @@ class Remote:
 
 
 @contextmanager
-def running(state: Path) -> Iterator[Remote]:
-    """Run a sandbox on a free port, with its people and tokens in the file `state`, until the block ends."""
+def running(state: Path, host: str = "127.0.0.1") -> Iterator[Remote]:
+    """Run a sandbox on a free port of `host`, with its people and tokens in the file `state`, until the block ends."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "sandbox", "--port", "0", "--state", str(state)],
+        [sys.executable, "-m", "sandbox", "--host", host, "--port", "0", "--state", str(state)],
         stdout=subprocess.PIPE,
         text=True,
         cwd=Path(__file__).resolve().parent.parent,

@@ -12,6 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpResponse
 from django.middleware.security import SecurityMiddleware
 from django.test import RequestFactory
+from psycopg.conninfo import make_conninfo
 from pytest_django import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -280,3 +281,22 @@ def test_a_production_with_the_sandbox_and_local_keys_is_warned(tmp_path: Path) 
 
     assert "accounts.W001" in result.stderr
     assert "accounts.W002" in result.stderr
+
+
+def test_a_database_that_falls_silent_is_given_up_after_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    def options(url: str) -> dict[str, Any]:
+        found: dict[str, Any] = settings_of(monkeypatch, DATABASE_URL=url)["DATABASES"]["default"]["OPTIONS"]
+        return {name: value for name, value in found.items() if name not in ("pool", "options")}
+
+    usual = options("postgres://guildhall@10.0.0.9/guildhall")
+    own = options("postgres://guildhall@10.0.0.9/guildhall?tcp_user_timeout=30000")
+
+    assert usual == {
+        "connect_timeout": 5,
+        "tcp_user_timeout": 5000,
+        "keepalives_idle": 5,
+        "keepalives_interval": 1,
+    }
+    assert {**usual, "tcp_user_timeout": "30000"} == {**own, "tcp_user_timeout": str(own["tcp_user_timeout"])}
+    # libpq knows all of them.
+    assert make_conninfo("", **usual)
