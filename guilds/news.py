@@ -15,7 +15,7 @@ they do without them, so a receiver that has lost its connection can't make an o
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -29,6 +29,9 @@ from guilds.resources.bot_guilds import ALL_GUILDS, BOT_GUILDS
 from guilds.resources.directory import DIRECTORY
 from guilds.resources.guild_list import GUILD_LIST
 from guilds.resources.member import MEMBER
+
+# The least that two moments differ by in a database.
+MOMENT = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,9 +57,22 @@ def receive(events: Iterable[Event]) -> None:
     now, events = database_now(), list(events)
     named = {event.user_id for event in events}
     people = set(User.objects.filter(discord_id__in=named).values_list("discord_id", flat=True))
-    for event in sorted(events, key=lambda event: event.at):
+    for event in _one_after_another(events, now):
         if event.user_id is None or event.user_id in people:
-            EVENTS[event.type].store(replace(event, at=min(event.at, now)))
+            EVENTS[event.type].store(event)
+
+
+def _one_after_another(events: Iterable[Event], now: datetime) -> list[Event]:
+    """Return the events in their order, each at a moment of its own and none in the future.
+
+    Events of one moment follow each other as in `events`. So do those of a clock that is ahead, which all count as now.
+    Without moments of their own, only the first of them would be stored, because news as old as an answer is dropped.
+    """
+    placed, latest = [], now
+    for event in sorted(events, key=lambda event: event.at)[::-1]:
+        placed.append(replace(event, at=min(event.at, latest)))
+        latest = placed[-1].at - MOMENT
+    return placed[::-1]
 
 
 def member_changed(discord_id: int, guild_id: int, member: Member, at: datetime) -> None:

@@ -215,6 +215,17 @@ def test_only_people_who_have_signed_in_can_be_verified(
     assert sandbox.requests("") == []
 
 
+@pytest.mark.parametrize("verify", ["", "verify/"])
+def test_a_number_that_is_too_large_for_an_id_is_not_found(
+    eve: User, client: Client, headers: dict[str, str], verify: str
+) -> None:
+    address = f"{address_of(eve, 2**63)}{verify}"
+
+    response = client.generic("POST" if verify else "GET", address, headers=headers)
+
+    assert_problem(response, 404, "not-found")
+
+
 # Events
 
 
@@ -305,6 +316,32 @@ def test_a_moment_in_the_future_counts_as_now(eve: User, report: Report) -> None
     assert row.verified_at <= row.refresh_after <= database_now()
 
 
+@pytest.mark.parametrize("gap", [timedelta(0), timedelta(seconds=1)], ids=["one moment", "moments apart"])
+@pytest.mark.parametrize("ahead", [timedelta(minutes=-30), timedelta(hours=1)], ids=["past", "clock ahead"])
+def test_of_events_that_the_clock_does_not_tell_apart_the_last_one_counts(
+    eve: User, report: Report, ahead: timedelta, gap: timedelta
+) -> None:
+    """A clock of whole milliseconds gives several events one moment, and one that is ahead gives all of them now."""
+    bot_joins(ELSEWHERE)
+    at = database_now() + ahead
+    GuildMember.objects.bulk_create(
+        GuildMember(user=eve, guild_id=guild_id, is_member=True, roles=[1], verified_at=at - timedelta(hours=3))
+        for guild_id in (CLUB, ELSEWHERE)
+    )
+
+    report(
+        event("GUILD_MEMBER_UPDATE", at, member=member(STAFF)),
+        event("GUILD_MEMBER_UPDATE", at, ELSEWHERE, member=member(STAFF)),
+        event("GUILD_MEMBER_REMOVE", at + gap),
+        event("GUILD_MEMBER_UPDATE", at + gap, ELSEWHERE, member=member(OTHER)),
+    )
+
+    gone, stays = GuildMember.objects.order_by("guild_id")
+    assert (gone.is_member, stays.roles) == (False, [OTHER])
+    assert stays.verified_at
+    assert stays.verified_at <= database_now()
+
+
 @pytest.mark.parametrize(
     ("change", "path"),
     [
@@ -345,6 +382,18 @@ def test_each_type_names_the_fields_it_needs(eve: User, report: Report, kind: st
 @pytest.mark.parametrize("body", [[], {"events": {}}, {"events": [1]}, {}, "x"])
 def test_a_body_of_another_shape_is_refused(client: Client, headers: dict[str, str], body: Any) -> None:
     response = client.post("/api/v1/bot/events/", body, content_type="application/json", headers=headers)
+
+    assert response.status_code == 400
+
+
+@pytest.mark.parametrize("depth", [900, 5000, 20_000])
+@pytest.mark.parametrize("body", ['{"events": %s}', '{"events": [{"type": "GUILD_MEMBER_UPDATE", "member": %s}]}'])
+def test_a_body_that_is_nested_too_deeply_is_refused(
+    client: Client, headers: dict[str, str], body: str, depth: int
+) -> None:
+    nested = body % ("[" * depth + "]" * depth)
+
+    response = client.post("/api/v1/bot/events/", nested, content_type="application/json", headers=headers)
 
     assert response.status_code == 400
 
