@@ -536,7 +536,7 @@ REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "DEFAULT_METADATA_CLASS": "guilds.api.metadata.NoMetadata",
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["guilds.api.parsers.JSONParser"],
     "EXCEPTION_HANDLER": "guilds.api.errors.exception_handler",
     "URL_FORMAT_OVERRIDE": None,
 }

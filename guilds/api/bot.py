@@ -75,7 +75,12 @@ class Question:
 
     @classmethod
     def parse(cls, guild_id: int, query: QueryDict) -> "Question":
-        """Parse a query string. Raises `ProblemRaised` (400) that names the first invalid parameter."""
+        """Parse a query string. Raises `ProblemRaised` (400) that names the first invalid parameter.
+
+        A number too large to be a guild's id is a 404; the database could not look for it.
+        """
+        if snowflakes.parse(str(guild_id)) is None:
+            raise ProblemRaised(NOT_FOUND)
         supported(query, ("permission", "role"))
         try:
             permission = Permissions.named(str(query["permission"])) if "permission" in query else None
