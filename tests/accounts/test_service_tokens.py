@@ -79,7 +79,9 @@ def test_several_scopes_are_named_once_or_one_by_one() -> None:
         (["bot"], "Known scopes: bot:events, bot:members"),
         (["The bot", "--scope", "bot:read"], "NAME may have"),
         (["bot\n", "--scope", "bot:read"], "NAME may have"),
-        (["bot", "--scope", "bot:read", "--expires-days", "0"], "expires-days"),
+        (["bot", "--scope", "bot:read", "--expires-days", "0"], "it must be a number from 1 to"),
+        (["bot", "--scope", "bot:read", "--expires-days", "99999999"], "it must be a number from 1 to"),
+        (["bot", "--scope", "bot:read", "--overlap-hours", "999999999999"], "it must be a number from 0 to"),
         (["bot", "--scope", "bot:read", "--overlap-hours", "-1"], "overlap-hours"),
     ],
 )

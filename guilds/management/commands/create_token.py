@@ -1,6 +1,6 @@
 """`manage.py create_token`: create a token for one of the site's own programs, or replace it without a pause."""
 
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from datetime import timedelta
 from typing import Any
 
@@ -10,6 +10,9 @@ from django.core.management.base import CommandError
 from accounts import service_tokens, token_scopes
 from accounts.models import ServiceToken
 from guilds.management.operator import OperatorCommand, operator
+
+# Days or hours.
+MOST = 100_000
 
 
 class Command(OperatorCommand):
@@ -29,7 +32,7 @@ class Command(OperatorCommand):
             default=[],
             help="What the token may do. Without it, the same as the newest token of that name.",
         )
-        parser.add_argument("--expires-days", type=_positive, metavar="N", help="Without it, the token doesn't expire.")
+        parser.add_argument("--expires-days", type=_days, metavar="N", help="Without it, the token doesn't expire.")
         parser.add_argument(
             "--overlap-hours",
             type=_hours,
@@ -65,15 +68,16 @@ class Command(OperatorCommand):
         self.stdout.write(token)
 
 
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError
-    return number
+def _days(text: str) -> int:
+    return _between(1, text)
 
 
 def _hours(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise ValueError
-    return number
+    return _between(0, text)
+
+
+def _between(least: int, text: str) -> int:
+    """Return the number in `text`. Much larger ones lead beyond the year 9999, where dates end."""
+    if not text.isdecimal() or not least <= int(text) <= MOST:
+        raise ArgumentTypeError(f"it must be a number from {least} to {MOST}")
+    return int(text)
