@@ -357,6 +357,13 @@ CASES: dict[str, Case] = {
         "POST /oauth2/token: Discord did not respond (status 503",
         "Try again later",
     ),
+    "proxy": (
+        "discord",
+        lambda world: world.sets(DISCORD_PROXY_URL="http://operator:sesame@127.0.0.1:1"),
+        Level.ERROR,
+        "POST /oauth2/token: Discord did not respond: the connection failed",
+        "check the proxy of DISCORD_PROXY_URL",
+    ),
     "silence": (
         "discord",
         lambda world: world.sandbox.mood("timeout"),

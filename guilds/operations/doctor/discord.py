@@ -61,7 +61,8 @@ def check_discord() -> list[Finding]:
             )
         )
     except DiscordAPIError as problem:
-        advice = "Try again later; if it stays, check this machine's connection and DISCORD_API_URL."
+        way = "the proxy of DISCORD_PROXY_URL" if settings.DISCORD_PROXY_URL else "this machine's connection"
+        advice = f"Try again later; if it stays, check {way} and DISCORD_API_URL."
         answers.findings.append(error(f"{problem}.", advice))
     clock = [skew("Discord's clock", min(answers.offsets, key=abs))] if answers.offsets else []
     return [*client_id(), *answers.findings, *clock, *_of_application(answers)]
