@@ -1,6 +1,6 @@
 """The admin's front page: how the site stands with Discord, and an index of the lists by question."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -24,6 +24,7 @@ from guilds.admin.records import REASONS, TIER_KINDS, TIERS
 from guilds.engine.freshness import Tier
 from guilds.models import DoctorReport, GuildListVerification, ServingMinute
 from guilds.operations import report, schedule, status
+from guilds.operations.doctor.examination import said
 from guilds.operations.status import Failure, JobStatus, ResourceStatus, Status
 from guilds.operations.verdict import exit_code, judge
 
@@ -81,11 +82,12 @@ class JobRow:
 
 @dataclass(frozen=True, slots=True)
 class FindingRow:
-    """A warning or an error of the doctor, in English as it was stored."""
+    """A warning or an error of the doctor. `lang` is its language if it isn't the reader's."""
 
     state: State
     sentence: str
     advice: str
+    lang: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,12 +221,15 @@ def _doctor(now: datetime) -> DoctorCard:
     report = DoctorReport.objects.first()
     if report is None:
         return DoctorCard("", ())
-    rows = [
-        FindingRow(State(*DOCTOR_LEVELS[row["level"]]), row["sentence"], row["advice"])
-        for row in report.findings
-        if row["level"] in DOCTOR_LEVELS
-    ]
+    rows = [_finding(row) for row in report.findings if row["level"] in DOCTOR_LEVELS]
     return DoctorCard(_age(report.examined_at, now), tuple(rows))
+
+
+def _finding(row: Mapping[str, Any]) -> FindingRow:
+    state, sentence = State(*DOCTOR_LEVELS[row["level"]]), said(row, "sentence")
+    # Django's checks have no translations.
+    lang = "en" if "sentence" not in row.get("templates", {}) else ""
+    return FindingRow(state, sentence, said(row, "advice"), lang)
 
 
 def _age(of: datetime, now: datetime) -> str:

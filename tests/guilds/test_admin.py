@@ -892,7 +892,7 @@ def test_the_front_page_tells_how_a_jobs_last_run_ended(
     assert bool(re.search(r"\d{4}-\d\d-\d\d", row)) == (hours is not None and succeeded)
 
 
-def test_the_front_page_shows_what_the_doctor_found(operator: Client, sandbox: Sandbox) -> None:
+def test_the_front_page_shows_what_the_doctor_found(operator: Client, sandbox: Sandbox, settings: Settings) -> None:
     def card() -> str:
         return front_of(operator).partition("<h2>Setup</h2>")[2].partition("</section>")[0]
 
@@ -908,6 +908,19 @@ def test_the_front_page_shows_what_the_doctor_found(operator: Client, sandbox: S
     assert "http://localhost:8000/complete/discord/" in card()
     assert "Discord accepts" not in card()
     assert "The doctor found this 3 hours ago." in card()
+
+    operator.cookies[settings.LANGUAGE_COOKIE_NAME] = "de"
+    german = operator.get("/admin/").text
+    assert "Der Anwendung fehlen Redirect-URLs dieser Website" in german
+    assert "Trage sie auf der Seite OAuth2" in german
+    assert "http://localhost:8000/complete/discord/" in german
+    del operator.cookies[settings.LANGUAGE_COOKIE_NAME]
+
+    # As the previous release stored it, and as system checks are: without templates.
+    DoctorReport.objects.update(
+        findings=[{"check": "settings", "level": "warning", "sentence": "DEBUG is on.", "advice": "Turn it off."}]
+    )
+    assert '<span lang="en">DEBUG is on. ' in card()
 
     sandbox.reset()
     call_command("doctor")

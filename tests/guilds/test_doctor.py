@@ -193,7 +193,7 @@ CASES: dict[str, Case] = {
         "clocks",
         lambda world: world.turns_clock(site, -62),
         Level.WARNING,
-        "The database's clock is 62 s ahead of this machine's.",
+        f"{connection.display_name}'s clock is 62 s ahead of this machine's.",
         "Synchronize the machines' clocks by NTP",
     ),
     "token keys": (
@@ -256,14 +256,14 @@ CASES: dict[str, Case] = {
         "discord",
         lambda world: world.sandbox.application(redirect_uris=[SIGN_IN.removesuffix("/"), BOT_ADDED]),
         Level.ERROR,
-        f"The application lacks a redirect URL of this site: it has {SIGN_IN.removesuffix('/')}, {BOT_ADDED}.",
+        f"The application lacks redirect URLs of this site: it has {SIGN_IN.removesuffix('/')}, {BOT_ADDED}.",
         f"exactly as written here: {SIGN_IN}",
     ),
     "URL after adding the bot": (
         "discord",
         lambda world: world.sandbox.application(redirect_uris=[SIGN_IN]),
         Level.ERROR,
-        f"The application lacks a redirect URL of this site: it has {SIGN_IN}.",
+        f"The application lacks redirect URLs of this site: it has {SIGN_IN}.",
         f"exactly as written here: {BOT_ADDED}",
     ),
     "no URL": (
@@ -271,7 +271,7 @@ CASES: dict[str, Case] = {
         lambda world: world.sandbox.application(redirect_uris=[]),
         Level.ERROR,
         "The application lacks redirect URLs of this site: it has none.",
-        f"exactly as written here: {SIGN_IN} and {BOT_ADDED}",
+        f"exactly as written here: {SIGN_IN}, {BOT_ADDED}",
     ),
     "no bot token": (
         "discord",
@@ -340,7 +340,7 @@ CASES: dict[str, Case] = {
         "discord",
         lambda world: world.sandbox.application(flags=1 << 15 | 1 << 18),
         Level.NOTE,
-        "Of the privileged intents, the application has Server Members and Message Content;",
+        "Of the privileged intents, the application has Server Members, Message Content;",
         "",
     ),
     "Discord's clock": (

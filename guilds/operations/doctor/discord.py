@@ -12,13 +12,14 @@ from typing import TypeVar
 
 from django.conf import settings
 from django.urls import reverse
+from django.utils.translation import gettext_noop as _
 
 from accounts import gate
 from accounts.discord import Application, DiscordAPIError, DiscordClient, Exchange, Permissions, SiteRefused
 from accounts.limits import GateShut, Priority
 from accounts.tokens import discord_client
 from guilds import bot
-from guilds.operations.doctor.findings import Finding, error, note, ok, skew, warning
+from guilds.operations.doctor.findings import Finding, Sentence, error, note, ok, skew, warning
 
 T = TypeVar("T")
 
@@ -56,24 +57,29 @@ def check_discord() -> list[Finding]:
     except GateShut as shut:
         answers.findings.append(
             warning(
-                f"Discord was not asked, because the site may send it nothing now ({shut.reason}).",
-                "Run `./run manage discord_status`, which says until when and why.",
+                Sentence(
+                    _("Discord was not asked, because the site may send it nothing now (%(reason)s)."),
+                    reason=shut.reason,
+                ),
+                Sentence(_("Run `./run manage discord_status`, which says until when and why.")),
             )
         )
     except DiscordAPIError as problem:
-        way = "the proxy of DISCORD_PROXY_URL" if settings.DISCORD_PROXY_URL else "this machine's connection"
-        advice = f"Try again later; if it stays, check {way} and DISCORD_API_URL."
-        answers.findings.append(error(f"{problem}.", advice))
-    clock = [skew("Discord's clock", min(answers.offsets, key=abs))] if answers.offsets else []
+        advice = _("Try again later; if it stays, check this machine's connection and DISCORD_API_URL.")
+        if settings.DISCORD_PROXY_URL:
+            advice = _("Try again later; if it stays, check the proxy of DISCORD_PROXY_URL and DISCORD_API_URL.")
+        # The client's words are for logs, in English.
+        answers.findings.append(error(f"{problem}.", Sentence(advice)))
+    clock = [skew("Discord", min(answers.offsets, key=abs))] if answers.offsets else []
     return [*client_id(), *answers.findings, *clock, *_of_application(answers)]
 
 
 def _ask(answers: Answers) -> None:
     client = _client(answers.offsets)
-    answers.own = _unless_refused(answers, client.get_own_application, "Discord accepts the client id and secret.")
+    answers.own = _unless_refused(answers, client.get_own_application, _("Discord accepts the client id and secret."))
     if settings.DISCORD_BOT_TOKEN:
         ask = partial(client.get_application, settings.DISCORD_BOT_TOKEN)
-        answers.of_bot = _unless_refused(answers, ask, "Discord accepts the bot token.")
+        answers.of_bot = _unless_refused(answers, ask, _("Discord accepts the bot token."))
 
 
 def _client(offsets: list[float]) -> DiscordClient:
@@ -91,12 +97,15 @@ def _unless_refused(answers: Answers, ask: Callable[[], T], accepted: str) -> T 
     try:
         found = ask()
     except SiteRefused as refused:
-        what = "DISCORD_BOT_TOKEN" if refused.credentials == "bot" else "DISCORD_CLIENT_ID or DISCORD_CLIENT_SECRET"
-        answers.findings.append(
-            error(f"Discord refuses {what}.", f"Copy it again from {PORTAL}; docs/discord.md shows where it is.")
+        of_bot, of_client = (
+            _("Discord refuses DISCORD_BOT_TOKEN."),
+            _("Discord refuses DISCORD_CLIENT_ID or DISCORD_CLIENT_SECRET."),
         )
+        sentence = Sentence(of_bot if refused.credentials == "bot" else of_client)
+        advice = Sentence(_("Copy it again from %(portal)s; docs/discord.md shows where it is."), portal=PORTAL)
+        answers.findings.append(error(sentence, advice))
         return None
-    answers.findings.append(ok(accepted))
+    answers.findings.append(ok(Sentence(accepted)))
     return found
 
 
@@ -104,8 +113,16 @@ def _of_application(answers: Answers) -> Iterator[Finding]:
     own, of_bot = answers.own, answers.of_bot
     if own and of_bot and own.id != of_bot.id:
         yield error(
-            f"DISCORD_BOT_TOKEN belongs to the application {of_bot.id}, and DISCORD_CLIENT_ID to {own.id}.",
-            f"Copy the token from the Bot page of the application {own.id} at {PORTAL}.",
+            Sentence(
+                _("DISCORD_BOT_TOKEN belongs to the application %(of_bot)s, and DISCORD_CLIENT_ID to %(own)s."),
+                of_bot=of_bot.id,
+                own=own.id,
+            ),
+            Sentence(
+                _("Copy the token from the Bot page of the application %(own)s at %(portal)s."),
+                own=own.id,
+                portal=PORTAL,
+            ),
         )
         of_bot = None
     found = of_bot or own
@@ -124,8 +141,8 @@ def client_id() -> Iterator[Finding]:
     """Return whether the client id can be one."""
     if not settings.USES_SANDBOX and not _SNOWFLAKE.fullmatch(settings.DISCORD_CLIENT_ID):
         yield error(
-            "DISCORD_CLIENT_ID is not one of Discord's ids, which are numbers of 17 to 20 digits.",
-            f"Copy the application id from the General Information page at {PORTAL}.",
+            Sentence(_("DISCORD_CLIENT_ID is not one of Discord's ids, which are numbers of 17 to 20 digits.")),
+            Sentence(_("Copy the application id from the General Information page at %(portal)s."), portal=PORTAL),
         )
 
 
@@ -139,28 +156,43 @@ def needed_redirect_urls() -> list[str]:
 
 def redirect_urls(application: Application) -> Iterator[Finding]:
     """Return whether the application has the site's redirect URLs, which Discord compares exactly."""
-    needed, page = needed_redirect_urls(), f"the OAuth2 page at {PORTAL}"
+    needed = needed_redirect_urls()
     if application.redirect_uris is None:
         yield note(
-            "Only a bot token of this application can show which redirect URLs are registered.",
-            f"Compare them on {page}: {' and '.join(needed)}",
+            Sentence(_("Only a bot token of this application can show which redirect URLs are registered.")),
+            Sentence(
+                _("Compare them on the OAuth2 page at %(portal)s: %(urls)s"), portal=PORTAL, urls=", ".join(needed)
+            ),
         )
     elif missing := [url for url in needed if url not in application.redirect_uris]:
         yield error(
-            f"The application lacks {'a redirect URL' if len(missing) == 1 else 'redirect URLs'} of this site: it has "
-            f"{', '.join(application.redirect_uris) or 'none'}.",
-            f"Add on {page}, exactly as written here: {' and '.join(missing)} (docs/discord.md)",
+            Sentence(
+                _("The application lacks redirect URLs of this site: it has %(registered)s."),
+                registered=", ".join(application.redirect_uris),
+            )
+            if application.redirect_uris
+            else Sentence(_("The application lacks redirect URLs of this site: it has none.")),
+            Sentence(
+                _("Add on the OAuth2 page at %(portal)s, exactly as written here: %(urls)s (docs/discord.md)"),
+                portal=PORTAL,
+                urls=", ".join(missing),
+            ),
         )
     else:
-        yield ok("The application has this site's redirect URLs.")
+        yield ok(Sentence(_("The application has this site's redirect URLs.")))
 
 
 def code_grant(application: Application) -> Iterator[Finding]:
     """Return whether the bot joins a server without an exchange of the code, which this site doesn't do."""
     if application.requires_code_grant:
         yield error(
-            'The application has "Requires OAuth2 Code Grant" on, so its bot joins no server that people add it to.',
-            f"Turn it off on the Bot page at {PORTAL}.",
+            Sentence(
+                _(
+                    'The application has "Requires OAuth2 Code Grant" on, so its bot joins no server that people add '
+                    "it to."
+                )
+            ),
+            Sentence(_("Turn it off on the Bot page at %(portal)s."), portal=PORTAL),
         )
 
 
@@ -168,8 +200,10 @@ def public_bot(application: Application) -> Iterator[Finding]:
     """Return whether people can add the bot to their servers."""
     if not application.is_bot_public:
         yield warning(
-            'The application has "Public Bot" off, so only its owner can add the bot to servers.',
-            f"Turn it on on the Bot page at {PORTAL}, unless the bot is for your own servers.",
+            Sentence(_('The application has "Public Bot" off, so only its owner can add the bot to servers.')),
+            Sentence(
+                _("Turn it on on the Bot page at %(portal)s, unless the bot is for your own servers."), portal=PORTAL
+            ),
         )
 
 
@@ -178,43 +212,63 @@ def install_settings(application: Application, requested: int | None, needed: in
 
     `requested` are those of the setting; without it, the site requests those of the link and what its apps `need`.
     """
-    page = f"the Installation page at {PORTAL}"
     if not application.is_for_guilds:
-        yield error("The application can't be installed to servers.", f"Turn on Guild Install on {page}.")
+        advice = _("Turn on Guild Install on the Installation page at %(portal)s.")
+        yield error(Sentence(_("The application can't be installed to servers.")), Sentence(advice, portal=PORTAL))
         return
     if (install := application.guild_install) is None:
         return
     given = install.permissions
     wanted = given | Permissions.missing(given, False, needed) if requested is None else requested | needed
     if "bot" not in install.scopes:
-        yield warning("The application's install link doesn't add its bot.", f'Add the scope "bot" on {page}.')
+        advice = _('Add the scope "bot" on the Installation page at %(portal)s.')
+        yield warning(
+            Sentence(_("The application's install link doesn't add its bot.")), Sentence(advice, portal=PORTAL)
+        )
     elif differing := given ^ wanted:
         names = ", ".join(str(each.name).lower() for each in Permissions if each & differing)
-        unset = "" if requested is None else "unset DISCORD_BOT_PERMISSIONS, or "
-        advice = f"{unset}choose the same permissions on {page}."
+        choose, unset = (
+            _("Choose the same permissions on the Installation page at %(portal)s."),
+            _("Unset DISCORD_BOT_PERMISSIONS, or choose the same permissions on the Installation page at %(portal)s."),
+        )
         yield warning(
-            f"The application's install link gives the bot other permissions ({given}) than this site ({wanted}); they "
-            f"differ in {names or 'permissions that this version does not know'}.",
-            advice[0].upper() + advice[1:],
+            Sentence(
+                _(
+                    "The application's install link gives the bot other permissions (%(given)s) than this site "
+                    "(%(wanted)s); they differ in %(names)s."
+                ),
+                given=given,
+                wanted=wanted,
+                names=names or differing,
+            ),
+            Sentence(choose if requested is None else unset, portal=PORTAL),
         )
     else:
-        yield ok("The install link gives the bot the permissions that this site requests.")
+        yield ok(Sentence(_("The install link gives the bot the permissions that this site requests.")))
 
 
 def webhook_events(application: Application) -> Iterator[Finding]:
     """Return whether Discord has switched off webhook events, which it does when they can't be delivered."""
     if application.webhook_status == SWITCHED_OFF:
         yield warning(
-            "Discord has switched off the application's webhook events, because it could not deliver them.",
-            f"Repair their receiver and save the Webhooks page at {PORTAL} again, or turn them off there.",
+            Sentence(
+                _("Discord has switched off the application's webhook events, because it could not deliver them.")
+            ),
+            Sentence(
+                _("Repair their receiver and save the Webhooks page at %(portal)s again, or turn them off there."),
+                portal=PORTAL,
+            ),
         )
 
 
 def intents(application: Application) -> Iterator[Finding]:
     """Return which privileged intents the application has. Only bots with a gateway connection use them."""
     granted = [name for name, bits in INTENTS.items() if application.flags & bits]
-    has = f"the application has {' and '.join(granted)}" if granted else "the application has none"
-    yield note(
-        f"Of the privileged intents, {has}; this site needs none.",
-        "A bot that reports who joins and leaves servers needs Server Members." if not granted else "",
-    )
+    if granted:
+        has = _("Of the privileged intents, the application has %(granted)s; this site needs none.")
+        yield note(Sentence(has, granted=", ".join(granted)))
+    else:
+        yield note(
+            Sentence(_("Of the privileged intents, the application has none; this site needs none.")),
+            Sentence(_("A bot that reports who joins and leaves servers needs Server Members.")),
+        )

@@ -1,17 +1,19 @@
 """Running all checks, and keeping what they found for the admin."""
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from queue import Empty, SimpleQueue
+from typing import Any
 
 import structlog
 from django.db import Error, connections
+from django.utils.translation import gettext_noop as _
 
 from accounts.clock import database_now
 from guilds.models import DoctorReport
 from guilds.operations.doctor import discord, site
-from guilds.operations.doctor.findings import Finding, error, note
+from guilds.operations.doctor.findings import Finding, Sentence, error, note, translated
 
 logger = structlog.get_logger(__name__)
 
@@ -51,8 +53,14 @@ def _run(check: Check) -> list[Finding]:
     except Empty:
         return [
             error(
-                f"The check '{check.name}' did not end within {check.timeout:g} s.",
-                "Something that it asks accepts connections and doesn't answer; find out what, and run it again.",
+                Sentence(
+                    _("The check '%(check)s' did not end within %(seconds)s s."),
+                    check=check.name,
+                    seconds=f"{check.timeout:g}",
+                ),
+                Sentence(
+                    _("Something that it asks accepts connections and doesn't answer; find out what, and run it again.")
+                ),
             )
         ]
 
@@ -61,11 +69,14 @@ def _report(check: Check, results: SimpleQueue[list[Finding]]) -> None:
     try:
         found = check.run()
     except Error:
-        found = [note(f"The check '{check.name}' was skipped, because it needs the database.", "Repair that first.")]
+        sentence = Sentence(_("The check '%(check)s' was skipped, because it needs the database."), check=check.name)
+        found = [note(sentence, Sentence(_("Repair that first.")))]
     except Exception as problem:
         logger.exception("doctor_check_failed", check=check.name)
-        sentence = f"The check '{check.name}' failed with {type(problem).__name__}."
-        found = [error(sentence, "This is an error in the check; the log has its traceback.")]
+        sentence = Sentence(
+            _("The check '%(check)s' failed with %(error)s."), check=check.name, error=type(problem).__name__
+        )
+        found = [error(sentence, Sentence(_("This is an error in the check; the log has its traceback.")))]
     finally:
         connections.close_all()
     results.put(found)
@@ -76,10 +87,23 @@ def as_rows(found: Iterable[tuple[str, Finding]]) -> list[dict[str, str]]:
     return [{"check": check, **asdict(finding)} for check, finding in found]
 
 
+def _stored_row(check: str, finding: Finding) -> dict[str, Any]:
+    """Return the row of `as_rows`, with the template and the values of each sentence that has them, by its name."""
+    said = {name: getattr(finding, name) for name in ("sentence", "advice")}
+    templates = {name: [said.template, said.values] for name, said in said.items() if isinstance(said, Sentence)}
+    return {"check": check, **asdict(finding), "templates": templates}
+
+
+def said(row: Mapping[str, Any], name: str) -> str:
+    """Return the "sentence" or the "advice" of a stored row in the active language; without a template, in English."""
+    template = row.get("templates", {}).get(name)
+    return translated(*template) if template else str(row[name])
+
+
 def store(found: Iterable[tuple[str, Finding]]) -> None:
     """Keep the findings of a complete run for the admin. Without a database, they are only printed."""
     try:
-        values = {"examined_at": database_now(), "findings": as_rows(found)}
+        values = {"examined_at": database_now(), "findings": [_stored_row(*each) for each in found]}
         DoctorReport.objects.update_or_create(pk=1, defaults=values)
     except Error as problem:
         logger.warning("doctor_report_not_stored", error=type(problem).__name__)

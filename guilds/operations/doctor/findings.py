@@ -1,8 +1,11 @@
 """What a check found, in words for an operator."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+
+from django.utils.translation import gettext
+from django.utils.translation import gettext_noop as _
 
 
 class Level(StrEnum):
@@ -17,6 +20,24 @@ class Level(StrEnum):
 EXIT_CODES = {Level.OK: 0, Level.NOTE: 0, Level.WARNING: 1, Level.ERROR: 2}
 # Seconds. Discord names its time in whole seconds, and a request takes some of them.
 MAX_SKEW = 5.0
+
+
+class Sentence(str):
+    """A sentence in English that the admin can say in the reader's language: `template` with `values` in it."""
+
+    template: str
+    values: dict[str, str]
+
+    def __new__(cls, template: str, **values: object) -> "Sentence":
+        sentence = super().__new__(cls, template % values if values else template)
+        sentence.template, sentence.values = template, {name: str(value) for name, value in values.items()}
+        return sentence
+
+
+def translated(template: str, values: Mapping[str, str]) -> str:
+    """Return a sentence in the active language."""
+    text = gettext(template)
+    return text % values if values else text
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +70,15 @@ def exit_code(findings: Iterable[Finding]) -> int:
     return max((EXIT_CODES[finding.level] for finding in findings), default=0)
 
 
-def skew(clock: str, seconds: float) -> Finding:
-    """Return whether a clock that is `seconds` ahead of this machine's is right. `clock` is its name in a sentence."""
+def skew(owner: str, seconds: float) -> Finding:
+    """Return whether a clock that is `seconds` ahead of this machine's is right. `owner` is the name of what has it."""
     if abs(seconds) <= MAX_SKEW:
-        return ok(f"{clock} agrees with this machine's.")
-    direction = "ahead of" if seconds > 0 else "behind"
+        return ok(Sentence(_("%(owner)s's clock agrees with this machine's."), owner=owner))
+    ahead, behind = (
+        _("%(owner)s's clock is %(seconds)s s ahead of this machine's."),
+        _("%(owner)s's clock is %(seconds)s s behind this machine's."),
+    )
     return warning(
-        f"{clock} is {abs(seconds):,.0f} s {direction} this machine's.",
-        "Synchronize the machines' clocks by NTP; `timedatectl` shows the state.",
+        Sentence(ahead if seconds > 0 else behind, owner=owner, seconds=f"{abs(seconds):,.0f}"),
+        Sentence(_("Synchronize the machines' clocks by NTP; `timedatectl` shows the state.")),
     )
