@@ -19,7 +19,7 @@ from bench.sites import ROOT
 from tests.engine.promises import KEEPS, PROMISES
 
 DATABASE = "TEST_DATABASE_URL"
-FILES = ("test_one_asks.py", "test_discord_fails.py", "test_readers.py", "test_members.py")
+FILES = ("test_one_asks.py", "test_discord_fails.py", "test_readers.py", "test_members.py", "test_every_resource.py")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -5,12 +5,13 @@ processes of the site that the tests start; `./run bench ablations` prints what 
 """
 
 from collections.abc import Callable
+from datetime import datetime
 from types import SimpleNamespace
 from typing import Any
 
 from accounts import gate, limits, tokens
 from accounts.clock import database_now
-from guilds.engine import freshness, refresh
+from guilds.engine import freshness, policy, refresh
 from guilds.engine.records import Record
 from guilds.engine.resource import Claim
 
@@ -63,6 +64,23 @@ def not_before() -> None:
     refresh._release, freshness.decide = release_in_this_process, without
 
 
+def news() -> None:
+    """News is stored like the response to a request that was sent just now."""
+    push, store_value = refresh.push, refresh._store_value
+    refreshed = {"not_before": None, "reason": "", "failure_streak": 0}
+
+    def push_as_of_now(*key: Any, at: datetime, **options: Any) -> bool:
+        return push(*key, at=database_now(), **options)
+
+    refresh.push = push_as_of_now
+    refresh._store_value = lambda claimed, value, **_attempt: store_value(claimed, value, **refreshed)
+
+
+def look() -> None:
+    """A reader reads each record by itself, also the one that came with the session."""
+    policy.look = lambda *_, **__: None
+
+
 def gate_() -> None:
     """A global limit stops only the process that received it."""
     limits.Gate.shut = lambda self, *_, **__: self  # type: ignore[assignment, method-assign]
@@ -97,6 +115,8 @@ ABLATIONS: dict[str, Callable[[], None]] = {
     "brake": brake,
     "jitter": jitter,
     "renewal": renewal,
+    "news": news,
+    "look": look,
 }
 
 

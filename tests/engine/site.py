@@ -1,10 +1,13 @@
 """The site for the engine's tests, optionally with a disabled guard or a wrong system clock.
 
 `/_jobs` returns the number of the process's background jobs, so that a test can tell whether they have ended.
+`/_read/<resource>/<key>/…` reads any resource's record as a page does, and returns what the reader is told.
 `/_member/<guild id>/` is a page of `bench.member_site`, which returns what the person is in the server.
 `/_call?<user id>` sends a request to Discord with the person's token, independent of their list's refresh and lease.
+The header `X-Queries` of all other pages is the number of queries that the page took.
 """
 
+import json
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -16,11 +19,17 @@ import time_machine
 # Imported before the models, because it sets Django up.
 from bench.member_site import application as django  # isort: split
 
+from django.db import connection
+
 from accounts import background, gate, tokens
 from accounts.background import release_connection
 from accounts.discord import DiscordAPIError
 from accounts.limits import Priority
 from accounts.tokens import ReconnectRequired, TokensReplaced, discord_client
+from guilds.engine import policy
+from guilds.engine.policy import Served
+from guilds.engine.refusal import NoAnswer
+from guilds.resources import ALL
 from tests.engine import ablations
 
 ablations.apply(os.environ.get("GUILDHALL_ABLATE", ""))
@@ -35,7 +44,39 @@ def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> 
     if environ["PATH_INFO"] == "/_call":
         start_response("200 OK", [("Content-Type", "text/plain")])
         return [outcome_of_a_call(int(environ["QUERY_STRING"])).encode()]
-    return django(environ, start_response)
+    if environ["PATH_INFO"].startswith("/_read/"):
+        _, _, name, *key, _ = environ["PATH_INFO"].split("/")
+        start_response("200 OK", [("Content-Type", "application/json")])
+        return [json.dumps(told_to_a_reader(name, *map(int, key))).encode()]
+    return with_queries(environ, start_response)
+
+
+def with_queries(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    """Call Django, and add the number of queries to the response's headers."""
+    queries = 0
+
+    def count(execute: Callable[..., Any], *arguments: Any) -> Any:
+        nonlocal queries
+        queries += 1
+        return execute(*arguments)
+
+    def start(status: str, headers: list[tuple[str, str]], *more: Any) -> Any:
+        return start_response(status, [*headers, ("X-Queries", str(queries))], *more)
+
+    with connection.execute_wrapper(count):
+        return django(environ, start)
+
+
+def told_to_a_reader(name: str, *key: int) -> dict[str, Any]:
+    """Return the freshness of a record that is served, or None; the reason, and the wait in seconds if none is."""
+    (resource,) = (resource for resource in ALL if resource.name == name)
+    try:
+        served = Served.of(policy.read(resource, *key, timeout=discord_client().budget))
+        return {"freshness": served.freshness, "reason": served.reason, "retry_after": None}
+    except NoAnswer as error:
+        return {"freshness": None, "reason": error.reason, "retry_after": error.retry_after}
+    finally:
+        release_connection()
 
 
 def outcome_of_a_call(user_id: int) -> str:

@@ -1,4 +1,4 @@
-"""What people are in a server, kept for all processes under Discord's limit for a person: R1 to R11, R15."""
+"""What people are in a server, kept for all processes under Discord's limit for a person: R1 to R12, R14, R15."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -8,12 +8,16 @@ from itertools import product
 from typing import Any
 
 import pytest
+import requests
 from django.test import Client
 
 from accounts import tokens
 from accounts.clock import database_now
 from accounts.discord import Tokens
 from accounts.models import DiscordAccount, DiscordAllowance, User
+from bench import member_urls
+from bench.hit import MAX_QUERIES, MAX_ROLE_QUERIES
+from bench.sites import Site
 from guilds import personal_data, services
 from guilds.models import BotGuild, GuildListVerification, GuildMember
 from sandbox.remote import BOT_MEMBER, MEMBER
@@ -25,6 +29,9 @@ SCOPES = ("identify", "guilds", "guilds.members.read")
 OLD, STAFF, NEWER = 66, 77, 88
 # Discord allows this many member requests in 300 s. The site's own window is longer by an attempt's budget.
 ALLOWED, WINDOW = 5, 300 + BUDGET
+
+# The columns about the last attempt.
+WAIT = ("reason", "not_before", "failure_streak")
 
 JoinMember = Callable[..., tuple[Reader, list[int]]]
 
@@ -58,13 +65,13 @@ def join_member(
     return join_member
 
 
-def store(user: User, guild_ids: Sequence[int], **age: float) -> None:
-    """Store that the person had an old role in these servers so long ago."""
+def store(user: User, guild_ids: Sequence[int], roles: Sequence[int] = (OLD,), **age: float) -> None:
+    """Store that the person had these roles, by default an old one, in these servers so long ago."""
     verified_at = database_now() - timedelta(**age)
     due = verified_at + timedelta(minutes=48)
     GuildMember.objects.bulk_create(
         GuildMember(
-            user=user, guild_id=guild_id, is_member=True, roles=[OLD], verified_at=verified_at, refresh_after=due
+            user=user, guild_id=guild_id, is_member=True, roles=list(roles), verified_at=verified_at, refresh_after=due
         )
         for guild_id in guild_ids
     )
@@ -72,6 +79,10 @@ def store(user: User, guild_ids: Sequence[int], **age: float) -> None:
 
 def row_of(reader: Reader, guild_id: int) -> GuildMember:
     return GuildMember.objects.get(user=reader.user, guild_id=guild_id)
+
+
+def columns(member: GuildMember) -> dict[str, Any]:
+    return {field.attname: getattr(member, field.attname) for field in GuildMember._meta.concrete_fields}
 
 
 def asked(fleet: Fleet, route: str = MEMBER, **only: Any) -> int:
@@ -333,6 +344,73 @@ def test_r11_nobody_waits_for_somebody_elses_answer(fleet: Fleet, join_member: J
 
     assert {reply.status for reply in replies} == {200}
     assert asked(fleet) == len(people)
+
+
+def report(reader: Reader, site: Site, token: str, guild_id: int, role: int, at: datetime) -> None:
+    """Report as the bot that the person's roles in the server were replaced."""
+    member = {"roles": [str(role)], "nick": None, "joined_at": None, "pending": False}
+    event = {"type": "GUILD_MEMBER_UPDATE", "at": at.isoformat(), "guild_id": str(guild_id), "member": member}
+    response = requests.post(
+        f"{site.url}/api/v1/bot/events/",
+        json={"events": [{**event, "user_id": str(reader.user.discord_id)}]},
+        headers={"Authorization": f"Bearer {token}"},
+        timeout=30,
+    )
+    assert response.status_code == 204, response.text
+
+
+def test_r12_news_ends_no_wait(fleet: Fleet, join_member: JoinMember, service_token: Callable[..., str]) -> None:
+    ada, (guild_id,) = join_member(hours=2)
+    fleet.sandbox.mood("rate_limited", retry_after=3 * 3600, routes=[MEMBER])
+    ada.member(fleet[0], guild_id)
+    fleet.settle()
+    fleet.sandbox.mood()
+    limited = row_of(ada, guild_id)
+    assert (limited.roles, limited.reason, limited.failure_streak) == ([OLD], "rate_limited", 1)
+
+    report(ada, fleet[1], service_token("bot:events"), guild_id, NEWER, database_now())
+
+    pushed = row_of(ada, guild_id)
+    assert pushed.roles == [NEWER]
+    assert [getattr(pushed, name) for name in WAIT] == [getattr(limited, name) for name in WAIT]
+    replies = [ada.member(site, guild_id) for site in fleet.sites]
+    assert {(reply.freshness, *reply.json["roles"]) for reply in replies} == {("fresh", NEWER)}
+    let_pass(minutes=61)
+    stale = [ada.member(site, guild_id) for site in fleet.sites]
+    assert {(reply.freshness, reply.json["reason"], *reply.json["roles"]) for reply in stale} == {
+        ("stale", "rate_limited", NEWER)
+    }
+    assert asked(fleet) == 1
+
+
+def test_r12_news_older_than_the_stored_answer_changes_nothing(
+    fleet: Fleet, join_member: JoinMember, service_token: Callable[..., str]
+) -> None:
+    ada, (guild_id,) = join_member(minutes=10)
+    before = columns(row_of(ada, guild_id))
+
+    older = database_now() - timedelta(minutes=11)
+    report(ada, fleet[1], service_token("bot:events"), guild_id, STAFF, older)
+
+    assert columns(row_of(ada, guild_id)) == before
+    assert [ada.member(site, guild_id).json["roles"] for site in fleet.sites] == [[OLD]] * 3
+
+
+def test_r14_a_fresh_list_costs_the_query_that_loads_the_session_and_a_role_one_more(
+    fleet: Fleet, join_member: JoinMember
+) -> None:
+    ada, (guild_id,) = join_member()
+    store(ada.user, [guild_id], roles=[member_urls.STAFF], minutes=10)
+    fleet.sandbox.forget_requests()
+    pages = {"/api/v1/guilds/": 0, f"/_guild/{guild_id}/": 0, f"/_role/{guild_id}/": MAX_ROLE_QUERIES}
+
+    for site, path in product(fleet.sites, pages):
+        # The first may note when the list was last read.
+        first, again = ada.get(site, path), ada.get(site, path)
+        assert (first.status, again.status) == (200, 200)
+        assert int(again.headers["X-Queries"]) == MAX_QUERIES + pages[path], path
+
+    assert fleet.sandbox.requests("") == []
 
 
 def test_r15_a_dead_token_is_found_out_once_and_no_lease_stays(fleet: Fleet, join_member: JoinMember) -> None:
