@@ -33,10 +33,11 @@ def run(_stage: None, options: argparse.Namespace) -> int:
     expected = {"": frozenset[str](), **KEEPS}
     wrong = {name: sorted(failed[name] ^ expected[name]) for name in failed if failed[name] != expected[name]}
 
-    print(f"{'switched off':<14}" + "".join(f"{promise:>5}" for promise in PROMISES))
+    widths = {promise: max(len(promise) + 2, 5) for promise in PROMISES}
+    print(f"{'switched off':<22}" + "".join(f"{promise:>{widths[promise]}}" for promise in PROMISES))
     for name, promises in failed.items():
-        cells = ("fails" if promise in promises else "·" for promise in PROMISES)
-        print(f"{name or 'nothing':<14}" + "".join(f"{cell:>5.4}" for cell in cells))
+        cells = (f"{'fail' if promise in promises else '·':>{width}}" for promise, width in widths.items())
+        print(f"{name or 'nothing':<22}" + "".join(cells))
     for name, odd in wrong.items():
         print(f"BROKEN without {name or 'nothing'}: not as designed for {', '.join(odd)}")
     matrix = {name or "nothing": sorted(promises) for name, promises in failed.items()}
@@ -63,6 +64,9 @@ def failing(name: str, database: str) -> frozenset[str]:
 
 
 def promise_of(test: str) -> str:
-    """Return "G4" for `test_g4_…`, or the test's name if it belongs to no guarantee."""
+    """Return "G4" for `test_g4_…`, "R13 member" for `test_r13_…[member]`, or the name of a test of no guarantee."""
     found = re.match(r"test_([gr]\d+)_", test)
-    return found[1].upper() if found else test
+    if found is None:
+        return test
+    resource = re.search(r"\[(\w+)]", test) if found[1] == "r13" else None
+    return f"{found[1].upper()} {resource[1]}" if resource else found[1].upper()

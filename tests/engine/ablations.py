@@ -1,11 +1,14 @@
 """Disables single guards of the engine, to show which guarantees depend on them.
 
 Used only by tests. `GUILDHALL_ABLATE=lease ./run test tests/engine` disables a guard in the test's process and in all
-processes of the site that the tests start; `./run bench ablations` prints what fails without each guard.
+processes of the site that the tests start; `./run bench ablations` prints what fails without each guard. Guards of a
+record can also be disabled for one resource, as `lease.directory`.
 """
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
+from itertools import product
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,13 +17,19 @@ from accounts.clock import database_now
 from guilds.engine import freshness, policy, refresh
 from guilds.engine.records import Record
 from guilds.engine.resource import Claim
+from tests.engine.promises import PROMISED_ONCE
 
 
 def _key(record: Record) -> tuple[str, int]:
     return record.resource.name, record.pk
 
 
-def lease() -> None:
+def _concerns(resource: str, record: Record) -> bool:
+    """Whether a guard that is off for `resource`, or for all if it is empty, is off for the record."""
+    return resource in ("", record.resource.name)
+
+
+def lease(resource: str = "") -> None:
     """A process only knows its own attempts."""
     decide, claim = freshness.decide, refresh.claim
     mine: dict[tuple[str, int], int] = {}
@@ -32,22 +41,31 @@ def lease() -> None:
         return claimed
 
     def without(record: Any, *arguments: Any, **options: Any) -> freshness.Decision:
-        if mine.get(_key(record)) != record.generation:
+        if _concerns(resource, record) and mine.get(_key(record)) != record.generation:
             record.lease_until = None
         return decide(record, *arguments, **options)
 
     refresh.claim, freshness.decide = claim_for_this_process, without
 
 
-def generation() -> None:
+def generation(resource: str = "") -> None:
     """A result is stored even if another process now has the claim."""
-    refresh._assert_mine = lambda claimed: None
-    refresh._release = lambda claimed, **fields: bool(
-        type(claimed.record)._default_manager.filter(pk=claimed.record.pk).update(lease_until=None, **fields)
-    )
+    assert_mine, release = refresh._assert_mine, refresh._release
+
+    def assert_nothing(claimed: Claim[Any]) -> None:
+        if not _concerns(resource, claimed.record):
+            assert_mine(claimed)
+
+    def release_any(claimed: Claim[Any], **fields: object) -> bool:
+        if not _concerns(resource, claimed.record):
+            return release(claimed, **fields)
+        row = type(claimed.record)._default_manager.filter(pk=claimed.record.pk)
+        return bool(row.update(lease_until=None, **fields))
+
+    refresh._assert_mine, refresh._release = assert_nothing, release_any
 
 
-def not_before() -> None:
+def not_before(resource: str = "") -> None:
     """A process obeys only the waits that it received itself."""
     decide, release = freshness.decide, refresh._release
     mine: dict[tuple[str, int], int] = {}
@@ -57,7 +75,7 @@ def not_before() -> None:
         return release(claimed, **fields)
 
     def without(record: Any, *arguments: Any, **options: Any) -> freshness.Decision:
-        if mine.get(_key(record)) != record.generation:
+        if _concerns(resource, record) and mine.get(_key(record)) != record.generation:
             record.not_before = None
         return decide(record, *arguments, **options)
 
@@ -117,6 +135,10 @@ ABLATIONS: dict[str, Callable[[], None]] = {
     "renewal": renewal,
     "news": news,
     "look": look,
+    **{
+        f"{guard.__name__}.{resource}": partial(guard, resource)
+        for guard, resource in product((lease, generation, not_before), PROMISED_ONCE)
+    },
 }
 
 
