@@ -31,8 +31,8 @@ SCOPES = """
     rpc.activities.write webhook.incoming messages.read applications.builds.upload applications.builds.read
     applications.commands applications.commands.permissions.update applications.commands.update
     applications.store.update applications.entitlements activities.read activities.write activities.invites.write
-    relationships.read voice dm_channels.read role_connections.write openid
-""".split()  # noqa: SIM905 - reads better than a list of 34 strings
+    relationships.read voice dm_channels.read role_connections.write openid identify.premium
+""".split()  # noqa: SIM905 - reads better than a list of 35 strings
 _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
 _VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")
 
