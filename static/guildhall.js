@@ -92,8 +92,9 @@
       if (!left) finish(element);
     }
     for (const element of document.querySelectorAll("[data-age]")) {
-      const age = Number(element.dataset.age) + since(element);
-      if (age >= MINUTE) say(element, ago(age));
+      // The site's own words are right until another minute has passed.
+      const sent = Number(element.dataset.age), age = sent + since(element);
+      if (Math.floor(age / MINUTE) > Math.floor(sent / MINUTE)) say(element, ago(age));
     }
     for (const element of document.querySelectorAll("[data-due]")) {
       if (document.hidden || since(element) < Math.max(element.dataset.due, 3)) continue;

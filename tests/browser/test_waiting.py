@@ -188,3 +188,18 @@ def test_somebody_takes_their_data_along_and_signs_out_everywhere(
     assert person in download.value.path().read_text()
     expect(elsewhere).to_have_url(re.compile("/sign-in/"))
     elsewhere.context.close()
+
+
+def test_an_age_stays_in_the_sites_words_until_another_minute_has_passed(
+    site: Site, page: Page, person: str, sign_in: SignIn
+) -> None:
+    sign_in(page, person)
+    page.clock.install()
+    page.reload()
+    age = page.locator("[data-age]").first
+    age.evaluate("element => { element.dataset.age = 120; element.textContent = 'two minutes'; }")
+
+    page.clock.run_for(2_000)
+    expect(age).to_have_text("two minutes")
+    page.clock.run_for(60_000)
+    expect(age).to_have_text("3 minutes ago")
