@@ -19,7 +19,7 @@ BENCHES = {
     "takeover": "the process that is refreshing a list is killed: time until another one takes over",
     "events": "10,000 events of the bot, out of order and repeated, through a killed process: events a second, rows",
     "attack": "unfinished bodies, half headers and silent connections: effect on other pages",
-    "lighthouse": "Lighthouse scores of the picker, a server's page and sign-in",
+    "weight": "bytes, requests and Lighthouse scores of the picker, a server's page and sign-in, on phone and desk",
     "hit": "the cost of a fresh list, compared with an empty view and common approaches",
     "scale": "10,000 to a million people on PostgreSQL: what grows with their number",
     "fleet": "a simulated day of a million people under Discord's limits, with four caching strategies",
