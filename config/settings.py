@@ -101,6 +101,14 @@ def number(name: str, default: int, *, least: int = 0, most: int | None = None) 
     return read(env.int, name, default, validate=Range(min=least, max=most))
 
 
+def port(name: str, default: int) -> int:
+    """Read a port; an empty value is the default."""
+    text = read(env.str, name, "") or str(default)
+    if not re.fullmatch("[0-9]{1,5}", text) or not 1 <= int(text) <= 65535:
+        raise wrong(name, f"{text} is not a port (1 to 65535)")
+    return int(text)
+
+
 def wrong(name: str, why: str) -> ImproperlyConfigured:
     """Return the error for an invalid value; `why` is a clause such as "it is empty"."""
     return ImproperlyConfigured(f"{name} is invalid: {why}")
@@ -110,7 +118,9 @@ def wrong(name: str, why: str) -> ImproperlyConfigured:
 # Its folder is joined at the end.
 MYSITE = read(env.bool, "MYSITE", True) and mysite.FOLDER.is_dir()
 SITE_NAME = "Guildhall"
-SITE_URL = url("SITE_URL", "http://localhost:8000", "http", "https").rstrip("/")
+# Where `./run` lets the site listen, which is also its address unless SITE_URL says otherwise.
+PORT = port("PORT", 8000)
+SITE_URL = url("SITE_URL", f"http://localhost:{PORT}", "http", "https").rstrip("/")
 _site = urlsplit(SITE_URL)
 if _site.path:
     raise wrong(
@@ -140,7 +150,8 @@ if not USES_SANDBOX and not DISCORD_CLIENT_ID:
         "DISCORD_CLIENT_ID", "it is empty; set it, or set SANDBOX=1 to let anyone sign in as anyone at the sandbox"
     )
 EXAMPLES = read(env.bool, "EXAMPLES", False)
-SANDBOX_URL = f"http://localhost:{number('SANDBOX_PORT', 8001, least=1, most=65535)}"
+SANDBOX_PORT = port("SANDBOX_PORT", 8001)
+SANDBOX_URL = f"http://localhost:{SANDBOX_PORT}"
 if USES_SANDBOX:
     DISCORD_CLIENT_ID = "guildhall"
 

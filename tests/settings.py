@@ -17,6 +17,7 @@ for name in list(os.environ):
         (
             "DELETIONS_",
             "DISCORD_",
+            "PORT",
             "SANDBOX",
             "SITE_",
             "HSTS_",

@@ -68,6 +68,9 @@ def start(*command: str, **environment: str) -> subprocess.CompletedProcess[str]
         ("REDIS_URL", "http://cache:6379"),
         ("REDIS_URL", "redis"),
         ("REDIS_URL", "localhost:6379"),
+        ("PORT", "http"),
+        ("PORT", "0"),
+        ("SANDBOX_PORT", "70000"),
         ("SITE_URL", "localhost:8000"),
         ("SITE_URL", "https://operator:hunter2@guildhall.example"),
         ("SITE_URL", "https://guildhall.example/?page=1"),
@@ -216,6 +219,21 @@ def settings_of(monkeypatch: pytest.MonkeyPatch, **environment: str) -> dict[str
     """Return the result of `config/settings.py` with only these variables."""
     monkeypatch.setattr(os, "environ", BARE | environment)
     return runpy.run_path(str(ROOT / "config" / "settings.py"))
+
+
+@pytest.mark.parametrize(
+    ("environment", "address"),
+    [
+        ({}, "http://localhost:8000"),
+        ({"PORT": "8100"}, "http://localhost:8100"),
+        ({"PORT": ""}, "http://localhost:8000"),
+        ({"PORT": "8100", "SITE_URL": "http://127.0.0.1:8200"}, "http://127.0.0.1:8200"),
+    ],
+)
+def test_the_address_follows_from_the_port(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], address: str
+) -> None:
+    assert settings_of(monkeypatch, **environment)["SITE_URL"] == address
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import ast
 import re
 import tomllib
 from collections.abc import Iterator
+from itertools import dropwhile
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,9 @@ DOCS = ROOT / "docs"
 NEW_SITE = ROOT / "config" / "new_site"
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.glob("*.md")])
 # What ./run reads beside the settings.
-OF_RUN = {"HOST": "127.0.0.1", "PORT": "8000", "SKIP_PREPARE": "0", "PYTHON": None}
+OF_RUN = {"HOST": "127.0.0.1", "SKIP_PREPARE": "0", "PYTHON": None}
 IMPORT = r"^ *from ((?:accounts|guilds)[\w.]*) import (.+)$"
-READERS = {"_discord_ids", "_scopes", "read", "number", "entries", "rate", "str", "url", "_discord_url"}
+READERS = {"_discord_ids", "_scopes", "read", "number", "port", "entries", "rate", "str", "url", "_discord_url"}
 
 
 def settings_read() -> Iterator[tuple[str, str | None]]:
@@ -26,7 +27,8 @@ def settings_read() -> Iterator[tuple[str, str | None]]:
     for call in ast.walk(ast.parse((ROOT / "config" / "settings.py").read_text())):
         if not isinstance(call, ast.Call) or ast.unparse(call.func).rpartition(".")[2] not in READERS:
             continue
-        values = [argument.value for argument in call.args if isinstance(argument, ast.Constant)]
+        named = dropwhile(lambda argument: not isinstance(argument, ast.Constant), call.args)
+        values = [argument.value if isinstance(argument, ast.Constant) else None for argument in named]
         if values and isinstance(values[0], str) and values[0].isupper():
             default = values[1] if len(values) > 1 and values[1] != "" else None
             yield (
