@@ -190,7 +190,7 @@ PAGES: dict[str, tuple[HTTPStatus, Callable[[Visit], Any]]] = {
     "link account": (HTTPStatus.OK, lambda visit: visit.links_account()),
     "signed out meanwhile": (HTTPStatus.UNAUTHORIZED, lambda visit: visit.signed_out_meanwhile()),
     "no such page": (HTTPStatus.NOT_FOUND, lambda visit: visit.get("/no-such-page/")),
-    "no such way": (HTTPStatus.METHOD_NOT_ALLOWED, lambda visit: visit.get("/servers/refresh/")),
+    "only by its button": (HTTPStatus.METHOD_NOT_ALLOWED, lambda visit: visit.get("/servers/refresh/")),
     "no such host": (HTTPStatus.BAD_REQUEST, lambda visit: visit.get("/", host="elsewhere.example")),
     "forged form": (HTTPStatus.FORBIDDEN, lambda visit: visit.forged()),
     "our own fault": (HTTPStatus.INTERNAL_SERVER_ERROR, lambda visit: visit.get("/broken/")),
