@@ -19,8 +19,8 @@ from accounts.discord import Permissions
 from accounts.models import User
 from accounts.token_scopes import TokenScope, declared
 from guilds.decorators import GuildRequiredMixin
+from guilds.guard.near_misses import near_misses
 from guilds.menu import registered_pages
-from guilds.near_misses import near_misses
 from guilds.operations.jobs import JobCommand
 from guilds.permissions import InGuild, ThrottledFirst
 from guilds.personal_data import KINDS

@@ -25,9 +25,9 @@ from django_htmx.middleware import HtmxDetails
 from accounts.decorators import open_to_all as open_to_all  # views import it from here
 from accounts.discord import PermissionName, Permissions
 from accounts.requests import say_not_saved
-from guilds.access import BotNeed, Requirements, RoleNeed, Rule, Validate
+from guilds.guard.access import BotNeed, Requirements, RoleNeed, Rule, Validate
+from guilds.guard.near_misses import ATTRIBUTES, meant, refuse_near_misses
 from guilds.middleware import GuildListRequest, GuildRequest
-from guilds.near_misses import ATTRIBUTES, meant, refuse_near_misses
 from guilds.problems.catalogue import NOT_SIGNED_IN
 from guilds.problems.responses import is_fragment, problem_response, wants_json, way_back
 

@@ -11,9 +11,9 @@ from rest_framework.views import APIView
 from accounts.discord import PermissionName, Permissions
 from accounts.models import User
 from accounts.service_tokens import Service
-from guilds.access import BotNeed, Requirements, RoleNeed, Rule, Validate
 from guilds.entered_guild import EnteredGuild
-from guilds.near_misses import ATTRIBUTES, refuse_near_misses
+from guilds.guard.access import BotNeed, Requirements, RoleNeed, Rule, Validate
+from guilds.guard.near_misses import ATTRIBUTES, refuse_near_misses
 from guilds.problems import ProblemRaised
 from guilds.problems.catalogue import PERSON_REQUIRED
 from guilds.services import GuildList

@@ -23,9 +23,9 @@ from accounts import gate
 from accounts.clock import database_now
 from accounts.database import is_unavailable
 from accounts.discord import Channel, Role
+from accounts.discord.channel_permissions import permissions_in_channel, permissions_in_guild
 from accounts.limits import Priority
 from accounts.models import User
-from guilds.channel_permissions import permissions_in_channel, permissions_in_guild
 from guilds.engine import freshness, policy
 from guilds.engine.freshness import Reason, Tier
 from guilds.engine.policy import Reading, Served

@@ -19,9 +19,9 @@ from accounts.models import DiscordAllowance, User
 from config.urls import handler403, handler404, handler500  # noqa: F401 - read by Django of this module
 from config.urls import urlpatterns as site_urls
 from guilds import services
-from guilds.access import RoleNeed
 from guilds.decorators import GuildRequiredMixin, guild_required
 from guilds.entered_guild import EnteredGuild, role_ids
+from guilds.guard.access import RoleNeed
 from guilds.middleware import GuildRequest
 from guilds.models import GuildMember
 from guilds.permissions import CanManageGuild, GuildAPIRequest, InGuild

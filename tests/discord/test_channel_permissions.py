@@ -3,7 +3,7 @@
 import pytest
 
 from accounts.discord import Channel, Overwrite, Permissions, Role
-from guilds.channel_permissions import EVERYTHING, permissions_in_channel, permissions_in_guild
+from accounts.discord.channel_permissions import EVERYTHING, permissions_in_channel, permissions_in_guild
 
 GUILD, MEMBER, A, B = 1, 9, 2, 3
 VIEW, SEND, FILES = int(Permissions.VIEW_CHANNEL), int(Permissions.SEND_MESSAGES), int(Permissions.ATTACH_FILES)

@@ -5,7 +5,7 @@ https://docs.discord.com/developers/topics/permissions#permission-overwrites
 
 from collections.abc import Collection, Iterable
 
-from accounts.discord import Channel, Overwrite, Permissions, Role
+from .types import Channel, Overwrite, Permissions, Role
 
 EVERYTHING = sum(int(permission) for permission in Permissions)
 # Denying these denies everything that depends on them.

@@ -1,0 +1,1 @@
+"""What a view about a server can require, and the one function that decides who may access it."""
