@@ -125,21 +125,24 @@ def check_clocks() -> list[Finding]:
     return [skew(connection.display_name, theirs - (before + time.time()) / 2)]
 
 
+def _foreign_issuer() -> list[Finding]:
+    stored, _now = gate.read()
+    if not gate.foreign_issuer(stored):
+        return []
+    sentence = Sentence(
+        _("The tokens and lists in this database are from %(stored)s, but the settings point to %(configured)s."),
+        stored=stored.issuer,
+        configured=settings.DISCORD_ISSUER,
+    )
+    advice = _(
+        "No requests are sent until you correct the settings or accept the change with `./run manage change_issuer`."
+    )
+    return [error(sentence, Sentence(advice))]
+
+
 def check_keys() -> list[Finding]:
     """Return whether the keys in the settings fit what the database holds."""
-    found = []
-    stored, _now = gate.read()
-    if gate.foreign_issuer(stored):
-        sentence = Sentence(
-            _("The tokens and lists in this database are from %(stored)s, but the settings point to %(configured)s."),
-            stored=stored.issuer,
-            configured=settings.DISCORD_ISSUER,
-        )
-        advice = _(
-            "No requests are sent until you correct the settings or accept the change with "
-            "`./run manage change_issuer`."
-        )
-        found.append(error(sentence, Sentence(advice)))
+    found = _foreign_issuer()
     tokens, sessions = keys.tokens(latest=LATEST), keys.sessions(latest=LATEST)
     if lost := tokens.counts[keys.NO_KEY]:
         found.append(
