@@ -48,7 +48,7 @@ def _run(options: argparse.Namespace) -> int:
         from bench import chaos_history
         from bench.chaos import ENVIRONMENT, print_examples, print_faults, print_report
         from bench.cluster import Cluster
-        from bench.soak_checker import check, growth
+        from bench.soak_checker import check, growth, slowest
         from bench.soak_run import Soak, draw
 
         stage.sandbox.limits(per_person=False, per_second=1_000_000, invalid_per_10_minutes=1_000_000)
@@ -74,7 +74,7 @@ def _run(options: argparse.Namespace) -> int:
         "left_out": soak.left_out,
         "faults": {kind: soak.counts[kind] for kind in (*soak.kinds, "upgrade")},
         "answers": Counter(str(answer.status) for answer in soak.answers),
-        "slowest_s": round(max(answer.end - answer.at for answer in soak.answers), 1),
+        "slowest_s": slowest(soak.answers, soak.struck),
         "discord_requests": len(known.requests),
         "most_connections": max(sample.connections for sample in soak.samples),
         "connections_allowed": soak.most_connections,

@@ -144,6 +144,21 @@ def flat_memory(samples: Sequence[Sample]) -> Finding:
     return found
 
 
+def slowest(answers: Iterable[Answer], struck: Iterable[tuple[str, float, float]]) -> dict[str, float]:
+    """Return the seconds of the slowest answer during each kind of fault, and otherwise.
+
+    Faults are given with their beginning and end.
+    """
+    found: dict[str, float] = defaultdict(float)
+    spans = list(struck)
+    for answer in answers:
+        for kind in {kind for kind, began, ended in spans if began <= answer.end and answer.at <= ended} or {
+            "no fault"
+        }:
+            found[kind] = max(found[kind], round(answer.end - answer.at, 1))
+    return dict(found)
+
+
 def check(
     run: Run, answers: Sequence[Answer], events: Sequence[Favourite | Shown], samples: Sequence[Sample], most: int
 ) -> list[Finding]:

@@ -18,6 +18,9 @@ from dataclasses import dataclass, field
 from glob import glob
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
+
+import psycopg
 
 from bench.sites import ROOT, START_TIMEOUT, Program, Site, free_port, nginx
 
@@ -51,7 +54,9 @@ class Host:
 
 
 def _ip(*arguments: str) -> None:
-    subprocess.run(["ip", *arguments], check=True, capture_output=True)
+    done = subprocess.run(["ip", *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise Missing(f"ip {' '.join(arguments)}: {done.stderr.strip()}")
 
 
 @dataclass
@@ -180,18 +185,21 @@ class PostgreSQL:
     def socket_url(self) -> str:
         return self.url(str(self.folder), "postgres")
 
-    def run(self, statement: str) -> list[tuple[object, ...]]:
-        command = [program("psql"), self.socket_url, "-qAtc", statement]
-        answered = subprocess.run(command, capture_output=True, text=True, check=True, cwd="/")
-        return [tuple(line.split("|")) for line in answered.stdout.splitlines()]
+    def run(self, statement: str) -> Any:
+        """Return the first row's first value, or None. Raises psycopg.OperationalError if the server is away."""
+        with psycopg.connect(self.socket_url, autocommit=True) as session:
+            cursor = session.execute(statement)
+            return (cursor.fetchone() or (None,))[0] if cursor.description else None
 
     def start(self) -> None:
         self.server.start()
         until(self._is_up, "PostgreSQL did not start")
 
     def _is_up(self) -> bool:
-        command = [program("pg_isready"), "-q", "-h", str(self.folder), "-p", str(self.port)]
-        return subprocess.run(command, check=False, cwd="/").returncode == 0
+        try:
+            return bool(self.run("SELECT 1"))
+        except psycopg.OperationalError:
+            return False
 
     def restart(self) -> None:
         """Restart as an operator does, without waiting for sessions to end."""
@@ -279,7 +287,7 @@ def _answers(site: Site) -> bool:
 @contextmanager
 def machines(namespaces: bool) -> Iterator[Machines]:
     """Set up the network, PostgreSQL and Redis. Raises Missing."""
-    for name in ("initdb", "postgres", "psql", "pg_isready", "redis-server", "nginx"):
+    for name in ("initdb", "postgres", "redis-server", "nginx"):
         program(name)
     with tempfile.TemporaryDirectory(prefix="guildhall-soak-") as name, ExitStack() as stack:
         folder = Path(name)

@@ -5,16 +5,15 @@ import random
 import re
 import signal
 import statistics
-import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
+from psycopg import OperationalError
 
 from bench.chaos import PEOPLE, Chaos, Event, changes, weather
 from bench.chaos_checker import Gap
@@ -76,6 +75,7 @@ class Soak(Chaos):
     answers: list[Answer] = field(default_factory=list)
     starred: list[Favourite | Shown] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
+    struck: list[tuple[str, float, float]] = field(default_factory=list)
 
     @property
     def kinds(self) -> list[str]:
@@ -148,11 +148,11 @@ class Soak(Chaos):
         count = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'machine-%'"
         while not self.over.wait(1):
             try:
-                [(connections,)] = self.machines.database.run(count)
-            except subprocess.CalledProcessError:
+                connections = self.machines.database.run(count)
+            except OperationalError:
                 continue
             if memory := [size for site in self.machines.sites for pid in site.children() if (size := _memory(pid))]:
-                self.samples.append(Sample(time.time(), int(str(connections)), statistics.median(memory)))
+                self.samples.append(Sample(time.time(), connections, statistics.median(memory)))
 
     def suffer(self) -> None:
         """Let one fault follow the other, and upgrade the machines half-way."""
@@ -162,23 +162,24 @@ class Soak(Chaos):
             passed = time.monotonic() - start
             if passed >= self.seconds / 2 and not is_upgraded:
                 self.counts["upgrade"] += 1
+                began = time.time()
                 self.upgrade()
+                self.struck.append(("upgrade", began, time.time()))
                 is_upgraded = True
             elif passed < self.seconds - REST:
                 kind = next(upcoming)
                 self.counts[kind] += 1
                 print(f"{passed:7.1f}  {kind}", flush=True)
-                with self._gap(kind):
-                    self.strike(kind, chance.randrange(MACHINES))
+                began = time.time()
+                self.strike(kind, chance.randrange(MACHINES))
+                self._note(kind, began, time.time())
 
-    @contextmanager
-    def _gap(self, kind: str) -> Iterator[None]:
+    def _note(self, kind: str, began: float, ended: float) -> None:
         """Note when readers may meet the fault; Redis is not needed."""
-        began = time.time()
-        yield
+        self.struck.append((kind, began, ended))
         if not kind.startswith("redis"):
             resumes = "frozen" if kind in NEEDS_NETWORK else "killed"
-            self.gaps.append(Gap(ANY, began, began + FAULTS[kind], time.time() + RECOVERY, resumes))
+            self.gaps.append(Gap(ANY, began, began + FAULTS[kind], ended + RECOVERY, resumes))
 
     def strike(self, kind: str, number: int) -> None:
         """Let the fault happen, and end."""

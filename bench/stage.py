@@ -71,13 +71,18 @@ def _database(folder: Path, server: str) -> Iterator[str]:
         yield f"sqlite:///{folder / 'bench.sqlite3'}"
         return
     name = f"guildhall_bench_{os.getpid()}"
+    _execute(server, f"CREATE DATABASE {name}")
+    try:
+        yield urlsplit(server)._replace(path=f"/{name}").geturl()
+    finally:
+        _close_pool()
+        _execute(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _execute(server: str, statement: str) -> None:
+    # With a connection of its own, because a bench may restart the server.
     with psycopg.connect(server, autocommit=True) as admin:
-        admin.execute(f"CREATE DATABASE {name}")
-        try:
-            yield urlsplit(server)._replace(path=f"/{name}").geturl()
-        finally:
-            _close_pool()
-            admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        admin.execute(statement)
 
 
 def _close_pool() -> None:

@@ -1,5 +1,6 @@
 """The soak's checker finds each kind of fault in small handwritten runs, and its plan comes from the seed alone."""
 
+import os
 from itertools import islice
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from bench import soak_checker, soak_run
 from bench.chaos_checker import Gap, Run, Settings
 from bench.soak_checker import ANY, Answer, Favourite, Sample, Shown
+from bench.soak_machines import Missing, network
 
 ADA, CHESS, GO = 1, 7, 8
 KNOWN = Settings(lease=6, timeout=2, fresh=60, manual_pause=5, retries=3, brake_soft=4, brake_hard=6)
@@ -90,6 +92,23 @@ def test_memory_is_compared_from_minute_two_on() -> None:
 def test_a_short_run_says_nothing_about_memory() -> None:
     assert soak_checker.growth(samples(1, 100, every=100)) is None
     assert soak_checker.flat_memory(samples(1, 100, every=100)).checked == 0
+
+
+def test_slow_answers_belong_to_the_faults_they_met() -> None:
+    answers = [Answer(1, 3, ADA, 200, True), Answer(9, 14, ADA, 200, True), Answer(19, 22, ADA, 503, True)]
+
+    found = soak_checker.slowest(answers, [("redis frozen", 10, 20), ("upgrade", 30, 40)])
+
+    assert found == {"no fault": 2, "redis frozen": 5}
+
+
+def test_namespaces_need_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "getuid", lambda: 1000)
+
+    with pytest.raises(Missing, match="--namespaces needs root and iproute2"), network(True):
+        pytest.fail("there is no network")
+    with network(False) as shared:
+        assert shared.host().address == shared.address == "127.0.0.1"
 
 
 def test_the_seed_gives_the_plan() -> None:
