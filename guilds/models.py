@@ -210,8 +210,9 @@ class GuildDirectory(Record):
 class BotGuild(models.Model):
     """A guild the bot is in or was in, as Discord last reported it.
 
-    `verified_at` is when the response that last changed this row was requested; a response to an earlier request
-    changes nothing. Every later list, up to `BotGuilds.verified_at`, found the row as it is.
+    `verified_at` is when the list that last changed this row was requested, or when Discord last said something about
+    this guild alone, if that was later; what is older changes nothing. Every later list, up to `BotGuilds.verified_at`,
+    found the row as it is.
     """
 
     id = models.BigIntegerField(_("Discord ID"), primary_key=True, help_text=_("The server's Discord ID."))
@@ -235,7 +236,10 @@ class BotGuild(models.Model):
         blank=True,
         help_text=_("The server's features. Discord may add new names at any time."),
     )
-    verified_at = models.DateTimeField(_("changed"), help_text=_("When Discord last reported a change of this entry."))
+    verified_at = models.DateTimeField(
+        _("last reported"),
+        help_text=_("When Discord last reported a change of this entry, or said something about this server alone."),
+    )
     deleted_at = models.DateTimeField(
         _("removed at"),
         null=True,

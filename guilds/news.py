@@ -121,7 +121,7 @@ def guild_changed(guild: PartialGuild, at: datetime) -> None:
 
 def bot_left(guild_id: int, at: datetime) -> None:
     """Store that the bot is not in the guild any more."""
-    bot_presence.learn(guild_id, None, at)
+    bot_presence.learn(guild_id, None, at, was_there=True)
 
 
 def after_gap(at: datetime) -> None:

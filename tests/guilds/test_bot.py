@@ -207,6 +207,12 @@ def test_an_answer_to_an_earlier_question_changes_nothing(sandbox: Sandbox) -> N
     assert there() == {"New"}
 
 
+def test_an_answer_about_a_guild_that_the_bot_was_never_in_stores_no_row(sandbox: Sandbox) -> None:
+    learn(1, None, database_now())
+
+    assert not BotGuild.objects.exists()
+
+
 @pytest.mark.parametrize("late", ["before the comparison", "before the store"])
 def test_what_a_look_stored_during_a_list_stays(only_eve: Sandbox, monkeypatch: pytest.MonkeyPatch, late: str) -> None:
     give_eve(only_eve, "One", "Two", "Three")

@@ -27,6 +27,7 @@ from guilds.models import BotGuild, BotGuilds, GuildDirectory, GuildListVerifica
 from guilds.news import Event
 from guilds.resources import guild_list
 from guilds.resources.bot_guilds import ALL_GUILDS, BOT_GUILDS
+from guilds.resources.bot_presence import bot_is_in
 from guilds.resources.directory import DIRECTORY
 from guilds.resources.guild_list import GUILD_LIST
 from guilds.resources.member import MEMBER
@@ -561,6 +562,67 @@ def test_a_guild_of_the_bot_comes_changes_and_goes() -> None:
     news.bot_left(GUILD, at + SECOND)
 
     assert BotGuild.objects.get().deleted_at == at + SECOND
+
+
+PRESENCE_KINDS = ("GUILD_DELETE", "GUILD_CREATE", "GUILD_DELETE", "GUILD_UPDATE")
+
+
+@pytest.mark.parametrize("order", ORDERS, ids=lambda order: "".join(map(str, order)))
+@pytest.mark.parametrize("was_stored", [True, False], ids=["stored", "new"])
+def test_the_bots_presence_is_as_the_last_event_says_in_any_order_over_batches(
+    was_stored: bool, order: tuple[int, ...]
+) -> None:
+    now, same = database_now(), PartialGuild(GUILD, "Chess", None)
+    if was_stored:
+        news.guild_changed(same, now - HOUR)
+    events = [
+        Event(type=kind, at=now - (9 - number) * SECOND, guild_id=GUILD, guild=same)
+        for number, kind in enumerate(PRESENCE_KINDS)
+    ]
+
+    for position, number in enumerate(order):
+        news.receive([events[number]])
+
+        row, latest = BotGuild.objects.get(), max(order[: position + 1])
+        assert (row.deleted_at is not None) == (PRESENCE_KINDS[latest] == "GUILD_DELETE")
+        assert row.verified_at == events[latest].at
+
+
+def listed_by_the_bot(at: datetime, *guilds: PartialGuild) -> None:
+    assert refresh.push(BOT_GUILDS, ALL_GUILDS, value=GuildPage(guilds), at=at, create=True)
+
+
+def test_late_news_end_no_presence_that_a_list_confirmed() -> None:
+    now, same = database_now(), PartialGuild(GUILD, "Chess", None)
+    news.guild_changed(same, now - HOUR)
+    listed_by_the_bot(now - SECOND, same)
+
+    news.bot_left(GUILD, now - 2 * SECOND)
+    assert bot_is_in(GUILD)
+
+    news.bot_left(GUILD, now)
+    assert not bot_is_in(GUILD)
+
+
+def test_late_news_add_no_guild_that_a_list_lacks() -> None:
+    now, same = database_now(), PartialGuild(GUILD, "Chess", None)
+    listed_by_the_bot(now - SECOND)
+
+    news.guild_changed(same, now - 2 * SECOND)
+    assert not bot_is_in(GUILD)
+
+    news.guild_changed(same, now)
+    assert bot_is_in(GUILD)
+
+
+def test_news_without_a_change_keep_what_was_derived_from_the_bots_guilds() -> None:
+    now, same = database_now(), PartialGuild(GUILD, "Chess", None)
+    news.guild_changed(same, now - HOUR)
+    tag = BotGuilds.objects.get().tag
+
+    news.guild_changed(same, now)
+
+    assert BotGuilds.objects.get().tag == tag
 
 
 def test_after_a_gap_everything_of_the_bots_guilds_is_due(ada: User) -> None:
