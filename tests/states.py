@@ -42,11 +42,13 @@ def signed_out(request: HttpRequest) -> HttpResponse:
     return HttpResponse()
 
 
-def unmanaged(request: HttpRequest, guild_id: int) -> HttpResponse:
+@guild_required
+def unmanaged(request: GuildRequest, guild_id: int) -> HttpResponse:
     raise MayNotManage
 
 
-def without_bot(request: HttpRequest, guild_id: int) -> HttpResponse:
+@guild_required
+def without_bot(request: GuildRequest, guild_id: int) -> HttpResponse:
     raise BotNotInGuild
 
 

@@ -17,6 +17,7 @@ from guilds.problems.catalogue import (
     BOT_NOT_IN_GUILD,
     MEMBERSHIP_REQUIRED,
     MISSING_SCOPE,
+    NOT_IN_GUILD,
     RECONNECT_REQUIRED,
     UNEXPECTED_REPLY,
     Problem,
@@ -41,6 +42,8 @@ def problem_response(request: HttpRequest, problem: Problem) -> HttpResponse:
     }
     context = {
         "problem": problem,
+        # A person who is refused stays among the server's pages, unless the refusal says that they aren't in it.
+        "frame": "guilds/base_guild.html" if guild and problem.name != NOT_IN_GUILD.name else "base.html",
         "again": _again(request),
         "is_sign_in": is_sign_in(request),
         "destination": destination_of(request) if is_sign_in(request) else None,

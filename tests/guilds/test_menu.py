@@ -20,7 +20,7 @@ from guilds.decorators import guild_required
 from guilds.entered_guild import EnteredGuild
 from guilds.menu import GuildPage, Membership
 from guilds.middleware import GuildRequest
-from guilds.problems import Refusal
+from guilds.problems import NotInGuild, Refusal
 from tests.fixtures import Sandbox
 
 WithList = Callable[..., User]
@@ -42,6 +42,16 @@ def one_warning(request: GuildRequest, guild_id: int, number: int) -> HttpRespon
     return warnings(request, guild_id=guild_id)
 
 
+@guild_required("kick_members")
+def for_kickers(request: GuildRequest, guild_id: int) -> HttpResponse:
+    return HttpResponse()
+
+
+@guild_required
+def of_past_members(request: GuildRequest, guild_id: int) -> HttpResponse:
+    raise NotInGuild
+
+
 moderation = (
     [
         path("<int:guild_id>/", warnings, name="bans"),
@@ -55,6 +65,8 @@ urlpatterns = [
     path("warnings/<int:guild_id>/", warnings, name="warnings"),
     path("warnings/<int:guild_id>/<int:number>/", one_warning, name="one-warning"),
     path("bans/", include(moderation)),
+    path("for-kickers/<int:guild_id>/", for_kickers),
+    path("past-members/<int:guild_id>/", of_past_members),
     *site_urls,
 ]
 pytestmark = pytest.mark.urls(__name__)
@@ -210,6 +222,35 @@ def test_a_page_of_an_app_stands_in_the_servers_frame(
         (f"/bans/{CHESS}/", ""),
     ]
     assert "/bans/" not in manager.get(f"/warnings/{GARDEN}/").content.decode()
+
+
+def test_a_page_that_refuses_a_member_leads_back_to_the_server(
+    manager: Client,
+    registered: Register,
+    caplog: pytest.LogCaptureFixture,
+    django_assert_num_queries: DjangoAssertNumQueries,
+) -> None:
+    registered(GuildPage("warnings", "Warnings", rule=fail))
+
+    with django_assert_num_queries(1):  # the session with the person and the record
+        response = manager.get(f"/for-kickers/{GARDEN}/")
+
+    page = response.content.decode()
+    assert response.status_code == 403
+    assert f'<a href="/servers/{GARDEN}/"><bdi>' in page
+    assert f'href="/servers/switch/?from=/for-kickers/{GARDEN}/"' in page
+    assert 'class="tabs"' not in page, "the menu may need what just failed"
+    assert not any("guild_pages_failed" in record.getMessage() for record in caplog.records)
+
+
+@pytest.mark.parametrize("address", [f"/past-members/{GARDEN}/", "/for-kickers/3/"])
+def test_a_refusal_names_no_server_to_people_who_are_not_in_it(manager: Client, address: str) -> None:
+    response = manager.get(address)
+
+    page = response.content.decode()
+    assert response.status_code == 404
+    assert 'class="crumbs"' not in page
+    assert "/servers/switch/" not in page
 
 
 def test_a_page_below_a_registered_one_belongs_to_it(manager: Client, registered: Register) -> None:

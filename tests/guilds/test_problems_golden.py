@@ -1,7 +1,7 @@
 """Every problem response of the site, word for word, in both languages, against `problems_golden.json`.
 
 The file records what pages and programs receive: a changed status, header or word shows up there as a changed line.
-`GOLDEN=write ./run test tests/guilds/test_problems_golden.py` writes it anew, in one process (no -n).
+`GOLDEN=write ./run test --thorough tests/guilds/test_problems_golden.py` writes it anew, in one process (no -n).
 
 Requests go through the whole site. Where Discord would have to fail, its failure is stored, or raised by the client
 that asks; this module's views raise what developers raise in their own views.
