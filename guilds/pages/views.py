@@ -43,7 +43,7 @@ from guilds.problems.responses import came_from, wants_json
 from guilds.resources.bot_guilds import verify_one
 from guilds.search import sort_key
 from guilds.services import GuildList, NoAnswer, Reason, RefreshTooSoon
-from guilds.templatetags.page_messages import NOT_REFRESHED
+from guilds.templatetags.page_messages import NOT_REFRESHED, UNANSWERED
 
 
 # Two hundred similar rows compress well. It is safe despite BREACH: Django masks the CSRF token and pads gzip.
@@ -234,8 +234,12 @@ def refresh(request: HttpRequest) -> HttpResponse:
     except NoAnswer as error:
         if error.reason.is_refusal:
             raise
-        # While Discord is still being asked, the page says so, and the outcome is not known yet.
-        if error.reason is not Reason.IN_PROGRESS:
+        if error.reason is Reason.IN_PROGRESS:
+            words = _(
+                "Discord is still answering. If this page doesn't show the result by itself, reload it in a moment."
+            )
+            messages.info(request, words, extra_tags=UNANSWERED)
+        else:
             messages.warning(request, str(WHY[error.reason]), extra_tags=NOT_REFRESHED)
     else:
         messages.success(request, _("Checked with Discord just now."))
@@ -284,7 +288,8 @@ def freshness(request: HttpRequest) -> HttpResponseBase:
 
     The page sends the `version` of the list it shows. If there is a newer version, the response triggers the page's
     "due" event, and the page fetches that list. If no list may be shown any more, or the person is signed out, the
-    response makes the page reload, and the reloaded page says why.
+    response makes the page reload, and the reloaded page says why. A page that said that Discord is being asked also
+    sends when the list was verified, as `asking`, and learns if there is no newer answer.
     """
     if not request.user.is_authenticated:
         return HttpResponseClientRefresh()
@@ -295,7 +300,10 @@ def freshness(request: HttpRequest) -> HttpResponseBase:
     if request.GET.get("version") != _version(guild_list):
         return HttpResponse(status=204, headers={"HX-Trigger": "due"})
     context = _freshness(guild_list)
-    response = render(request, "guilds/_followed.html", {"guild_list": guild_list, **context})
+    is_unanswered = not guild_list.is_asking and request.GET.get("asking") == context["verified"]
+    response = render(
+        request, "guilds/_followed.html", {"guild_list": guild_list, "is_unanswered": is_unanswered, **context}
+    )
     response["ETag"] = etag = _etag(guild_list)
     return get_conditional_response(request, etag=etag, response=response) or response
 
@@ -342,6 +350,7 @@ def _freshness(guild_list: GuildList) -> dict[str, object]:
     follows = guild_list.is_stale or guild_list.is_asking
     return {
         "version": _version(guild_list),
+        "verified": str(guild_list.verified_at.timestamp()),
         "age_seconds": int(guild_list.age.total_seconds()),
         "why_stale": WHY.get(guild_list.reason) if guild_list.reason else None,
         "next_attempt_seconds": _seconds_until(guild_list.next_attempt_at, read_at),

@@ -105,6 +105,25 @@ def test_the_cool_down_ends_on_the_page(site: Site, page: Page, person: str, sig
     expect(button).to_have_text(re.compile(r"^\s*Refresh now\s*$"))
 
 
+@pytest.mark.parametrize(
+    ("mood", "outcome"),
+    [("healthy", "Checked with Discord less than a minute ago"), ("outage", "couldn’t check again")],
+)
+def test_refresh_now_says_that_discord_is_still_answering_and_how_it_ended(
+    site: Site, page: Page, person: str, sign_in: SignIn, mood: str, outcome: str
+) -> None:
+    sign_in(page, person)
+    site.let_pass(2)
+    page.reload()
+    site.sandbox.mood(mood, people=[person], latency_ms=1500)
+
+    page.get_by_role("button", name="Refresh now").click()
+    expect(page.get_by_text("Discord is still answering.")).to_be_visible()
+
+    expect(page.get_by_text(outcome)).to_be_visible()
+    expect(page.get_by_text("Discord is still answering.")).to_be_hidden()
+
+
 def test_who_has_no_list_waits_without_javascript_too(site: Site, browser: Browser, person: str) -> None:
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()

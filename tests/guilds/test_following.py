@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from accounts.models import User
 from guilds import services
 from guilds.models import UserGuildMembership
-from tests.fixtures import Sandbox, let_pass
+from tests.fixtures import Sandbox, let_pass, threading_join
 from tests.guilds.rows import bot_joins
 
 WithList = Callable[..., User]
@@ -157,6 +157,26 @@ def test_a_refresh_on_its_way_is_followed_closely(
 
     assert due_in(page) == 3
     assert " now…" in words_of(page)
+
+
+@pytest.mark.parametrize(
+    ("mood", "outcome"),
+    [("healthy", "Checked with Discord less than a minute ago"), ("outage", "we couldn’t check again just now")],
+)
+def test_a_page_that_said_discord_is_asked_says_how_it_ended(
+    with_list: WithList, client_of: ClientOf, sandbox: Sandbox, mood: str, outcome: str
+) -> None:
+    client = client_of(with_list("ada", minutes=10))
+    sandbox.mood(mood, latency_ms=700)
+    page = client.post("/servers/refresh/", follow=True)
+    assert due_in(page) == 3
+    threading_join()
+
+    told = client.get(poll_of(page)[0], headers=HTMX)
+
+    assert outcome in words_of(told)
+    assert " now…" not in words_of(told)
+    assert due_in(told) is None
 
 
 def test_a_page_whose_list_may_not_be_shown_any_more_is_loaded_anew(

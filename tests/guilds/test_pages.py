@@ -564,6 +564,7 @@ def test_refresh_now_does_not_wait_for_a_slow_discord(
 
     response = client.post("/servers/refresh/", follow=True)
 
+    assert "Discord is still answering." in words_of(response)
     assert "checking again now…" in words_of(response)
     assert 'class="warning"' not in words_of(response)
     assert len(names_on(response)) == 12
