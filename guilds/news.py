@@ -1,8 +1,9 @@
 """What the bot's events say, stored at once: `receive` for a batch of them, and a function for each kind.
 
-`at` is when the event arrived, by the database's clock. News older than the stored answer changes nothing, and no event
-creates a record, because no reader has asked for one. Events only show a change sooner: answers become due and stale as
-they do without them, so a receiver that has lost its connection can't make an old answer look fresh.
+`at` is when the event arrived, by the database's clock. News that is clearly older than the stored answer changes
+nothing, and no event creates a record, because no reader has asked for one. Events only show a change sooner: answers
+become due and stale as they do without them, so a receiver that has lost its connection can't make an old answer look
+fresh. Where the bot's clock can't decide, the record is due, so that Discord decides.
 
 `member_changed`      GUILD_MEMBER_UPDATE
 `member_joined`       GUILD_MEMBER_ADD
@@ -13,7 +14,7 @@ they do without them, so a receiver that has lost its connection can't make an o
 `after_gap`           READY: a new session, after events may have been missed
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -22,7 +23,8 @@ from typing import Any
 from accounts.clock import database_now
 from accounts.discord import Member, PartialGuild
 from accounts.models import User
-from guilds.engine import refresh
+from guilds.engine import freshness, refresh
+from guilds.engine.freshness import MAX_SKEW, Order
 from guilds.models import BotGuild, GuildDirectory, GuildMember
 from guilds.resources import bot_presence, guild_list
 from guilds.resources.bot_guilds import ALL_GUILDS, BOT_GUILDS
@@ -32,6 +34,8 @@ from guilds.resources.member import MEMBER
 
 # The least that two moments differ by in a database.
 MOMENT = timedelta(microseconds=1)
+# Events that are older count as this old, which a calendar always has.
+MAX_AGE = timedelta(days=365)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,29 +53,44 @@ class Event:
     guild: PartialGuild | None = None
 
 
-def receive(events: Iterable[Event]) -> None:
-    """Store what the events say, in the order in which they arrived at the bot. Repeated events change nothing.
+def receive(events: Iterable[Event], sent_at: datetime | None = None) -> None:
+    """Store what the events say, in the order in which they arrived at the bot. Repeated events overwrite nothing.
 
-    Each event is committed by itself, so a batch that fails in the middle can be sent again as a whole.
+    `sent_at` is when the bot sent them, by the same clock as their `at`; None if that clock counts as right. Each event
+    is committed by itself, so a batch that fails in the middle can be sent again as a whole.
     """
-    now, events = database_now(), list(events)
+    now, events = database_now(), sorted(events, key=lambda event: event.at)
     named = {event.user_id for event in events}
-    people = set(User.objects.filter(discord_id__in=named).values_list("discord_id", flat=True))
-    for event in _one_after_another(events, now):
-        if event.user_id is None or event.user_id in people:
-            EVENTS[event.type].store(event)
+    people = dict(User.objects.filter(discord_id__in=named).values_list("discord_id", "pk"))
+    placed = by_site_clock([event.at for event in events], now, sent_at)
+    for event, (at, is_certain) in zip(events, placed, strict=True):
+        if event.user_id is None:
+            EVENTS[event.type].store(replace(event, at=at))
+        elif person := people.get(event.user_id):
+            EVENTS[event.type].store(replace(event, at=at))
+            if not is_certain and event.guild_id is not None:
+                refresh.expire(MEMBER, person, event.guild_id, at=at)
 
 
-def _one_after_another(events: Iterable[Event], now: datetime) -> list[Event]:
-    """Return the events in their order, each at a moment of its own and none in the future.
+def by_site_clock(
+    moments: Sequence[datetime], now: datetime, sent_at: datetime | None = None
+) -> list[tuple[datetime, bool]]:
+    """Return the site's time for each moment of the bot's clock, in order, and whether that is certain.
 
-    Events of one moment follow each other as in `events`. So do those of a clock that is ahead, which all count as now.
-    Without moments of their own, only the first of them would be stored, because news as old as an answer is dropped.
+    `now` is when the events sent at `sent_at` arrived; their difference is that of the clocks. If it says that the
+    bot's is behind, the request may instead have been on its way for long, so that the order of events is uncertain.
+    It is too for moments that are in the future even so: they count as now.
+
+    Moments that are equal, here or because they count as now, become distinct in their order. Otherwise only the first
+    of the events would be stored, because news as old as an answer isn't later.
     """
+    sent_at = sent_at or now
     placed, latest = [], now
-    for event in sorted(events, key=lambda event: event.at)[::-1]:
-        placed.append(replace(event, at=min(event.at, latest)))
-        latest = placed[-1].at - MOMENT
+    for moment in reversed(moments):
+        age = min(sent_at - moment, MAX_AGE)
+        latest = min(now - age, latest)
+        placed.append((latest, timedelta(0) <= age and now - sent_at < MAX_SKEW))
+        latest -= MOMENT
     return placed[::-1]
 
 
@@ -116,12 +135,12 @@ def directory_changed(guild_id: int, at: datetime) -> None:
 
 def guild_changed(guild: PartialGuild, at: datetime) -> None:
     """Store that the bot is in the guild, with its permissions there."""
-    bot_presence.learn(guild.id, guild, at)
+    _bot_is(guild.id, guild, at)
 
 
 def bot_left(guild_id: int, at: datetime) -> None:
     """Store that the bot is not in the guild any more."""
-    bot_presence.learn(guild_id, None, at, was_there=True)
+    _bot_is(guild_id, None, at)
 
 
 def after_gap(at: datetime) -> None:
@@ -136,6 +155,13 @@ def _store_member(user_id: int, guild_id: int, member: Member, at: datetime) -> 
     """Store the member. Without a record, store the moment in the list, so that `member_left` recognizes late news."""
     if not refresh.push(MEMBER, user_id, guild_id, value=member, at=at):
         guild_list.confirm(user_id, guild_id, at)
+
+
+def _bot_is(guild_id: int, guild: PartialGuild | None, at: datetime) -> None:
+    """Store whether the bot is in the guild. Its list is due if clocks can't tell that what is stored is later."""
+    known_at = bot_presence.learn(guild_id, guild, at, was_there=guild is None)
+    if known_at and freshness.order(at, known_at) is Order.UNCLEAR:
+        refresh.expire(BOT_GUILDS, ALL_GUILDS, at=at)
 
 
 def _person(discord_id: int) -> int | None:

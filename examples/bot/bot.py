@@ -80,14 +80,18 @@ class Site:
 
     def report(self, kind: str, **fields: Any) -> None:
         """Queue an event that has just arrived. Of too many, READY remains: after it, the site reads all again."""
-        # The site orders events by their time, so a clock that is set back must not reorder them.
-        self._last = max(datetime.now(UTC), self._last + timedelta(microseconds=1))
+        at = self._time()
         if len(self._events) >= MAX_QUEUED:
             log.warning("%d events could not be sent; the site will read again what they changed", len(self._events))
             self._events.clear()
             kind, fields = "READY", {}
-        self._events.append({"type": kind, "at": self._last.isoformat(), **fields})
+        self._events.append({"type": kind, "at": at, **fields})
         self._wake.set()
+
+    def _time(self) -> str:
+        """Return the time. The site orders events by it, so a clock that is set back must not reorder them."""
+        self._last = max(datetime.now(UTC), self._last + timedelta(microseconds=1))
+        return self._last.isoformat()
 
     @property
     def queued(self) -> int:
@@ -119,10 +123,10 @@ class Site:
 
     async def _send(self, batch: list[Json]) -> float | None:
         """Send a batch and return None, or the seconds that the site asks to wait before the next attempt."""
+        # Also when the batch is repeated, it is sent now: from this, the site knows how far the clocks differ.
+        body = {"sent_at": self._time(), "events": batch}
         try:
-            async with self._http.post(
-                f"{self._api}/events/", json={"events": batch}, allow_redirects=False
-            ) as response:
+            async with self._http.post(f"{self._api}/events/", json=body, allow_redirects=False) as response:
                 if response.status == 204:
                     self._remove(batch)
                     return None

@@ -214,5 +214,6 @@ class BotEventsView(APIView):
 
     @schema.send_bot_events
     def post(self, request: Request) -> Response:
-        news.receive(events.parse(request.data))
+        batch = events.parse(request.data)
+        news.receive(batch.events, batch.sent_at)
         return Response(status=204, headers=PRIVATE)

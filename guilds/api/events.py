@@ -1,6 +1,8 @@
 """The body of `POST /api/v1/bot/events/`, as the bot's events."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from django.utils.translation import gettext as _
@@ -51,11 +53,21 @@ class EventSerializer(serializers.Serializer[Event]):
 
 
 class EventsSerializer(serializers.Serializer[Any]):
+    sent_at = serializers.DateTimeField(required=False)
     events = serializers.ListField(child=EventSerializer(), max_length=MAX_EVENTS)
 
 
-def parse(data: Any) -> list[Event]:
-    """Return the events of a request's body. Raises `ValidationError` with the path of each mistake."""
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A request's events, and when the bot sent it by its own clock; None if it doesn't say."""
+
+    events: list[Event]
+    sent_at: datetime | None
+
+
+def parse(data: Any) -> Batch:
+    """Return what a request's body says. Raises `ValidationError` with the path of each mistake."""
     serializer = EventsSerializer(data=data)
     serializer.is_valid(raise_exception=True)
-    return [Event(**event) for event in serializer.validated_data["events"]]
+    body = serializer.validated_data
+    return Batch([Event(**event) for event in body["events"]], body.get("sent_at"))

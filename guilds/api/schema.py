@@ -276,7 +276,10 @@ SCHEMAS: dict[str, Json] = {
     "BotEvent": {"oneOf": [*map(_event, sorted({event.needs for event in EVENTS.values()}))]},
     "BotEvents": {
         "type": "object",
-        "properties": {"events": {"type": "array", "items": _ref("BotEvent"), "maxItems": events.MAX_EVENTS}},
+        "properties": {
+            "sent_at": {**MOMENT, "description": "When this request is sent, by the bot's clock, also if repeated."},
+            "events": {"type": "array", "items": _ref("BotEvent"), "maxItems": events.MAX_EVENTS},
+        },
         "required": ["events"],
     },
     "BotGuildList": _object({"guilds": {"type": "array", "items": _ref("BotGuild")}}),

@@ -20,19 +20,25 @@ from typing import Protocol
 from accounts.limits import LEASE_MARGIN, MIN_SILENCE, Priority, Reason, is_leased
 
 __all__ = [
+    "MAX_SKEW",
     "Decision",
+    "Order",
     "Reason",
     "RecordState",
     "Tier",
     "Wait",
     "Windows",
     "decide",
+    "order",
     "refresh_moment",
     "retry_pause",
     "soft_wait_left",
     "tier",
     "wait_end",
 ]
+
+# How far the clocks of the site and of its bot can differ, also if both are set by NTP.
+MAX_SKEW = timedelta(seconds=5)
 
 
 class Tier(StrEnum):
@@ -113,6 +119,24 @@ class Decision:
     def under_way(self, until: datetime) -> "Decision":
         """The decision once a refresh is running whose lease ends at `until`."""
         return replace(self, claim=False, reason=Reason.IN_PROGRESS, until=until)
+
+
+class Order(Enum):
+    """Whether news came before or after an answer: `UNCLEAR` if clocks that differ can't tell."""
+
+    LATER = "later"
+    UNCLEAR = "unclear"
+    EARLIER = "earlier"
+
+
+def order(at: datetime, verified_at: datetime | None) -> Order:
+    """Return whether news that arrived at `at` is later than the answer to the request of `verified_at`.
+
+    Of two events, the later one is later by the bot's clock too, so that a moment after the answer's needs no margin.
+    """
+    if verified_at is None or at > verified_at:
+        return Order.LATER
+    return Order.UNCLEAR if at > verified_at - MAX_SKEW else Order.EARLIER
 
 
 def tier(record: RecordState, now: datetime, windows: Windows) -> Tier:

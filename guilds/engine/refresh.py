@@ -24,7 +24,8 @@ from accounts.discord import DiscordAPIError, DiscordClient
 from accounts.limits import GateShut, Priority
 from accounts.reasons import reason_of
 from accounts.tokens import ReconnectRequired, TokensReplaced, TokensUnreadable
-from guilds.engine.freshness import Decision, Reason, refresh_moment, retry_pause
+from guilds.engine import freshness
+from guilds.engine.freshness import MAX_SKEW, Decision, Order, Reason, refresh_moment, retry_pause
 from guilds.engine.metrics import Lease
 from guilds.engine.records import Record
 from guilds.engine.refusal import Refused
@@ -114,7 +115,8 @@ def store(claimed: Claim[Any], answer: Outcome, now: datetime) -> Outcome:
     Raises `Fenced` and writes nothing if the claim was lost.
     """
     if isinstance(answer, Verified):
-        change = _store_value(claimed, answer.value, not_before=None, reason="", failure_streak=0)
+        change = claimed.record.resource.compare(claimed, answer.value)
+        _write_answer(claimed, change, not_before=None, reason="", failure_streak=0)
         answer = replace(answer, change=change)
         claimed.record.resource.counts.refresh("verified")
     else:
@@ -141,14 +143,12 @@ def _store_failure(claimed: Claim[Any], failed: Failed, now: datetime) -> None:
     logger.warning(event, **_whose(claimed), reason=str(failed.reason), not_before=str(not_before))
 
 
-def _store_value(claimed: Claim[Any], value: Any, **attempt: object) -> Change | None:
-    """Store the value, and what it means for the columns about the last `attempt`. Returns what it changed."""
+def _write_answer(claimed: Claim[Any], change: Change | None, **attempt: object) -> None:
+    """Store a complete answer by its `change`, and what it means for the columns about the last `attempt`."""
     record, resource = claimed.record, claimed.record.resource
-    change: Change | None = resource.compare(claimed, value)
     jitter = random.uniform(0.9, 1.1)
     refresh_after = refresh_moment(claimed.at, resource.windows(), resource.refresh_at(record), jitter)
     _write(claimed, change, verified_at=claimed.at, refresh_after=refresh_after, **attempt)
-    return change
 
 
 def _write(claimed: Claim[Any], change: Change | None, **fields: object) -> None:
@@ -208,50 +208,57 @@ def _store_by_deadline(claimed: Claim[Any], answer: Outcome, client: DiscordClie
 def push(resource: Resource[R, V], *key: int, value: V, at: datetime, create: bool = False) -> bool:
     """Store a value that Discord sent by itself and that arrived at `at`, like the answer to a request of that moment.
 
-    Returns False and stores nothing if the record's answer is as recent, or if there is no record and `create` is
+    Returns False and stores nothing if the record's answer isn't earlier, or if there is no record and `create` is
     False, since no reader has asked for it. A response in flight is dropped. A wait and the count of failures stay,
     because only a response shows that they are over; a refusal ends, because the value has a source.
     """
 
-    def store(news: Claim[R]) -> Change | None:
-        return _store_value(news, value, **{"reason": ""} if news.record.is_refused else {})
+    def write(news: Claim[R], change: Change | None) -> None:
+        _write_answer(news, change, **{"reason": ""} if news.record.is_refused else {})
 
-    return _store_news(partial(resource.read if create else resource.find, *key), at, store)
+    find = partial(resource.read if create else resource.find, *key)
+    return _store_news(find, at, lambda news: resource.compare(news, value), write)
 
 
 def amend(resource: Resource[R, Any], *key: int, at: datetime, compare: Callable[[Claim[R]], Change | None]) -> bool:
     """Store what changed in one part of the answer at `at`, as `compare` finds it. The rest keeps its age, and is due.
 
-    Returns False and stores nothing if there is no answer, or if it is as recent. A response in flight is dropped.
+    Returns False and stores nothing if there is no answer, or if it isn't earlier. A response in flight is dropped.
     """
 
     def find() -> tuple[R, datetime] | None:
         found = resource.find(*key)
         return found if found and found[0].verified_at else None
 
-    def store(news: Claim[R]) -> Change | None:
-        change = compare(news)
-        _write(news, change, refresh_after=news.at)
-        return change
-
-    return _store_news(find, at, store)
+    return _store_news(find, at, compare, lambda news, change: _write(news, change, refresh_after=news.at))
 
 
 def _store_news(
-    find: Callable[[], tuple[R, datetime] | None], at: datetime, store: Callable[[Claim[R]], Change | None]
+    find: Callable[[], tuple[R, datetime] | None],
+    at: datetime,
+    compare: Callable[[Claim[R]], Change | None],
+    write: Callable[[Claim[R], Change | None], None],
 ) -> bool:
-    """Call `store` with a claim of the moment `at`, again if another answer overtakes it. Returns whether it stored."""
+    """Store news of the moment `at`, again if another answer overtakes it. Returns whether it was stored.
+
+    A record that the news contradicts is due if it isn't clear which of them is later.
+    """
     while True:
         found = find()
         if found is None:
             return False
         record, now = found
         at = min(at, now)
-        if record.verified_at is not None and record.verified_at >= at:
-            return False
         # Its generation is the record's own, so that the news is stored only while the record is as it was read.
+        news = Claim(record, record.generation, at, Priority.DUE, 0.0)
+        order = freshness.order(at, record.verified_at)
+        if order is not Order.LATER:
+            if order is Order.UNCLEAR and compare(news):
+                expire_all(type(record)._default_manager.filter(pk=record.pk), at=at)
+            return False
         try:
-            change = store(Claim(record, record.generation, at, Priority.DUE, 0.0))
+            change = compare(news)
+            write(news, change)
         except Fenced:
             continue
         record.resource.counts.refresh("pushed")
@@ -268,7 +275,7 @@ def lift_refusal(record: Record) -> None:
 def expire(resource: Resource[Any, Any], *key: int, at: datetime) -> bool:
     """Make the record due: something changed at `at`, and it isn't known what. A response in flight is dropped.
 
-    Returns False if there is nothing to change: no record, an answer that is as recent, or one that is due already.
+    Returns False if there is nothing to change: no record, an answer that is clearly later, or one that is due already.
     Nothing is requested before the next reader or sweep.
     """
     rows = resource.model._default_manager.filter(**dict(zip(resource.key, key, strict=True)))
@@ -277,7 +284,7 @@ def expire(resource: Resource[Any, Any], *key: int, at: datetime) -> bool:
 
 def expire_all(records: "QuerySet[Any, Any]", *, at: datetime) -> int:
     """`expire` each of the records, with one statement. Returns the number of those that weren't due, or in flight."""
-    older = records.filter(Q(verified_at=None) | Q(verified_at__lt=at))
+    older = records.filter(Q(verified_at=None) | Q(verified_at__lt=at + MAX_SKEW))
     rows = older.filter(Q(refresh_after=None) | Q(refresh_after__gt=at) | Q(lease_until__isnull=False))
     return rows.update(refresh_after=at, lease_until=None, generation=F("generation") + 1)
 

@@ -23,20 +23,21 @@ def bot_is_in(guild_id: int) -> bool:
     return bool(settings.DISCORD_BOT_TOKEN) and BotGuild.objects.filter(pk=guild_id, deleted_at=None).exists()
 
 
-def learn(guild_id: int, guild: PartialGuild | None, at: datetime, *, was_there: bool = False) -> None:
+def learn(guild_id: int, guild: PartialGuild | None, at: datetime, *, was_there: bool = False) -> datetime | None:
     """Store what Discord said about one guild in answer to a request at `at`, or in an event of that moment.
 
     None means that the bot isn't there. `was_there` says that it left: a guild of which nothing is stored gets a row
     then, so that an earlier event that the bot joined can still arrive. What is older than the row or the last list
-    changes nothing.
+    changes nothing; returns the moment of what stays then, else None.
     """
     BotGuilds.objects.get_or_create()
     with transaction.atomic():
         # First, as a list does it: whichever comes second sees the rows of the other.
         listed_at = BotGuilds.objects.select_for_update().get().verified_at
         before = BotGuild.objects.filter(pk=guild_id).first()
-        if any(known_at and known_at > at for known_at in (listed_at, before and before.verified_at)):
-            return
+        known_at = max(moment or at for moment in (listed_at, before and before.verified_at))
+        if known_at > at:
+            return known_at
         row = changed_row(guild, before, at) if guild else None
         gone = [guild_id] if guild is None and before and can_be_removed(before, at) else []
         if row or gone:
@@ -46,6 +47,7 @@ def learn(guild_id: int, guild: PartialGuild | None, at: datetime, *, was_there:
             BotGuild.objects.filter(pk=guild_id).update(verified_at=at)
         elif was_there:
             BotGuild.objects.create(id=guild_id, first_seen_at=at, verified_at=at, deleted_at=at)
+    return None
 
 
 def learn_denial(guild_id: int, denial: UnknownGuild | MissingAccess, client: DiscordClient, at: datetime) -> None:

@@ -84,14 +84,14 @@ def not_before(resource: str = "") -> None:
 
 def news() -> None:
     """News is stored like the response to a request that was sent just now."""
-    push, store_value = refresh.push, refresh._store_value
+    push, write_answer = refresh.push, refresh._write_answer
     refreshed = {"not_before": None, "reason": "", "failure_streak": 0}
 
     def push_as_of_now(*key: Any, at: datetime, **options: Any) -> bool:
         return push(*key, at=database_now(), **options)
 
     refresh.push = push_as_of_now
-    refresh._store_value = lambda claimed, value, **_attempt: store_value(claimed, value, **refreshed)
+    refresh._write_answer = lambda claimed, change, **_attempt: write_answer(claimed, change, **refreshed)
 
 
 def look() -> None:

@@ -95,6 +95,17 @@ def test_events_go_in_order_and_in_batches_that_the_site_takes(receiver: Receive
     assert moments == sorted(set(moments))
 
 
+def test_each_request_says_when_it_was_sent(receiver: Receiver) -> None:
+    """The site compares it with its own clock, so a batch that is repeated must not say it again."""
+    receiver.responses = [(503, {"Retry-After": "0"}, None)]
+
+    sent(receiver, changes(1))
+
+    bodies = [json.loads(body) for body in receiver.bodies]
+    assert bodies[0]["events"] == bodies[1]["events"]
+    assert bodies[0]["events"][0]["at"] < bodies[0]["sent_at"] < bodies[1]["sent_at"]
+
+
 def test_large_events_make_small_batches(receiver: Receiver) -> None:
     sent(receiver, changes(*range(20), padding="é" * 3000))
 

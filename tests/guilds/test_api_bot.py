@@ -316,6 +316,39 @@ def test_a_moment_in_the_future_counts_as_now(eve: User, report: Report) -> None
     assert row.verified_at <= row.refresh_after <= database_now()
 
 
+@pytest.mark.parametrize("behind", [3, 3600])
+def test_a_kick_from_a_clock_that_is_behind_ends_the_membership(eve: User, report: Report, behind: int) -> None:
+    services.get_member(eve, CLUB)
+    theirs = database_now() - timedelta(seconds=behind)
+
+    report(event("GUILD_MEMBER_REMOVE", theirs), sent_at=theirs.isoformat())
+
+    assert not GuildMember.objects.get(user=eve).is_member
+    assert not UserGuildMembership.objects.filter(user=eve, guild_id=CLUB).exists()
+
+
+@pytest.mark.parametrize("says_when_sent", [True, False])
+def test_a_repeated_batch_from_a_clock_that_is_ahead_is_not_taken_for_the_latest(
+    eve: User, report: Report, says_when_sent: bool
+) -> None:
+    services.get_member(eve, CLUB)
+    GuildMember.objects.update(verified_at=database_now() - timedelta(minutes=1))
+    started, ahead = database_now(), timedelta(seconds=20)
+    old = event("GUILD_MEMBER_ADD", started - timedelta(seconds=9) + ahead, member=member(OTHER))
+    new = event("GUILD_MEMBER_UPDATE", started - timedelta(seconds=1) + ahead, member=member(STAFF))
+
+    for each in (old, new, old):
+        report(each, **{"sent_at": (database_now() + ahead).isoformat()} if says_when_sent else {})
+
+    row = GuildMember.objects.get(user=eve)
+    if says_when_sent:
+        assert row.roles == [STAFF]
+    else:
+        # The moment of the last batch is unknown, so that Discord must be asked.
+        assert row.refresh_after
+        assert row.refresh_after <= database_now()
+
+
 @pytest.mark.parametrize("gap", [timedelta(0), timedelta(seconds=1)], ids=["one moment", "moments apart"])
 @pytest.mark.parametrize("ahead", [timedelta(minutes=-30), timedelta(hours=1)], ids=["past", "clock ahead"])
 def test_of_events_that_the_clock_does_not_tell_apart_the_last_one_counts(

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import permutations
 from typing import Any
@@ -19,7 +19,7 @@ from accounts.models import User
 from accounts.tokens import discord_client
 from guilds import news, services
 from guilds.engine import freshness, refresh
-from guilds.engine.freshness import Tier
+from guilds.engine.freshness import Order, Tier
 from guilds.engine.refresh import Failed, Fenced, Verified
 from guilds.engine.resource import Claim
 from guilds.hooks import MembershipChange, RolesChange
@@ -102,14 +102,32 @@ def test_a_push_of_what_is_stored_verifies_it(ada: User) -> None:
     assert (row.verified_at, row.version, row.changed_at) == (at, 3, None)
 
 
-@pytest.mark.parametrize("later", [timedelta(0), SECOND])
-def test_a_push_that_is_as_old_as_the_answer_changes_nothing(ada: User, later: timedelta) -> None:
+@pytest.mark.parametrize(
+    ("member", "later"), [(NEW, freshness.MAX_SKEW), (OLD, SECOND), (OLD, timedelta(0))], ids=["clear", "same", "again"]
+)
+def test_a_push_that_is_older_than_the_answer_or_agrees_changes_nothing(
+    ada: User, member: Member, later: timedelta
+) -> None:
     stored(ada)
     before = GuildMember.objects.values().get()
+    assert before["verified_at"]
 
-    assert not push(ada, NEW, before["verified_at"] - later)
+    assert not push(ada, member, before["verified_at"] - later)
 
     assert GuildMember.objects.values().get() == before
+
+
+@pytest.mark.parametrize("later", [timedelta(0), SECOND])
+def test_a_push_that_contradicts_an_answer_of_about_its_moment_makes_it_due(ada: User, later: timedelta) -> None:
+    stored(ada)
+    before = row_of(ada)
+    assert before.verified_at
+
+    assert not push(ada, NEW, before.verified_at - later)
+
+    row, now = MEMBER.read(ada.pk, GUILD)
+    assert (row.roles, row.verified_at, row.generation) == ([5], before.verified_at, before.generation + 1)
+    assert freshness.tier(row, now, MEMBER.windows()) is Tier.DUE
 
 
 def test_a_push_from_a_clock_that_is_ahead_is_of_now(ada: User) -> None:
@@ -187,7 +205,7 @@ def test_a_push_that_an_answer_overtakes_is_judged_again(
 ) -> None:
     stored(ada)
     claim, at = claimed(ada), database_now()
-    claim = replace(claim, at=at + SECOND if newer else at - SECOND)
+    claim = replace(claim, at=at + freshness.MAX_SKEW if newer else at - SECOND)
     compare, compared = MEMBER.compare, []
 
     def overtaken(news: Claim[GuildMember], value: Member | None) -> Any:
@@ -219,13 +237,14 @@ def clock_ahead(find: Callable[..., Any]) -> Callable[..., Any]:
 def test_of_many_pushes_at_once_the_latest_stays(ada: User) -> None:
     now = stored(ada)
     pushes = [
-        partial(push, ada, replace(OLD, roles=(number,)), now - SECOND * (60 - number)) for number in range(1, 41)
+        partial(push, ada, replace(OLD, roles=(number,)), now - freshness.MAX_SKEW * (60 - number))
+        for number in range(1, 41)
     ]
 
     kept = at_once([*pushes[::2], *pushes[1::2]])
 
     row = row_of(ada)
-    assert (row.roles, row.verified_at) == ([40], now - SECOND * 20)
+    assert (row.roles, row.verified_at) == ([40], now - freshness.MAX_SKEW * 20)
     # Each that was kept counted the generation up once.
     assert row.generation == kept.count(True)
 
@@ -306,12 +325,12 @@ def claimed_despite_a_wait(user: User) -> Claim[GuildMember]:
     return Claim(record, record.generation, now, Priority.STALE, 0.0)
 
 
-def test_an_answer_that_is_as_recent_does_not_expire(ada: User) -> None:
+def test_an_answer_that_is_clearly_later_does_not_expire(ada: User) -> None:
     stored(ada)
     before = row_of(ada)
     assert before.verified_at
 
-    assert not refresh.expire(MEMBER, ada.pk, GUILD, at=before.verified_at)
+    assert not refresh.expire(MEMBER, ada.pk, GUILD, at=before.verified_at - freshness.MAX_SKEW)
 
     assert (row_of(ada).refresh_after, row_of(ada).generation) == (before.refresh_after, before.generation)
 
@@ -328,6 +347,61 @@ def test_what_is_due_already_is_not_written_again(ada: User) -> None:
 def test_a_record_that_nobody_asked_for_does_not_expire(ada: User) -> None:
     assert not refresh.expire(MEMBER, ada.pk, GUILD, at=database_now())
     assert not GuildMember.objects.exists()
+
+
+# clocks
+
+NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("at", "verified_at", "order"),
+    [
+        (0, None, Order.LATER),
+        (0, -60, Order.LATER),
+        (0, -0.000001, Order.LATER),
+        (0, 0, Order.UNCLEAR),
+        (0, 4.999999, Order.UNCLEAR),
+        (0, 5, Order.EARLIER),
+        (0, 60, Order.EARLIER),
+    ],
+)
+def test_whether_news_or_an_answer_is_later(at: float, verified_at: float | None, order: Order) -> None:
+    answered = None if verified_at is None else NOW + verified_at * SECOND
+
+    assert freshness.order(NOW + at * SECOND, answered) is order
+
+
+YEARS = 3e11 / 5
+
+
+@pytest.mark.parametrize(
+    ("moments", "sent_at", "placed"),
+    [
+        ([], None, []),
+        # Without `sent_at`, the clock counts as right, unless it is ahead.
+        ([-60, -1], None, [(-60, True), (-1, True)]),
+        ([-1, -1], None, [(-1.000001, True), (-1, True)]),
+        ([-1, 20, 21], None, [(-1, True), (-0.000001, False), (0, False)]),
+        # A clock that is ahead.
+        ([19, 21], 22, [(-3, True), (-1, True)]),
+        ([19, 23], 22, [(-3, True), (0, False)]),
+        # One that is behind, or a request that was on its way for long.
+        ([-5, -4], -3, [(-2, True), (-1, True)]),
+        ([-3605, -3601], -3600, [(-5, False), (-1, False)]),
+        # Clocks that aren't set at all.
+        ([-YEARS], YEARS, [(-365 * 86400, True)]),
+        ([YEARS], -YEARS, [(0, False)]),
+    ],
+)
+def test_moments_of_the_bots_clock_by_that_of_the_site(
+    moments: list[float], sent_at: float | None, placed: list[tuple[float, bool]]
+) -> None:
+    sent = None if sent_at is None else NOW + sent_at * SECOND
+
+    found = news.by_site_clock([NOW + moment * SECOND for moment in moments], NOW, sent)
+
+    assert [((at - NOW) / SECOND, is_certain) for at, is_certain in found] == placed
 
 
 # the events
@@ -436,11 +510,28 @@ def test_a_membership_that_a_later_list_or_later_news_confirmed_stays(ada: User)
     listed_at = GUILD_LIST.read(ada.pk)[0].verified_at
     assert listed_at
 
-    news.member_left(11, 2, listed_at)
+    news.member_left(11, 2, listed_at - freshness.MAX_SKEW)
     news.member_left(11, GUILD, at - HOUR / 3)
 
     assert row_of(ada).is_member
     assert list(ada.guild_memberships.values_list("guild_id", flat=True)) == [GUILD, 2]
+
+
+@pytest.mark.parametrize("has_record", [True, False], ids=["record", "no record"])
+def test_that_a_person_left_at_about_the_moment_of_an_answer_makes_their_list_due(ada: User, has_record: bool) -> None:
+    """The clock of the bot may be behind, so that the news is the later one."""
+    now = with_memberships(ada)
+    GuildListVerification.objects.update(verified_at=now)
+    if has_record:
+        stored(ada, age=timedelta(0))
+
+    news.member_left(11, GUILD, now - 3 * SECOND)
+
+    assert is_due(ada)
+    assert listed_ids(ada) == [GUILD, 2]
+    if has_record:
+        record, now = MEMBER.read(ada.pk, GUILD)
+        assert freshness.tier(record, now, MEMBER.windows()) is Tier.DUE
 
 
 ORDERS = [order for count in (2, 3, 4) for order in permutations(range(count))]
@@ -623,6 +714,18 @@ def test_news_without_a_change_keep_what_was_derived_from_the_bots_guilds() -> N
     news.guild_changed(same, now)
 
     assert BotGuilds.objects.get().tag == tag
+
+
+@pytest.mark.parametrize(("later", "is_due"), [(3 * SECOND, True), (freshness.MAX_SKEW, False)])
+def test_that_the_bot_left_at_about_the_moment_of_an_answer_makes_its_list_due(later: timedelta, is_due: bool) -> None:
+    _, now = BOT_GUILDS.read(ALL_GUILDS)
+    BotGuilds.objects.update(verified_at=now, refresh_after=now + HOUR)
+    news.guild_changed(PartialGuild(GUILD, "Chess", None), now)
+
+    news.bot_left(GUILD, now - later)
+
+    assert BotGuild.objects.get().deleted_at is None
+    assert (BotGuilds.objects.get().refresh_after == now - later) is is_due
 
 
 def test_after_a_gap_everything_of_the_bots_guilds_is_due(ada: User) -> None:
