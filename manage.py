@@ -17,15 +17,15 @@ def main(*arguments: str) -> None:
     from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line
     from django.db import Error
+    from django.utils.autoreload import autoreload_started
 
     from accounts import database
+    from config import reloading
 
     began = time.time()
     try:
         import config.settings  # noqa: F401 - read first, so that an invalid value is reported in one line
     except Exception as error:
-        from config import reloading
-
         is_explained = isinstance(error, ImproperlyConfigured)
         if reloading.is_reloaded():
             sys.stderr.write(f"guildhall: {error}\n" if is_explained else traceback.format_exc())
@@ -33,6 +33,7 @@ def main(*arguments: str) -> None:
         if not is_explained:
             raise
         sys.exit(f"guildhall: {error}")
+    autoreload_started.connect(reloading.watch_failed_modules)
     try:
         with database.quiet_pool():
             execute_from_command_line(["manage.py", *arguments])

@@ -1,4 +1,4 @@
-"""What `./run dev` does while the settings can't be loaded: it stays, and the next change restarts it."""
+"""Restarts of `./run dev` after a mistake: it stays while the settings or a module can't be loaded, until a change."""
 
 import os
 import sys
@@ -6,7 +6,12 @@ import time
 from pathlib import Path
 from typing import NoReturn
 
+from django.utils.autoreload import BaseReloader
+
 from config.mysite import FOLDER
+
+ROOT = FOLDER.parent
+UNUSED = {"bench", "tests", "var"}  # the server imports nothing of these
 
 # Django's reloader marks the process that it restarts, and restarts it after this status.
 MARK, RESTART = "RUN_MAIN", 3
@@ -22,6 +27,16 @@ def restart_after_a_change(since: float) -> NoReturn:
     while _newest() <= since:
         time.sleep(0.5)
     sys.exit(RESTART)
+
+
+def watch_failed_modules(sender: BaseReloader, **kwargs: object) -> None:
+    """Let Django's reloader watch all modules of the project and the site. It sends `autoreload_started` to this.
+
+    By itself, it watches those that were imported, and the one that raised. If that is ours, because it refused a
+    mistake in another, the change that corrects the mistake wouldn't be noticed.
+    """
+    modules = ROOT.glob("[!.]*/**/*.py")
+    sender.extra_files.update(path for path in modules if UNUSED.isdisjoint(path.relative_to(ROOT).parts))
 
 
 def _newest() -> float:

@@ -14,8 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from django.utils.autoreload import StatReloader
 
 from bench.sites import free_port
+from config import reloading
 
 ROOT = Path(__file__).parents[2]
 # Seconds in which a change must be visible on a busy machine.
@@ -83,6 +85,13 @@ class Development:
         self.written += 1
         # Python knows a changed file by its size, or by the second in which it was written.
         (self.folder / "probe" / "views.py").write_text(PAGE.format(line=line) + "\n" * self.written)
+
+    def misname(self) -> None:
+        views = self.folder / "probe" / "views.py"
+        views.write_text(
+            "from guilds.decorators import guild_required\n\n\n"
+            '@guild_required("manage_server")\ndef page(request, guild_id): ...\n'
+        )
 
     def add_model(self) -> None:
         # The reloader watches the files of modules that are loaded, and this one is new.
@@ -173,6 +182,9 @@ def test_each_change_is_loaded_and_a_breakpoint_stops_in_the_terminal(developmen
     # A mistake is explained on the page, and the next change is loaded as usual.
     development.until(lambda: "undefined_name" in development.get(), lambda: development.write("said = undefined_name"))
     assert "Traceback" in development.get()
+    # So is the one that corrects a mistake which another module found.
+    development.until(lambda: "did you mean 'manage_guild'?" in development.output, development.misname)
+    development.until(lambda: development.get() == "said two", lambda: development.write('said = "two"'))
     development.until(
         lambda: "without a migration in probe; run ./run manage makemigrations probe" in development.output,
         development.add_model,
@@ -192,6 +204,18 @@ def test_each_change_is_loaded_and_a_breakpoint_stops_in_the_terminal(developmen
     assert development.stop() == 0
     assert is_free(development.port)
     assert is_free(development.sandbox_port)
+
+
+def test_it_watches_modules_that_could_not_be_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reloading, "ROOT", tmp_path)
+    for name in ("mysite/welcome/views.py", "mysite/welcome/tests/test_welcome.py", ".venv/lib/views.py", "var/a.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    reloader = StatReloader()
+
+    reloading.watch_failed_modules(reloader)
+
+    assert reloader.extra_files == {tmp_path / "mysite/welcome/views.py"}
 
 
 @pytest.mark.parametrize(
