@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
 import structlog
+from asgiref.sync import iscoroutinefunction
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
@@ -40,9 +41,23 @@ registered: dict[str, dict[str, Hook]] = {}
 
 
 def register(setting: str, hook: H) -> H:
-    """Call `hook` beside the functions that `setting` names; registered twice, or in both ways, it is called once."""
-    registered.setdefault(setting, {})[f"{hook.__module__}.{hook.__qualname__}"] = hook
+    """Call `hook` beside the functions that `setting` names; registered twice, or in both ways, it is called once.
+
+    Raises `ImproperlyConfigured` for an async function.
+    """
+    path = f"{hook.__module__}.{hook.__qualname__}"
+    _refuse_async(path, hook)
+    registered.setdefault(setting, {})[path] = hook
     return hook
+
+
+def _refuse_async(path: str, hook: Hook) -> None:
+    """Raise `ImproperlyConfigured` for a hook whose call would only make a coroutine that nothing runs."""
+    if iscoroutinefunction(hook):
+        raise ImproperlyConfigured(
+            f"The hook {path} is async, but hooks are called outside of an event loop. Write def instead of async def, "
+            "and call async functions with async_to_sync of asgiref.sync."
+        )
 
 
 def on_sign_in(hook: H) -> H:
@@ -57,7 +72,7 @@ def has_hooks(setting: str) -> bool:
 def load_hooks(setting: str) -> dict[str, Hook]:
     """Return the functions that `setting` names or an app registered, by import path.
 
-    Raises `ImproperlyConfigured` if a path names no callable.
+    Raises `ImproperlyConfigured` if a path names no callable, or an async function.
     """
     hooks: dict[str, Hook] = {}
     for path in getattr(settings, setting):
@@ -67,6 +82,7 @@ def load_hooks(setting: str) -> dict[str, Hook]:
             raise ImproperlyConfigured(f"{setting} is wrong: {error}") from error
         if not callable(hook):
             raise ImproperlyConfigured(f"{setting} is wrong: {path} can't be called")
+        _refuse_async(path, cast(Hook, hook))
         hooks[path] = cast(Hook, hook)
     return hooks | registered.get(setting, {})
 

@@ -49,6 +49,11 @@ def guild_list_required(view: ViewFunction) -> ViewFunction:
     An anonymous visitor is redirected to sign-in and returns to this address, or to the form they sent; a program gets
     401. If there is no list to serve, the response is the page that says why (429, 503, or 403 to reconnect).
     """
+    if not callable(view):
+        raise TypeError(
+            f"guild_list_required has no arguments, but got {view!r}. It reads the list alone; for a permission in one "
+            'guild, use guild_required("manage_guild").'
+        )
     return _run_first(_read_list, view)
 
 
@@ -167,7 +172,7 @@ def unguarded(reason: str) -> Callable[[MarkedView], MarkedView]:
 
     It decorates functions and classes, and changes nothing else.
     """
-    if not reason.strip():
+    if not isinstance(reason, str) or not reason.strip():
         raise ValueError("Say why the view needs no guard, for example @unguarded('shows public data only').")
 
     def mark(view: MarkedView) -> MarkedView:

@@ -115,9 +115,12 @@ class Permissions(enum.IntFlag, boundary=enum.KEEP):
             if not name:
                 raise ValueError("Permissions(0) is no permission, so everyone has it; combine several with |")
             return name
-        found = cls.__members__.get(str(name).upper())
+        if not isinstance(name, str):
+            several = "combine several with |, such as Permissions.KICK_MEMBERS | Permissions.BAN_MEMBERS"
+            raise ValueError(f"A permission is one of Discord's names, not {name!r}; {several}")
+        found = cls.__members__.get(name.upper())
         if found is None:
-            near = _suggestion(str(name))
+            near = _suggestion(name)
             hint = f"; did you mean {near.lower()!r}?" if near else ""
             raise ValueError(f"Discord has no permission {name!r}{hint}")
         return found

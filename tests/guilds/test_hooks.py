@@ -40,6 +40,9 @@ def fail(change: MembershipChange) -> None:
     raise ValueError("a fault of a hook")
 
 
+async def wait(change: MembershipChange) -> None: ...
+
+
 NOT_CALLABLE = "text"
 
 
@@ -333,6 +336,15 @@ def test_the_hooks_module_of_each_app_is_imported_at_the_start(monkeypatch: pyte
     apps.get_app_config("accounts").ready()
 
     assert imported == ["hooks"]
+
+
+def test_an_async_hook_is_refused(settings: Settings) -> None:
+    advice = rf"^The hook {__name__}\.wait is async, .*Write def instead of async def"
+    with pytest.raises(ImproperlyConfigured, match=advice):
+        on_membership_change(wait)
+    settings.GUILDHALL_MEMBERSHIP_HOOKS = [f"{__name__}.wait"]
+    with pytest.raises(ImproperlyConfigured, match=advice):
+        load_hooks(MEMBERSHIP_HOOKS)
 
 
 @pytest.mark.parametrize("path", ["nowhere.at_all", f"{__name__}.missing", "plain", f"{__name__}.NOT_CALLABLE"])

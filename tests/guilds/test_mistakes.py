@@ -57,6 +57,19 @@ def test_an_unknown_permission_suggests_the_one_that_is_meant(written: str, offi
     assert suggestion(written) == official
 
 
+@pytest.mark.parametrize("several", [("kick_members", "ban_members"), ["manage_guild"], 32])
+def test_several_permissions_are_combined(several: Any) -> None:
+    with pytest.raises(ValueError, match=r"^A permission is one of Discord's names, not .*; combine several with \|"):
+        guild_required(several)
+
+    assert Permissions.named(Permissions.KICK_MEMBERS | Permissions.BAN_MEMBERS) == 6
+
+
+def test_the_list_alone_has_no_permission() -> None:
+    with pytest.raises(TypeError, match=r'no arguments, but got .*use guild_required\("manage_guild"\)\.$'):
+        guild_list_required("manage_guild")  # type: ignore[type-var]  # the mistake
+
+
 def test_each_name_that_discord_shows_leads_to_its_permission() -> None:
     shown = {str(text): (flag.name or "").lower() for flag, text in PERMISSIONS.items()}
     unknown = {text: name for text, name in shown.items() if text.upper() != name.upper()}
@@ -228,6 +241,8 @@ def test_a_requirement_on_an_endpoint_instead_of_its_permission_is_found(mistake
 def test_a_view_is_unguarded_for_a_reason() -> None:
     with pytest.raises(ValueError, match="Say why"):
         unguarded(" ")
+    with pytest.raises(ValueError, match="Say why"):
+        unguarded(refuses)  # type: ignore[arg-type]  # the mistake: no parentheses
 
 
 @pytest.mark.parametrize(
