@@ -559,7 +559,7 @@ SPECTACULAR_SETTINGS = {
     "TAGS": [
         {"name": "guilds", "description": "The person's servers."},
         {"name": "people", "description": "The person who is signed in."},
-        {"name": "bot", "description": "For staff: the bot's servers."},
+        {"name": "bot", "description": "The bot's servers, what a bot asks about people, and the events it reports."},
     ],
 }
 
