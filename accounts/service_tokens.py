@@ -69,11 +69,12 @@ def create(
 
     Without `scopes` it has those of the service's newest token; without `lifetime` it doesn't expire. The service's
     earlier tokens stay valid until they are revoked, or for as long as `overlap`; they are revoked if that is zero.
-    `by` names the operator in the log. Raises `WrongName`, `UnknownScopes`, `NoScopes` or `TooManyValid`.
+    `by` names the operator in the log. Raises `WrongName`, `UnknownScopes`, `PersonalScopes`,
+    `NoScopes` or `TooManyValid`.
     """
     if not NAME.fullmatch(name):
         raise WrongName(name)
-    wanted, token = token_scopes.known(scopes), bearer_tokens.new(PREFIX)
+    wanted, token = token_scopes.known_for_services(scopes), bearer_tokens.new(PREFIX)
     with transaction.atomic():
         earlier = ServiceToken.objects.filter(name=name)
         # Locks them, so that concurrent rotations can't exceed the limit counted below.

@@ -43,12 +43,15 @@ class Holder(IntEnum):
 class TokenScope:
     """A scope that an app declares. `label` says on the account page what it lets a program do.
 
+    `for_services` is False if what it grants needs a person, so that a service's token can't have it.
+
     Raises `ValueError` for a name with spaces, quotes or more than 64 characters.
     """
 
     name: str
     label: str | Promise
     holder: Holder = Holder.PERSON
+    for_services: bool = True
 
     def __post_init__(self) -> None:
         if not SHAPE.fullmatch(self.name):
@@ -62,8 +65,18 @@ ViewScope = str | Mapping[str, str]
 class UnknownScopes(ValueError):
     """No app declares these scopes. The message lists the known ones."""
 
-    def __init__(self, unknown: Iterable[str]) -> None:
-        super().__init__(f"Unknown scope: {', '.join(sorted(unknown))}. Known scopes: {', '.join(sorted(declared()))}.")
+    def __init__(self, unknown: Iterable[str], among: Iterable[str]) -> None:
+        super().__init__(f"Unknown scope: {', '.join(sorted(unknown))}. Known scopes: {', '.join(sorted(among))}.")
+
+
+class PersonalScopes(ValueError):
+    """What these scopes grant needs a person. The message lists the scopes for services."""
+
+    def __init__(self, personal: Iterable[str]) -> None:
+        super().__init__(
+            f"Only for people's tokens: {', '.join(sorted(personal))}. "
+            f"Scopes for services: {', '.join(sorted(for_services()))}."
+        )
 
 
 def declared() -> dict[str, TokenScope]:
@@ -71,11 +84,26 @@ def declared() -> dict[str, TokenScope]:
     return {scope.name: scope for app in apps.get_app_configs() for scope in getattr(app, "token_scopes", ())}
 
 
+def for_services() -> dict[str, TokenScope]:
+    """Return those of the declared scopes that a service's token can have."""
+    return {name: scope for name, scope in declared().items() if scope.for_services}
+
+
 def known(names: Iterable[str]) -> list[str]:
     """Return the names sorted and without repetitions. Raises `UnknownScopes` if no app declares one of them."""
     names = {str(name) for name in names}
     if unknown := names - declared().keys():
-        raise UnknownScopes(unknown)
+        raise UnknownScopes(unknown, declared())
+    return sorted(names)
+
+
+def known_for_services(names: Iterable[str]) -> list[str]:
+    """Return the names like `known`. Raises `UnknownScopes`, or `PersonalScopes` if services can't have one of them."""
+    names, possible = {str(name) for name in names}, for_services()
+    if personal := names & declared().keys() - possible.keys():
+        raise PersonalScopes(personal)
+    if unknown := names - possible.keys():
+        raise UnknownScopes(unknown, possible)
     return sorted(names)
 
 

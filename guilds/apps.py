@@ -8,9 +8,9 @@ class GuildsConfig(AppConfig):
     name = "guilds"
     verbose_name = _("Servers")
     token_scopes = (
-        TokenScope(Scope.GUILDS_READ, _("Read my servers")),
-        TokenScope(Scope.GUILDS_REFRESH, _("Refresh my servers")),
-        TokenScope(Scope.ME_READ, _("Read my profile")),
+        TokenScope(Scope.GUILDS_READ, _("Read my servers"), for_services=False),
+        TokenScope(Scope.GUILDS_REFRESH, _("Refresh my servers"), for_services=False),
+        TokenScope(Scope.ME_READ, _("Read my profile"), for_services=False),
         TokenScope(Scope.BOT_READ, _("Read the bot's servers"), Holder.STAFF),
         TokenScope(Scope.BOT_MEMBERS, _("Read what people may do in servers"), Holder.SERVICE),
         TokenScope(Scope.BOT_VERIFY, _("Ask Discord about people in servers"), Holder.SERVICE),

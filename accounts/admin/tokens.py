@@ -104,7 +104,7 @@ class ServiceTokenForm(forms.Form):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         scopes: Any = self.fields["scopes"]
-        scopes.choices = [(name, f"{name} – {scope.label}") for name, scope in token_scopes.declared().items()]
+        scopes.choices = [(name, f"{name} – {scope.label}") for name, scope in token_scopes.for_services().items()]
 
     def create(self, by: str) -> tuple[ServiceToken, str] | None:
         """Create the token and return it with its row; None if it can't be created, and the form then says why."""

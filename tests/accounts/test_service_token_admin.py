@@ -62,11 +62,12 @@ def test_a_new_token_is_shown_once_and_works(operator: Client) -> None:
     assert LogEntry.objects.get().object_id == str(row.pk)
 
 
-def test_the_form_offers_all_scopes(operator: Client) -> None:
+def test_the_form_offers_the_scopes_that_a_service_can_have(operator: Client) -> None:
     page = html.unescape(operator.get(ADD).content.decode())
 
     assert "bot:read – Read the bot's servers" in page
-    assert "guilds:refresh – Refresh my servers" in page
+    assert "guilds:refresh" not in page
+    assert create(operator, scopes=["guilds:refresh"]).status_code == 422
 
 
 def test_a_replacement_keeps_the_scopes_and_the_earlier_token(operator: Client) -> None:

@@ -14,7 +14,7 @@ from pytest_django import DjangoAssertNumQueries, Settings
 
 from accounts import bearer_tokens
 from accounts.models import ServiceToken, User
-from accounts.token_scopes import Scope
+from accounts.token_scopes import for_services
 from tests.fixtures import let_pass
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -67,16 +67,17 @@ def test_only_its_digest_is_stored_and_nothing_is_logged(caplog: pytest.LogCaptu
 
 
 def test_several_scopes_are_named_once_or_one_by_one() -> None:
-    created("bot", "--scope", "bot:read", "guilds:read", "--scope", "me:read")
+    created("bot", "--scope", "bot:read", "bot:members", "--scope", "bot:events")
 
-    assert ServiceToken.objects.get().scopes == ["bot:read", "guilds:read", "me:read"]
+    assert ServiceToken.objects.get().scopes == ["bot:events", "bot:members", "bot:read"]
 
 
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
         (["bot", "--scope", "bot:writ"], "Unknown scope: bot:writ. Known scopes: bot:events, bot:members"),
-        (["bot"], "Known scopes: bot:events, bot:members"),
+        (["bot", "--scope", "bot:read", "me:read", "guilds:read"], "Only for people's tokens: guilds:read, me:read."),
+        (["bot"], "Scopes for services: bot:events, bot:members"),
         (["The bot", "--scope", "bot:read"], "NAME may have"),
         (["bot\n", "--scope", "bot:read"], "NAME may have"),
         (["bot", "--scope", "bot:read", "--expires-days", "0"], "it must be a number from 1 to"),
@@ -201,7 +202,7 @@ def test_the_list_says_what_each_may_and_when_it_was_used() -> None:
 
 
 def test_a_service_is_no_person(service_token: Callable[..., str]) -> None:
-    token = service_token(*Scope)
+    token = service_token(*for_services())
 
     responses = {
         path: Client().get(f"/api/v1/{path}", headers=bearer(token))
@@ -216,13 +217,13 @@ def test_a_service_is_no_person(service_token: Callable[..., str]) -> None:
 
 @pytest.mark.parametrize("path", ["/account/", "/account/tokens/", "/servers/", "/admin/"])
 def test_a_service_opens_no_page(service_token: Callable[..., str], path: str) -> None:
-    response = Client().get(path, headers=bearer(service_token(*Scope)))
+    response = Client().get(path, headers=bearer(service_token(*for_services())))
 
     assert response.status_code == 302
 
 
 def test_without_the_scope_it_is_refused_with_the_scope(service_token: Callable[..., str]) -> None:
-    response = Client().get(BOT, headers=bearer(service_token("guilds:read")))
+    response = Client().get(BOT, headers=bearer(service_token("bot:events")))
 
     assert (response.status_code, response.json()["type"]) == (403, "/problems/insufficient-scope")
     assert response["WWW-Authenticate"] == ('Bearer realm="guildhall", error="insufficient_scope", scope="bot:read"')

@@ -11,7 +11,7 @@ from schemathesis.specs.openapi.checks import ignored_auth
 
 from accounts import access_tokens
 from accounts.models import User
-from accounts.token_scopes import Scope
+from accounts.token_scopes import Scope, for_services
 from tests.guilds.rows import sync_bot_guilds
 
 schema = schemathesis.openapi.from_wsgi("/api/schema/", get_wsgi_application())
@@ -44,7 +44,7 @@ def staff(with_list: Callable[..., User]) -> User:
 def token_for(staff: User, service_token: Callable[..., str]) -> Callable[[schemathesis.Case], str]:
     """Return a token for the case: a service's for an operation that only services can use, else the person's."""
     _row, token = access_tokens.create(staff, "schemathesis", Scope, access_tokens.MAX_LIFETIME)
-    of_service = service_token(*Scope)
+    of_service = service_token(*for_services())
 
     def token_for(case: schemathesis.Case) -> str:
         accepted = case.operation.definition.raw["security"]

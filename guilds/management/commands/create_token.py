@@ -52,11 +52,11 @@ class Command(OperatorCommand):
             )
         except service_tokens.WrongName:
             raise CommandError("NAME may have a-z, 0-9, dots, hyphens and underscores, up to 64 in all.") from None
-        except token_scopes.UnknownScopes as error:
+        except (token_scopes.UnknownScopes, token_scopes.PersonalScopes) as error:
             raise CommandError(str(error)) from None
         except service_tokens.NoScopes:
-            names = ", ".join(sorted(token_scopes.declared()))
-            raise CommandError(f"Name what the token may do, with --scope. Known scopes: {names}.") from None
+            names = ", ".join(sorted(token_scopes.for_services()))
+            raise CommandError(f"Name what the token may do, with --scope. Scopes for services: {names}.") from None
         except service_tokens.TooManyValid:
             raise CommandError(
                 f"Two tokens of {name} are valid already. Revoke one with ./run manage service_tokens --revoke N, or "
