@@ -50,8 +50,8 @@ class OpenedGuild:
     bot_owns: bool = False
 
 
-def open_guild(user_id: int, guild_id: int) -> OpenedGuild:
-    """Note that the person opened the guild's page now, and return what the page shows.
+def open_guild(user_id: int, guild_id: int, *, is_visit: bool = True) -> OpenedGuild:
+    """Note that the person opened the guild's page now, if this is a visit, and return what the page shows.
 
     Takes one query. The person's list must have been read before: the query starts from its record.
     """
@@ -68,7 +68,7 @@ def open_guild(user_id: int, guild_id: int) -> OpenedGuild:
             Now(),
         ).get(pk=user_id)
     )
-    if last_used_at is None or now - last_used_at >= LAST_USED_RESOLUTION:
+    if is_visit and (last_used_at is None or now - last_used_at >= LAST_USED_RESOLUTION):
         bookkeeper.note(("opened", user_id, guild_id), partial(_write, user_id, guild_id, last_used_at=now))
     bot_seen_at = max(bot_changed_at, listed_at or bot_changed_at) if bot_changed_at else None
     return OpenedGuild(bool(favourite), bot_seen_at, listed_at is not None, bot_permissions, bool(bot_owns))

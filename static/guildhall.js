@@ -5,8 +5,9 @@
 //   data-submit=ID        submits the form with this id once the page is visible
 //   data-cooling=TEXT     enables its button again, which then says TEXT
 // data-due=S            follows what may change: after S seconds, once the page is visible, it is requested by the event
-//                       "poll" where htmx waits for it, else with the whole page; by that event also when
+//                       "poll" where htmx waits for it, else with the page, of which what differs is replaced; also when
 //                       the visitor comes back to the page after a while
+// data-live             is requested again and again while the page is in use: the bot's events may change it
 // data-age=S            keeps "12 minutes ago" current
 // data-switch           a link to the list of servers, which opens as a dialog; data-filter is that list's search
 // data-copy=ID          a button that copies the text of the element with this id, and then says data-copied
@@ -21,7 +22,8 @@
   const page = document.documentElement.lang || "en";
   const language = navigator.languages.find((tag) => tag.split("-")[0] === page) || page;
   const MINUTE = 60, HOUR = 3600, MINUTES_END = 90 * MINUTE, SECONDS_END = 90;
-  const AWAY = 3000; // milliseconds; less is a glance
+  // Milliseconds. Less than AWAY is a glance; a page is in use for IN_USE after the visitor's last action.
+  const AWAY = 3000, IN_USE = 60_000, LIVE = 1500, WHILE_ASKING = 300;
 
   const unit = (name, count) =>
     new Intl.NumberFormat(language, { style: "unit", unit: name, unitDisplay: "long" }).format(count);
@@ -59,15 +61,79 @@
     [...document.querySelectorAll("input, select, textarea")].some((field) => !field.closest("[role=search]") && isFilled(field));
 
   const renew = (element) => {
-    if (window.htmx) element.dispatchEvent(new Event("poll"));
-    else if (!hasText()) location.reload();
+    const asks = element.hasAttribute("hx-get");
+    if (window.htmx && (!asks || element.closest("[hx-trigger=due]"))) element.dispatchEvent(new Event("poll"));
+    else if (hasText()) return;
+    else if (asks) catchUp(element);
+    else location.reload();
   };
-  // What was asked for and stays as it is, is asked for again.
-  const follow = (element, seconds) => {
-    if (!element.isConnected) return;
+  let resumesAt = 0;
+  // What was asked for and stays as it is, is asked for again. A site that is overloaded says when.
+  const follow = (element, status, retryAfter) => {
+    if (!status || status >= 400) resumesAt = Date.now() + (Number(retryAfter) || 15) * 1000;
+    if (!("follows" in element.dataset) || !element.isConnected) return;
     arrivals.set(element, Date.now());
-    element.dataset.due = seconds;
+    element.dataset.due = status === 304 ? 5 : 15;
   };
+
+  // Where the picker's script isn't, the page is brought up to date as a whole, unless it is still the same.
+  let catchingUp = false;
+  const catchUp = async (element) => {
+    if (catchingUp) return;
+    catchingUp = true;
+    const get = async (url, headers) => {
+      const response = await fetch(url, { headers: { "HX-Request": "true", ...headers } });
+      follow(element, response.status, response.headers.get("Retry-After"));
+      return response;
+    };
+    try {
+      const news = await get(element.getAttribute("hx-get"), JSON.parse(element.getAttribute("hx-headers")));
+      if (news.status === 304 || news.status >= 400) return;
+      const response = news.headers.has("HX-Refresh") ? news : await get(location.href);
+      if (response.status === 429 || response.status >= 500) return;
+      if (!response.ok || response.redirected || response.headers.has("HX-Refresh") || response.headers.has("HX-Redirect"))
+        location.reload();
+      else take(new DOMParser().parseFromString(await response.text(), "text/html"));
+    } catch {
+      follow(element);
+    } finally {
+      catchingUp = false;
+    }
+  };
+  const take = (page) => {
+    const main = document.getElementById("main"), fresh = page.getElementById("main");
+    const folds = main.querySelectorAll("details");
+    fresh.querySelectorAll("details").forEach((fold, index) => (fold.open = folds[index]?.open));
+    prepare(fresh);
+    patch(main, fresh);
+    prepare(main);
+    hurry();
+  };
+  // Only what differs is replaced, so that the keyboard and the eye stay where they are.
+  const isAlike = (one, other) =>
+    one?.nodeName === other?.nodeName && one && (one.nodeType !== 1 || one.cloneNode().isEqualNode(other.cloneNode()));
+  const patch = (old, fresh) => {
+    if (old.isEqualNode(fresh)) return;
+    if (old.nodeType !== 1) old.nodeValue = fresh.nodeValue;
+    const gone = [...old.childNodes], come = [...fresh.childNodes];
+    while (isAlike(gone[0], come[0])) patch(gone.shift(), come.shift());
+    let next = null;
+    while (isAlike(gone.at(-1), come.at(-1))) patch((next = gone.pop()), come.pop());
+    gone.forEach((node) => node.remove());
+    come.forEach((node) => old.insertBefore(node, next));
+  };
+
+  // The bot's events change pages that are open. The last action of the visitor says whether one is in use.
+  let usedAt = Date.now();
+  for (const type of ["focus", "keydown", "pointerdown", "wheel"])
+    addEventListener(type, () => (usedAt = Date.now()), { passive: true });
+  const watch = () => {
+    const now = Date.now(), live = document.querySelector("[data-live]");
+    if (live && !document.hidden && now - usedAt < IN_USE && now >= resumesAt) renew(live);
+  };
+  // Discord mostly answers at once, and so does the page that an event made ask for it.
+  const hurry = () => document.querySelector("[data-live][data-due]") && setTimeout(watch, WHILE_ASKING);
+  setInterval(watch, LIVE);
 
   const finish = (element) => {
     if ("cooling" in element.dataset) {
@@ -148,6 +214,7 @@
   const prepare = (piece) => {
     const root = piece.parentNode ?? piece;
     root.querySelectorAll("[data-choice]").forEach(searchable);
+    root.querySelectorAll("[data-back]").forEach(restoreSearch);
     root.querySelectorAll("[data-clock]").forEach(showClock);
     root.querySelectorAll(PICTURES).forEach(dropIfBroken);
     root.querySelectorAll(".cooling").forEach((button) => button.setAttribute("aria-disabled", "true"));
@@ -242,11 +309,11 @@
       sessionStorage.picker = query;
     } catch {}
   };
-  for (const back of document.querySelectorAll("[data-back]")) {
+  const restoreSearch = (back) => {
     try {
       back.search = sessionStorage.picker ?? "";
     } catch {}
-  }
+  };
   if (search) {
     remember(location.search);
     search.addEventListener("input", find);
@@ -452,10 +519,7 @@
   });
   document.addEventListener("htmx:afterRequest", ({ detail: { requestConfig, successful, xhr } }) => {
     const { elt } = requestConfig;
-    if (polls(requestConfig)) {
-      if ("follows" in elt.dataset) follow(elt, xhr.status === 304 ? 5 : 15);
-      return;
-    }
+    if (polls(requestConfig)) return follow(elt, xhr.status, xhr.getResponseHeader("Retry-After"));
     showBusy(--running > 0);
     if (successful) showConnection();
     else showFailure();
@@ -490,13 +554,15 @@
     element.focus({ preventScroll: true });
   });
   document.addEventListener("htmx:load", ({ target }) => prepare(target));
+  document.addEventListener("htmx:afterSettle", hurry);
 
   // In another tab the bot may have been added meanwhile, or the list refreshed.
   let left = 0;
   document.addEventListener("visibilitychange", () => {
     if (document.hidden) left = Date.now();
     else {
-      if (window.htmx && Date.now() - left > AWAY) document.querySelectorAll("[hx-trigger=poll]").forEach(renew);
+      usedAt = Date.now();
+      if (usedAt - left > AWAY) document.querySelectorAll("[hx-trigger=poll]").forEach(renew);
       tick();
     }
   });

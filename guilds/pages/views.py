@@ -133,7 +133,8 @@ def favourites(request: GuildListRequest) -> HttpResponse:
 def detail(request: GuildRequest, guild_id: int) -> HttpResponse:
     """The page of one server. Copy it to start a page of your own; docs/your-pages.md explains the decorator."""
     bot.refresh_when_due(request.guild_list)
-    opened = open_guild(request.user.pk, guild_id)
+    # With htmx's header, an open page brings itself up to date, which is no visit.
+    opened = open_guild(request.user.pk, guild_id, is_visit=not request.htmx)
     context = {
         "guild_list": request.guild_list,
         "server": request.guild,
@@ -283,8 +284,8 @@ def delete_my_data(request: SignedInRequest) -> HttpResponse:
 
 @never_cache
 @require_GET
-def freshness(request: HttpRequest) -> HttpResponseBase:
-    """The lines about the list's age, for a page that polls them; 304 while they have not changed.
+def freshness(request: GuildListRequest) -> HttpResponseBase:
+    """The lines about the list's age, for a page that polls them; 304, for one query, while they have not changed.
 
     The page sends the `version` of the list it shows. If there is a newer version, the response triggers the page's
     "due" event, and the page fetches that list. If no list may be shown any more, or the person is signed out, the
@@ -293,19 +294,21 @@ def freshness(request: HttpRequest) -> HttpResponseBase:
     """
     if not request.user.is_authenticated:
         return HttpResponseClientRefresh()
+    guild_list = request.guild_list
     try:
-        guild_list = services.get_guild_list(request.user)
+        version = _version(guild_list)
     except NoAnswer:
         return HttpResponseClientRefresh()
-    if request.GET.get("version") != _version(guild_list):
+    if request.GET.get("version") != version:
         return HttpResponse(status=204, headers={"HX-Trigger": "due"})
-    context = _freshness(guild_list)
-    is_unanswered = not guild_list.is_asking and request.GET.get("asking") == context["verified"]
-    response = render(
-        request, "guilds/_followed.html", {"guild_list": guild_list, "is_unanswered": is_unanswered, **context}
-    )
-    response["ETag"] = etag = _etag(guild_list)
-    return get_conditional_response(request, etag=etag, response=response) or response
+    etag = _etag(guild_list)
+    response = get_conditional_response(request, etag=etag)
+    if response is None:
+        context = {"guild_list": guild_list, **_freshness(guild_list)}
+        is_unanswered = not guild_list.is_asking and request.GET.get("asking") == context["verified"]
+        response = render(request, "guilds/_followed.html", {"is_unanswered": is_unanswered, **context})
+    response["ETag"] = etag
+    return response
 
 
 @open_to_all
@@ -351,6 +354,7 @@ def _freshness(guild_list: GuildList) -> dict[str, object]:
     return {
         "version": _version(guild_list),
         "verified": str(guild_list.verified_at.timestamp()),
+        "hears_events": bot.has_token(),
         "age_seconds": int(guild_list.age.total_seconds()),
         "why_stale": WHY.get(guild_list.reason) if guild_list.reason else None,
         "next_attempt_seconds": _seconds_until(guild_list.next_attempt_at, read_at),

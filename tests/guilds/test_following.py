@@ -11,9 +11,12 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from accounts.models import User
-from guilds import services
+from accounts.bookkeeping import bookkeeper
+from accounts.clock import database_now
+from accounts.models import Session, User
+from guilds import news, services
 from guilds.models import UserGuildMembership
+from guilds.preferences import preferences_of
 from tests.fixtures import Sandbox, let_pass, threading_join
 from tests.guilds.rows import bot_joins
 
@@ -85,6 +88,61 @@ def test_a_page_learns_that_the_bot_was_added_elsewhere(with_list: WithList, cli
     response = client.get(address, headers=headers)
 
     assert (response.status_code, response["HX-Trigger"]) == (204, "due")
+
+
+def test_a_page_asks_again_and_again_only_where_a_bot_reports(
+    with_list: WithList, client_of: ClientOf, settings: Any
+) -> None:
+    client = client_of(with_list("ada", minutes=10))
+    guild_id = UserGuildMembership.objects.values_list("guild_id", flat=True)[0]
+    pages = ("/servers/", f"/servers/{guild_id}/")
+
+    with_bot = ["data-live" in client.get(page).content.decode() for page in pages]
+    settings.DISCORD_BOT_TOKEN = ""
+    without = ["data-live" in client.get(page).content.decode() for page in pages]
+
+    assert (with_bot, without) == ([True, True], [False, False])
+
+
+def test_what_the_bot_reports_is_news_for_an_open_page(with_list: WithList, client_of: ClientOf) -> None:
+    user = with_list("ada", minutes=10)
+    client = client_of(user)
+    address, headers = poll_of(client.get("/servers/"))
+    membership = UserGuildMembership.objects.filter(user=user)[0]
+    assert user.discord_id
+
+    news.member_left(user.discord_id, membership.guild_id, database_now())
+    response = client.get(address, headers=headers)
+
+    assert (response.status_code, response["HX-Trigger"]) == (204, "due")
+
+
+def test_a_poll_without_news_costs_one_query_and_leaves_the_session(with_list: WithList, client_of: ClientOf) -> None:
+    client = client_of(with_list("ada", minutes=10))
+    address, headers = poll_of(client.get("/servers/"))
+    client.get(address, headers=headers)
+    before = list(Session.objects.values_list("session_key", "session_data", "expire_date"))
+
+    with CaptureQueriesContext(connection) as queries:
+        response = client.get(address, headers=headers)
+
+    assert (response.status_code, len(queries)) == (304, 1)
+    assert not response.cookies
+    assert list(Session.objects.values_list("session_key", "session_data", "expire_date")) == before
+
+
+def test_a_page_that_brings_itself_up_to_date_is_no_visit(with_list: WithList, client_of: ClientOf) -> None:
+    user = with_list("ada", minutes=10)
+    client = client_of(user)
+    guild_id = UserGuildMembership.objects.filter(user=user)[0].guild_id
+
+    updated = client.get(f"/servers/{guild_id}/", headers=HTMX)
+    bookkeeper.settle()
+    before = preferences_of(user.pk).recent
+    client.get(f"/servers/{guild_id}/")
+    bookkeeper.settle()
+
+    assert (updated.status_code, before, preferences_of(user.pk).recent) == (200, (), (guild_id,))
 
 
 def test_what_did_not_change_is_answered_with_304(with_list: WithList, client_of: ClientOf, sandbox: Sandbox) -> None:
