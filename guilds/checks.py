@@ -1,6 +1,7 @@
 """System checks: unguarded views about a guild, views that ask Discord before they throttle, and what apps declare."""
 
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from typing import Any
 
 from django.apps import AppConfig, apps
@@ -242,7 +243,11 @@ def _name(view: Any) -> str:
 def scheduled_commands_can_run(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     found: list[CheckMessage] = []
     there = get_commands()
-    for command in settings.SCHEDULED_COMMANDS:
+    for command, interval in settings.SCHEDULED_COMMANDS.items():
+        if not isinstance(interval, timedelta) or interval <= timedelta():
+            message = f"SCHEDULED_COMMANDS says that '{command}' runs every {interval!r}, which is no interval."
+            hint = f"Write a timedelta, such as {{'{command}': timedelta(hours=1)}}."
+            found.append(Error(message, hint=hint, id="guilds.E011"))
         if command not in there:
             message = f"SCHEDULED_COMMANDS names '{command}', which is no command of manage.py."
             found.append(Error(message, id="guilds.E005"))

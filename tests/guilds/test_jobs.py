@@ -4,6 +4,7 @@ import re
 from datetime import timedelta
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
@@ -73,6 +74,16 @@ def test_a_check_names_a_scheduled_command_that_does_not_exist(settings: Setting
     assert [fault.msg for fault in run_checks() if fault.id == "guilds.E005"] == [
         "SCHEDULED_COMMANDS names 'send_digest', which is no command of manage.py."
     ]
+
+
+@pytest.mark.parametrize("interval", [3600, "0 4 * * *", timedelta(0)])
+def test_an_interval_that_is_none_is_found(interval: Any, settings: Settings) -> None:
+    settings.SCHEDULED_COMMANDS = {"clearsessions": interval}
+
+    [fault] = [fault for fault in run_checks() if fault.id == "guilds.E011"]
+
+    assert fault.msg == f"SCHEDULED_COMMANDS says that 'clearsessions' runs every {interval!r}, which is no interval."
+    assert "timedelta(hours=1)" in (fault.hint or "")
 
 
 def test_a_check_names_a_scheduled_command_that_records_no_run(settings: Settings) -> None:
