@@ -21,6 +21,7 @@ BENCHES = {
     "attack": "unfinished bodies, half headers and silent connections: effect on other pages",
     "weight": "bytes, requests and Lighthouse scores of the picker, a server's page and sign-in, on phone and desk",
     "hit": "the cost of a fresh list, compared with an empty view and common approaches",
+    "web": "requests a second, latencies and processor time of the web server with one and two workers, beside granian",
     "scale": "10,000 to a million people on PostgreSQL: what grows with their number",
     "fleet": "a simulated day of a million people under Discord's limits, with four caching strategies",
     "structure": "the site's own code: modules, imports between packages, longest and most complex function, lines",
