@@ -34,7 +34,7 @@ BATCH = 200
 # Of the events, how many a bot sends a second time.
 REPEATED = 0.1
 # A member's event takes the statements of a read, a compare-and-swap, and what it changes in the person's list.
-MAX_STATEMENTS = 6
+MAX_STATEMENTS = 5
 KINDS = ("GUILD_MEMBER_UPDATE",) * 8 + ("GUILD_MEMBER_REMOVE", "GUILD_MEMBER_ADD")
 
 Json = dict[str, Any]

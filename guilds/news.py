@@ -12,6 +12,8 @@ fresh. Where the bot's clock can't decide, the record is due, so that Discord de
 `guild_changed`       GUILD_CREATE, GUILD_UPDATE
 `bot_left`            GUILD_DELETE, unless the guild is only unavailable
 `after_gap`           READY: a new session, after events may have been missed
+
+The functions take the site's id of the person, which `receive` looks up once for a whole batch.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -64,12 +66,11 @@ def receive(events: Iterable[Event], sent_at: datetime | None = None) -> None:
     people = dict(User.objects.filter(discord_id__in=named).values_list("discord_id", "pk"))
     placed = by_site_clock([event.at for event in events], now, sent_at)
     for event, (at, is_certain) in zip(events, placed, strict=True):
-        if event.user_id is None:
-            EVENTS[event.type].store(replace(event, at=at))
-        elif person := people.get(event.user_id):
-            EVENTS[event.type].store(replace(event, at=at))
-            if not is_certain and event.guild_id is not None:
-                refresh.expire(MEMBER, person, event.guild_id, at=at)
+        person = people.get(event.user_id)
+        if event.user_id is None or person:
+            EVENTS[event.type].store(replace(event, at=at), person)
+        if person and not is_certain and event.guild_id is not None:
+            refresh.expire(MEMBER, person, event.guild_id, at=at)
 
 
 def by_site_clock(
@@ -94,32 +95,28 @@ def by_site_clock(
     return placed[::-1]
 
 
-def member_changed(discord_id: int, guild_id: int, member: Member, at: datetime) -> None:
+def member_changed(user_id: int, guild_id: int, member: Member, at: datetime) -> None:
     """Store the person's new roles, nickname and so on in the guild.
 
     Permissions follow roles, so the person's list is due unless the stored roles are the same.
     """
-    if (user_id := _person(discord_id)) is not None:
-        found = MEMBER.find(user_id, guild_id)
-        if found is None or tuple(found[0].roles) != member.roles:
-            refresh.expire(GUILD_LIST, user_id, at=at)
-        _store_member(user_id, guild_id, member, at)
-
-
-def member_joined(discord_id: int, guild_id: int, member: Member, at: datetime) -> None:
-    """Store the membership, and make the person's list due: it lacks the guild."""
-    if (user_id := _person(discord_id)) is not None:
-        _store_member(user_id, guild_id, member, at)
+    found = MEMBER.find(user_id, guild_id)
+    if found is None or tuple(found[0].roles) != member.roles:
         refresh.expire(GUILD_LIST, user_id, at=at)
+    _store_member(user_id, guild_id, member, at)
 
 
-def member_left(discord_id: int, guild_id: int, at: datetime) -> None:
+def member_joined(user_id: int, guild_id: int, member: Member, at: datetime) -> None:
+    """Store the membership, and make the person's list due: it lacks the guild."""
+    _store_member(user_id, guild_id, member, at)
+    refresh.expire(GUILD_LIST, user_id, at=at)
+
+
+def member_left(user_id: int, guild_id: int, at: datetime) -> None:
     """End the membership at once, with all roles and permissions, and make the person's list due.
 
     The news may be late: a membership that later news confirmed stays.
     """
-    if (user_id := _person(discord_id)) is None:
-        return
     refresh.push(MEMBER, user_id, guild_id, value=None, at=at)
     found = MEMBER.find(user_id, guild_id)
     if found and found[0].is_member:
@@ -164,31 +161,26 @@ def _bot_is(guild_id: int, guild: PartialGuild | None, at: datetime) -> None:
         refresh.expire(BOT_GUILDS, ALL_GUILDS, at=at)
 
 
-def _person(discord_id: int) -> int | None:
-    """Return the id of the site's person with this account at Discord; None if there is none."""
-    return User.objects.filter(discord_id=discord_id).values_list("pk", flat=True).first()
-
-
 @dataclass(frozen=True, slots=True)
 class EventType:
-    """How events of one type are stored, and the fields that they need."""
+    """How events of one type are stored, with the site's id of the person if there is one, and what they need."""
 
-    store: Callable[[Any], None]
+    store: Callable[[Any, Any], None]
     needs: tuple[str, ...] = ()
 
 
 _MEMBER = ("guild_id", "user_id", "member")
-_DIRECTORY = EventType(lambda event: directory_changed(event.guild_id, event.at), ("guild_id",))
-_GUILD = EventType(lambda event: guild_changed(event.guild, event.at), ("guild",))
+_DIRECTORY = EventType(lambda event, _: directory_changed(event.guild_id, event.at), ("guild_id",))
+_GUILD = EventType(lambda event, _: guild_changed(event.guild, event.at), ("guild",))
 EVENTS: Mapping[str, EventType] = {
     "GUILD_MEMBER_ADD": EventType(
-        lambda event: member_joined(event.user_id, event.guild_id, event.member, event.at), _MEMBER
+        lambda event, person: member_joined(person, event.guild_id, event.member, event.at), _MEMBER
     ),
     "GUILD_MEMBER_UPDATE": EventType(
-        lambda event: member_changed(event.user_id, event.guild_id, event.member, event.at), _MEMBER
+        lambda event, person: member_changed(person, event.guild_id, event.member, event.at), _MEMBER
     ),
     "GUILD_MEMBER_REMOVE": EventType(
-        lambda event: member_left(event.user_id, event.guild_id, event.at), ("guild_id", "user_id")
+        lambda event, person: member_left(person, event.guild_id, event.at), ("guild_id", "user_id")
     ),
     "GUILD_ROLE_CREATE": _DIRECTORY,
     "GUILD_ROLE_UPDATE": _DIRECTORY,
@@ -198,6 +190,6 @@ EVENTS: Mapping[str, EventType] = {
     "CHANNEL_DELETE": _DIRECTORY,
     "GUILD_CREATE": _GUILD,
     "GUILD_UPDATE": _GUILD,
-    "GUILD_DELETE": EventType(lambda event: bot_left(event.guild_id, event.at), ("guild_id",)),
-    "READY": EventType(lambda event: after_gap(event.at)),
+    "GUILD_DELETE": EventType(lambda event, _: bot_left(event.guild_id, event.at), ("guild_id",)),
+    "READY": EventType(lambda event, _: after_gap(event.at)),
 }

@@ -280,13 +280,12 @@ class OfMember(BotMovesAbout, PeoplesEngine):
     def event_arrives(self, process: int, number: int, roles: tuple[int, ...] | None) -> None:
         """The bot hears that the person's roles have changed, or that they left."""
         key, at = self.key(number), database_now()
-        discord_id = self.discord_ids[key[0]]
 
         def hear() -> None:
             if roles is None:
-                news.member_left(discord_id, key[1], at)
+                news.member_left(*key, at)
             else:
-                news.member_changed(discord_id, key[1], Member.from_json(of_member(*roles)), at)
+                news.member_changed(*key, Member.from_json(of_member(*roles)), at)
 
         task = self.start(process, key, "news", hear)
         self.told[task] = self.nothing if roles is None else (True, *roles)
