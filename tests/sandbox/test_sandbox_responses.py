@@ -273,6 +273,8 @@ def test_an_old_version_and_a_wrong_method_are_refused(unlimited):
     assert unlimited.ask("GET", "/api/v5/users/@me").json()["code"] == 50041
     assert unlimited.ask("POST", "/api/v10/users/@me", token=unlimited.token()).status == 405
     assert unlimited.ask("GET", "/api/v10/oauth2/token").status == 405
+    assert unlimited.ask("PATCH", "/api/v10/applications/@me", token="Bot sandbox-bot").status == 405
+    assert unlimited.ask("PUT", "/api/v10/applications/1/commands", token="Bot sandbox-bot").status == 404
 
 
 @pytest.mark.parametrize(
