@@ -23,6 +23,7 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 from pytest_django import Settings
 
+from accounts import service_tokens
 from accounts.clock import database_now
 from accounts.models import DiscordGate, User
 from guilds.management.commands.doctor import as_lines
@@ -315,6 +316,13 @@ CASES: dict[str, Case] = {
         "The application's install link doesn't add its bot.",
         'Add the scope "bot" on the Installation page',
     ),
+    "no install settings": (
+        "discord",
+        lambda world: world.sandbox.application(integration_types_config={"0": {}}),
+        Level.NOTE,
+        "The application has no default install settings",
+        "under Default Install Settings on the Installation page",
+    ),
     "people only": (
         "discord",
         lambda world: world.sandbox.application(integration_types_config={"1": {}}),
@@ -334,7 +342,14 @@ CASES: dict[str, Case] = {
         lambda world: world.sandbox.application(flags=0),
         Level.NOTE,
         "Of the privileged intents, the application has none; this site needs none.",
-        "needs Server Members",
+        "",
+    ),
+    "no intent for the bot that reports": (
+        "discord",
+        lambda world: service_tokens.create("bot", ["bot:events"], by="a test"),
+        Level.WARNING,
+        "A bot has a token to report events, but Discord won't tell it who joins and leaves servers.",
+        "Turn on Server Members Intent on the Bot page",
     ),
     "intents": (
         "discord",
@@ -434,6 +449,23 @@ def test_a_clone_is_fine(sandbox: Sandbox) -> None:
     assert code == 0
     assert [line.split()[0] for line in text.splitlines() if "  ok  " in line][:2] == ["database", "clocks"]
     assert len(sandbox.requests("")) == 3
+
+
+def test_what_could_not_be_checked_is_not_called_fine(sandbox: Sandbox, settings: Settings) -> None:
+    settings.DISCORD_BOT_TOKEN = ""
+
+    text, code = run()
+
+    assert "→ Compare them on the OAuth2 page" in text
+    assert text.endswith("Found no error or warning, and 1 note with advice.\n"), text
+    assert code == 0
+
+
+def test_the_intent_that_the_reporting_bot_needs_is_no_warning(sandbox: Sandbox) -> None:
+    service_tokens.create("bot", ["bot:events"], by="a test")
+    sandbox.application(flags=1 << 15)
+
+    assert {finding.level for finding in found_by("discord")} == {Level.OK, Level.NOTE}
 
 
 def test_the_exit_code_is_that_of_the_worst_finding(sandbox: Sandbox) -> None:

@@ -4,7 +4,7 @@ import json
 import sys
 from argparse import ArgumentParser
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from django.core.management.base import BaseCommand
@@ -52,11 +52,18 @@ def as_json(found: list[tuple[str, Finding]]) -> str:
     return json.dumps({"exit_code": code, "findings": as_rows(found)}, indent=2)
 
 
-def summary(findings: Iterator[Finding]) -> str:
+def summary(findings: Iterable[Finding]) -> str:
+    """Return the last sentence. It says that all is well only if nothing is left to do, or to check by hand."""
+    findings = list(findings)
     counts = Counter(finding.level for finding in findings)
     told = [
         f"{counts[level]} {level}{'' if counts[level] == 1 else 's'}"
         for level in (Level.ERROR, Level.WARNING)
         if counts[level]
     ]
-    return f"Found {' and '.join(told)}." if told else "Everything is fine."
+    if told:
+        return f"Found {' and '.join(told)}."
+    advised = sum(bool(finding.advice) for finding in findings)
+    if advised:
+        return f"Found no error or warning, and {advised} note{'' if advised == 1 else 's'} with advice."
+    return "Everything is fine."

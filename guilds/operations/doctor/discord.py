@@ -14,9 +14,10 @@ from django.conf import settings
 from django.urls import reverse
 from django.utils.translation import gettext_noop as _
 
-from accounts import gate
+from accounts import gate, service_tokens
 from accounts.discord import Application, DiscordAPIError, DiscordClient, Exchange, Permissions, SiteRefused
 from accounts.limits import GateShut, Priority
+from accounts.token_scopes import Scope
 from accounts.tokens import discord_client
 from guilds import bot
 from guilds.operations.doctor.findings import Finding, Sentence, error, note, ok, skew, warning
@@ -134,7 +135,7 @@ def _of_application(answers: Answers) -> Iterator[Finding]:
         yield from public_bot(found)
         yield from install_settings(found, settings.DISCORD_BOT_PERMISSIONS, int(bot.needed_permissions()))
         yield from webhook_events(found)
-        yield from intents(found)
+        yield from intents(found, _reports_events())
 
 
 def client_id() -> Iterator[Finding]:
@@ -217,6 +218,18 @@ def install_settings(application: Application, requested: int | None, needed: in
         yield error(Sentence(_("The application can't be installed to servers.")), Sentence(advice, portal=PORTAL))
         return
     if (install := application.guild_install) is None:
+        yield note(
+            Sentence(
+                _("The application has no default install settings, so Discord offers no link that adds its bot.")
+            ),
+            Sentence(
+                _(
+                    'To have one, add the scope "bot" and permissions under Default Install Settings on the '
+                    "Installation page at %(portal)s."
+                ),
+                portal=PORTAL,
+            ),
+        )
         return
     given = install.permissions
     wanted = given | Permissions.missing(given, False, needed) if requested is None else requested | needed
@@ -261,14 +274,21 @@ def webhook_events(application: Application) -> Iterator[Finding]:
         )
 
 
-def intents(application: Application) -> Iterator[Finding]:
-    """Return which privileged intents the application has. Only bots with a gateway connection use them."""
+def _reports_events() -> bool:
+    """Whether a bot of the site has a token to report events."""
+    return any(Scope.BOT_EVENTS in token.scopes for token in service_tokens.valid())
+
+
+def intents(application: Application, reports_events: bool) -> Iterator[Finding]:
+    """Return which privileged intents the application has. Only a bot that reports events to this site needs one."""
+    if reports_events and not application.flags & INTENTS["Server Members"]:
+        yield warning(
+            Sentence(_("A bot has a token to report events, but Discord won't tell it who joins and leaves servers.")),
+            Sentence(_("Turn on Server Members Intent on the Bot page at %(portal)s."), portal=PORTAL),
+        )
     granted = [name for name, bits in INTENTS.items() if application.flags & bits]
     if granted:
         has = _("Of the privileged intents, the application has %(granted)s; this site needs none.")
         yield note(Sentence(has, granted=", ".join(granted)))
     else:
-        yield note(
-            Sentence(_("Of the privileged intents, the application has none; this site needs none.")),
-            Sentence(_("A bot that reports who joins and leaves servers needs Server Members.")),
-        )
+        yield note(Sentence(_("Of the privileged intents, the application has none; this site needs none.")))
