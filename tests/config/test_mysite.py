@@ -6,11 +6,16 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
+from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
+from django.db import migrations, models
+from django.db.migrations.writer import MigrationWriter
 
 from config import mysite
+from guilds.snowflakes import SnowflakeField
 
 ROOT = Path(__file__).parents[2]
 YOUR_SITE = (ROOT / "docs" / "your-site.md").read_text()
@@ -206,3 +211,29 @@ def test_the_development_server_outlives_a_mistake_in_the_settings(mistake: str,
             assert server.wait(30) == 3
         finally:
             server.kill()
+
+
+def test_a_generated_migration_passes_the_linter() -> None:
+    class Migration(migrations.Migration):
+        operations: ClassVar = [
+            migrations.CreateModel(
+                "Vote",
+                [
+                    ("guild_id", SnowflakeField(primary_key=True)),
+                    ("voter", models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE)),
+                ],
+            )
+        ]
+
+    written = MigrationWriter(Migration("0001_initial", "votes")).as_string()
+    assert "import guilds.snowflakes" in written
+
+    result = subprocess.run(
+        [sys.executable, "-m", "ruff", "check", "--stdin-filename", "mysite/votes/migrations/0001_initial.py", "-"],
+        input=written,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+
+    assert result.returncode == 0, result.stdout
