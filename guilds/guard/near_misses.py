@@ -9,21 +9,28 @@ from inspect import signature
 from typing import Any
 
 ATTRIBUTES = ("permission", "role", "member", "max_age", "write_max_age", "bot", "rule", "validate", "guild_id_kwarg")
-# How Django, REST framework, and our own decorator, apps and permission classes call the same requirement.
+# How Django, REST framework, libraries for bots, and our own decorator, apps and permission classes call the same
+# requirement.
 OTHER_NAMES = {
     "bot_permissions": "bot",
     "guild_id": "guild_id_kwarg",
     "guild_id_kwarg": "guild_id",
+    "guild_permission": "permission",
+    "guild_permissions": "permission",
+    "guild_role": "role",
+    "guild_roles": "role",
     "may": "permission",
     "perm": "permission",
     "perms": "permission",
     "permission_classes": "permission",
+    "role_id": "role",
+    "role_ids": "role",
     "validation": "validate",
     "with_bot": "bot",
     "within": "max_age",
     "writes_within": "write_max_age",
 }
-FILLERS = frozenset({"need", "needed", "needs", "own", "reads", "require", "required", "requires"})
+FILLERS = frozenset({"any", "has", "need", "needed", "needs", "own", "reads", "require", "required", "requires"})
 MIN_LIKENESS = 0.8  # "permision" is 0.95 like "permission", and "validators" 0.78 like "validate"
 
 

@@ -322,6 +322,10 @@ def refuses(request: HttpRequest, guild: object) -> bool:
         ("ruel", refuses, "rule"),
         ("vaildate", refuses, "validate"),
         ("guild_id", "server", "guild_id_kwarg"),
+        ("guild_permissions", "manage_guild", "permission"),
+        ("has_permissions", "manage_guild", "permission"),
+        ("role_id", 41771983423143936, "role"),
+        ("any_role", (41771983423143936,), "role"),
     ],
 )
 @pytest.mark.parametrize("inherited", [False, True], ids=["own", "inherited"])
