@@ -2,12 +2,14 @@
 
 import json
 import re
+import sys
 from collections.abc import Callable
 from typing import Any, ClassVar
 
 import pytest
 from django.test import Client
-from django.urls import path
+from django.urls import clear_url_caches, path
+from drf_spectacular.checks import schema_check
 from drf_spectacular.drainage import GENERATOR_STATS
 from drf_spectacular.utils import extend_schema
 from drf_spectacular.validation import validate_schema
@@ -112,6 +114,22 @@ def test_the_sites_own_endpoints_change_nothing_in_the_apis_document() -> None:
 
     assert document == documents.document()
     assert all(path.startswith("/api/v1/") for path in document["paths"])
+
+
+class PlainView(ThrottledFirst):
+    """An endpoint as the documentation shows it, which describes neither its request nor its response."""
+
+    permission_classes: ClassVar[list[Any]] = [InGuild]
+
+    def get(self, request: Request, guild_id: int) -> Response:
+        return Response({})
+
+
+def test_an_endpoint_needs_no_description(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "urlpatterns", [path("api/plain/<int:guild_id>/", PlainView.as_view())])
+    clear_url_caches()
+
+    assert schema_check(None) == []  # type: ignore[no-untyped-call]
 
 
 def test_the_site_can_describe_its_endpoints_with_who_may_ask(client: Client, db: None) -> None:
