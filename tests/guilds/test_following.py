@@ -109,9 +109,8 @@ def test_what_the_bot_reports_is_news_for_an_open_page(with_list: WithList, clie
     client = client_of(user)
     address, headers = poll_of(client.get("/servers/"))
     membership = UserGuildMembership.objects.filter(user=user)[0]
-    assert user.discord_id
 
-    news.member_left(user.discord_id, membership.guild_id, database_now())
+    news.member_left(user.pk, membership.guild_id, database_now())
     response = client.get(address, headers=headers)
 
     assert (response.status_code, response["HX-Trigger"]) == (204, "due")

@@ -353,7 +353,7 @@ class Site:
         return {"Authorization": f"Bearer {token}"}
 
     def service(self) -> dict[str, str]:
-        _row, token = service_tokens.create("bot", [Scope.ME_READ], by="a test")
+        _row, token = service_tokens.create("bot", [Scope.BOT_READ], by="a test")
         return {"Authorization": f"Bearer {token}"}
 
     def forged(self, path: str, **headers: str) -> Any:
