@@ -8,8 +8,9 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import structlog
 from django.conf import settings
 from django.db import connection, connections
 
@@ -73,7 +74,10 @@ class Reservation:
         slot, after the Future is set: callers that wait for the job don't wait for its follow-up.
         """
         future: Future[T] = Future()
-        threading.Thread(target=_run, args=(job, follow_up, future), daemon=True, name="guildhall-job").start()
+        # The job's log lines have the id of the request that started it.
+        of_request = structlog.contextvars.get_contextvars()
+        args = (job, follow_up, future, of_request)
+        threading.Thread(target=_run, args=args, daemon=True, name="guildhall-job").start()
         return future
 
     def release(self) -> None:
@@ -85,7 +89,11 @@ def reserve() -> Reservation | None:
     return Reservation() if job_slots.acquire() else None
 
 
-def _run(job: Callable[[], T], follow_up: Callable[[T], FollowUp | None], future: "Future[T]") -> None:
+def _run(
+    job: Callable[[], T], follow_up: Callable[[T], FollowUp | None], future: "Future[T]", of_request: dict[str, Any]
+) -> None:
+    # This thread has a context of its own, which ends with it.
+    structlog.contextvars.bind_contextvars(**of_request)
     more: FollowUp | None = None
     report: Callable[[], None]
     try:

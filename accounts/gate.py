@@ -130,7 +130,7 @@ def open_gate(by: str) -> Gate | None:
     change(opened)
     if not found.streak:
         return None
-    logger.info("discord_gate_opened", by=by, reason=found.reason, until=str(found.until), streak=found.streak)
+    logger.info("discord_gate_opened", by=by, reason=found.reason, until=found.until, streak=found.streak)
     return found
 
 
@@ -293,7 +293,7 @@ def learn(exchange: Exchange, probe: datetime | None) -> None:
         reason = Reason.GLOBAL_LIMIT if exchange.scope == "global" else Reason.CLOUDFLARE
         wait = None if exchange.retry_after is None else timedelta(seconds=exchange.retry_after)
         gate = change(lambda gate, now: gate.shut(reason, wait, now, probe=probe))
-        logger.warning("discord_gate_shut", reason=str(reason), until=str(gate.until), streak=gate.streak)
+        logger.warning("discord_gate_shut", reason=str(reason), until=gate.until, streak=gate.streak)
     elif probe is not None and exchange.status is not None and exchange.status < 500:
         # Any response from Discord itself shows that the limit is over; without one, the probe's lease expires.
         change(lambda gate, _now: gate.opened(probe))

@@ -7,6 +7,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Mapping, MutableMapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +37,11 @@ def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mutab
 
 
 def without_secrets(name: str, value: Any) -> Any:
-    """Return the value of a field without what looks like a secret."""
+    """Return the value of a field without what looks like a secret, and a time in ISO 8601."""
     if isinstance(value, int | float | bool | None):
         return value
+    if isinstance(value, datetime):
+        return value.isoformat()
     if name != "event" and SECRET_NAMES.search(name):
         return HIDDEN
     if isinstance(value, Mapping):

@@ -265,5 +265,5 @@ def _log_stale(record: Record, served: Served) -> None:
         **resource.whose(record),
         age_seconds=int(served.age.total_seconds()),
         reason=str(served.reason),
-        next_attempt_at=served.next_attempt_at.isoformat() if served.next_attempt_at else None,
+        next_attempt_at=served.next_attempt_at,
     )

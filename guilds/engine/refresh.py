@@ -140,7 +140,7 @@ def _store_failure(claimed: Claim[Any], failed: Failed, now: datetime) -> None:
     if not _release(claimed, reason=failed.reason, **fields):
         raise Fenced
     event = claimed.record.resource.event("{}_refresh_failed")
-    logger.warning(event, **_whose(claimed), reason=str(failed.reason), not_before=str(not_before))
+    logger.warning(event, **_whose(claimed), reason=str(failed.reason), not_before=not_before)
 
 
 def _write_answer(claimed: Claim[Any], change: Change | None, **attempt: object) -> None:

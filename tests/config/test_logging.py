@@ -3,6 +3,7 @@
 import logging
 import re
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from io import StringIO
 from typing import Any
 
@@ -40,6 +41,16 @@ def test_a_secret_inside_a_sentence_is_hidden(text: str) -> None:
 
     assert "VkO" not in line
     assert HIDDEN in line
+
+
+def test_times_are_told_in_one_format() -> None:
+    at = datetime(2026, 11, 28, 9, 30, tzinfo=UTC)
+
+    assert redact(None, "info", {"event": "x", "until": at, "not_before": None}) == {
+        "event": "x",
+        "until": "2026-11-28T09:30:00+00:00",
+        "not_before": None,
+    }
 
 
 def test_what_is_no_secret_stays() -> None:
@@ -99,6 +110,22 @@ def test_a_reader_who_has_to_wait_is_one_warning(
     assert "[warning" in line
     assert f"request_id={response['X-Request-ID']}" in line
     assert "problem=discord-unavailable" in line
+
+
+def test_an_attempt_has_the_id_of_the_request_that_started_it(
+    log: Callable[[], list[str]],
+    sign_up: Callable[..., User],
+    client_of: Callable[[User], Client],
+    sandbox: Sandbox,
+) -> None:
+    browser = client_of(sign_up("ada"))
+    sandbox.mood("outage")
+
+    response = browser.get("/servers/")
+
+    lines = [line for line in log() if "discord_unavailable" in line or "guild_list_refresh_failed" in line]
+    assert len(lines) == 2
+    assert all(f"request_id={response['X-Request-ID']}" in line for line in lines)
 
 
 def lose(*args: Any) -> None:
