@@ -42,6 +42,25 @@ OVERFLOWING = """
 }
 """
 
+# Short words that are broken into lines, because the boxes around them take the room. Code and addresses have none.
+BROKEN = r"""
+() => {
+  const found = [], walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT), range = new Range();
+  for (let text = walker.nextNode(); text; text = walker.nextNode()) {
+    const element = text.parentElement;
+    if (!element.checkVisibility() || element.closest("code, pre, option, bdi, .unseen, .search button")) continue;
+    for (const { 0: word, index } of text.data.matchAll(/(?<=^|\s)[\p{L}\p{N}]+(?=$|[\s.,:;!?])/gu)) {
+      if (word.length > 7) continue;
+      range.setStart(text, index);
+      range.setEnd(text, index + word.length);
+      const lines = new Set([...range.getClientRects()].map((box) => box.top));
+      if (lines.size > 1) found.push(`${word} in ${text.data.trim()}`);
+    }
+  }
+  return found;
+}
+"""
+
 # A selector, or axe's own context, such as {"exclude": [[".not-ours"]]}.
 Part = str | dict[str, list[list[str]]]
 
@@ -70,12 +89,16 @@ def inspect(page: Page, part: Part | None = None, looks: Sequence[Look] = LOOKS,
 
 
 def check_that_it_fits(page: Page) -> None:
-    """Check that nothing overflows on the narrowest screen, at each text size, whatever can be opened being open."""
+    """Check that the page fits on the narrowest screen, at each text size, whatever can be opened being open.
+
+    Nothing overflows, and no short word is broken.
+    """
     page.set_viewport_size(NARROW)
     page.evaluate("document.querySelectorAll('details').forEach(details => { details.open = true; })")
     for size in TEXT_SIZES:
         page.evaluate("size => document.documentElement.style.fontSize = `${size}%`", size)
         assert page.evaluate(OVERFLOWING) == [], f"{page.url}, {NARROW['width']} px wide, text at {size} %"
+        assert page.evaluate(BROKEN) == [], f"{page.url}, {NARROW['width']} px wide, text at {size} %"
     page.evaluate("document.documentElement.style.fontSize = ''")
 
 
