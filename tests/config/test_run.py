@@ -70,10 +70,17 @@ def listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
+def as_if_prepared(folder: Path) -> None:
+    """Write what `./run prepare` leaves for the site that starts without it."""
+    (folder / "static").mkdir()
+    (folder / "static" / "staticfiles.json").write_text('{"version": "1.1", "paths": {}}')
+
+
 def test_the_site_answers_no_visitor_before_its_sandbox_listens(tmp_path: Path) -> None:
     """A sandbox that starts slowly holds the site back, since a visitor would be sent to a refused connection."""
     slow = "import sys, time\nif 'sandbox' in sys.orig_argv: time.sleep(4)\n"
     (tmp_path / "sitecustomize.py").write_text(slow)
+    as_if_prepared(tmp_path)
     port, sandbox_port = free_port(), free_port()
     environment = {"PATH": os.environ["PATH"], "ENV_FILE": os.devnull, "PYTHONPATH": str(tmp_path), "SKIP_PREPARE": "1"}
     settings = {"VAR_DIR": str(tmp_path), "PORT": str(port), "SANDBOX_PORT": str(sandbox_port)}
@@ -87,6 +94,7 @@ def test_the_site_answers_no_visitor_before_its_sandbox_listens(tmp_path: Path) 
 
 def test_a_sandbox_that_cannot_start_stops_the_start(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text("import sys\nif 'sandbox' in sys.orig_argv: sys.exit('broken')\n")
+    as_if_prepared(tmp_path)
     port, ports = free_port(), {"SANDBOX_PORT": str(free_port())}
 
     result = run(VAR_DIR=str(tmp_path), PYTHONPATH=str(tmp_path), SKIP_PREPARE="1", PORT=str(port), **ports)
@@ -103,6 +111,8 @@ def test_a_machine_prepares_starts_without_preparing_and_reloads_only_what_loads
     prepared = run("prepare", **settings)
     static = sorted(tmp_path.glob("static/*"))
     shutil.rmtree(tmp_path / "static")
+    unprepared = run(**settings, SKIP_PREPARE="1")
+    as_if_prepared(tmp_path)
     environment = {"PATH": os.environ["PATH"], "ENV_FILE": os.devnull, "SKIP_PREPARE": "1", "LOG_FORMAT": "json"}
     with (
         (tmp_path / "log").open("w") as log,
@@ -117,7 +127,9 @@ def test_a_machine_prepares_starts_without_preparing_and_reloads_only_what_loads
 
     assert prepared.returncode == 0
     assert static
-    assert not (tmp_path / "static").exists()
+    assert (unprepared.returncode, unprepared.stdout) == (1, "")
+    assert f"{tmp_path} has no static files; run ./run prepare" in unprepared.stderr
+    assert [file.name for file in (tmp_path / "static").iterdir()] == ["staticfiles.json"]
     assert (refused.returncode, reloaded.returncode) == (1, 0), reloaded.stderr
     assert "WEB_THREADS" in refused.stderr
     lines = [line for line in (tmp_path / "log").read_text().splitlines() if not line.startswith("sandbox ")]
