@@ -247,11 +247,19 @@ def sign_out_everywhere(request: HttpRequest) -> HttpResponse:
 
 
 @never_cache
-@require_POST
+@require_http_methods(["GET", "POST"])
 def revoke_access_token(request: HttpRequest, pk: int) -> HttpResponse:
-    """Revoke a token of the person. Does nothing if the token belongs to another person or no longer exists."""
+    """Ask for confirmation (GET), then revoke a token of the person (POST).
+
+    If the token belongs to another person or no longer exists, both only redirect to the person's tokens.
+    """
     if not request.user.is_authenticated:
         return redirect_to_login(reverse("access-tokens"))
-    if tokens.revoke(PersonalAccessToken.objects.filter(pk=pk, user=request.user)):
+    found = PersonalAccessToken.objects.filter(pk=pk, user=request.user)
+    if request.method == "GET":
+        token = found.first()
+        if token:
+            return render(request, "accounts/revoke_token.html", {"token": token})
+    elif tokens.revoke(found):
         messages.success(request, _("Token revoked."))
     return redirect("access-tokens")

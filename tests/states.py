@@ -19,6 +19,7 @@ from django.template import engines
 from django.test import Client, override_settings
 from django.urls import path
 
+from accounts import access_tokens
 from accounts.models import User
 from accounts.token_scopes import Scope
 from config.urls import handler400, handler403, handler404, handler500  # noqa: F401 - read by Django of this module
@@ -156,6 +157,11 @@ class Visit:
         self.ada.post("/account/tokens/", {"name": "backup", "scopes": [Scope.ME_READ], "days": 30})
         return self.ada.post("/account/tokens/", wanted)
 
+    def revokes_token(self) -> Any:
+        """Return the page that asks Ada whether to revoke her token."""
+        token, _secret = access_tokens.create(self.user, "nightly", [Scope.ME_READ], timedelta(days=30))
+        return self.get(f"/account/tokens/{token.pk}/revoke/")
+
     def with_lost_keys(self) -> Any:
         let_pass(hours=25)
         with override_settings(TOKEN_KEYS=[Fernet.generate_key().decode()]):
@@ -222,6 +228,7 @@ PAGES: dict[str, tuple[HTTPStatus, Callable[[Visit], Any]]] = {
         lambda visit: visit.with_tokens(name="dashboard", scopes=[Scope.GUILDS_READ], days=7),
     ),
     "wrong access token": (HTTPStatus.UNPROCESSABLE_ENTITY, lambda visit: visit.with_tokens(name="backup", days=8)),
+    "revoke access token": (HTTPStatus.OK, lambda visit: visit.revokes_token()),
     "api documentation": (HTTPStatus.OK, lambda visit: visit.get("/api/docs/")),
     "api documentation, signed out": (HTTPStatus.OK, lambda visit: visit.visitor.get("/api/docs/")),
     "problems": (HTTPStatus.OK, lambda visit: visit.visitor.get("/problems/")),

@@ -209,10 +209,32 @@ def test_a_revoked_token_opens_nothing(ada: User, client_of: ClientOf, client: C
     assert client.get("/api/v1/me/", headers=bearer(token)).status_code == 401
 
 
+def test_revoking_asks_first_and_names_the_token(ada: User, client_of: ClientOf) -> None:
+    row, _token = access_tokens.create(ada, "<nightly> backup", READ, MONTH)
+    browser = client_of(ada)
+    confirmation = f"{PAGE}{row.pk}/revoke/"
+
+    assert f'href="{confirmation}"' in browser.get(PAGE).content.decode()
+    page = browser.get(confirmation)
+
+    assert "&lt;nightly&gt; backup" in page.content.decode()
+    assert f'<form method="post" action="{confirmation}">' in page.content.decode()
+    assert "no-store" in page["Cache-Control"]
+    assert PersonalAccessToken.objects.filter(pk=row.pk).exists()
+
+
+def test_a_token_that_is_gone_has_no_page_to_revoke_it(ada: User, client_of: ClientOf) -> None:
+    response = client_of(ada).get(f"{PAGE}1/revoke/")
+
+    assert (response.status_code, response["Location"]) == (302, PAGE)
+
+
 def test_nobody_revokes_somebody_elses_token(ada: User, sign_up: WithList, client_of: ClientOf) -> None:
     row, _token = access_tokens.create(ada, "backup", READ, MONTH)
+    linus = client_of(sign_up("linus"))
 
-    client_of(sign_up("linus")).post(f"{PAGE}{row.pk}/revoke/")
+    assert linus.get(f"{PAGE}{row.pk}/revoke/")["Location"] == PAGE
+    linus.post(f"{PAGE}{row.pk}/revoke/")
 
     assert PersonalAccessToken.objects.filter(pk=row.pk).exists()
 

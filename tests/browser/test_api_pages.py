@@ -68,7 +68,9 @@ def test_a_token_is_made_copied_used_and_revoked(site: Site, page: Page, person:
     bearer = {"Authorization": f"Bearer {token}"}
     assert page.request.get(f"{site.url}/api/v1/me/", headers=bearer).json()["username"] == person
 
-    page.get_by_role("button", name="Revoke backup").click()
+    page.get_by_role("link", name="Revoke backup").click()
+    expect(page.get_by_role("heading", name="Revoke the token “backup”?")).to_be_visible()
+    page.get_by_role("button", name="Revoke token").click()
 
     expect(page.get_by_role("main").get_by_role("status")).to_contain_text("revoked")
     assert page.request.get(f"{site.url}/api/v1/me/", headers=bearer).status == 401
