@@ -56,6 +56,7 @@ def test_the_switcher_closes_and_is_accessible_and_fits(site: Site, page: Page, 
     expect(dialog).to_be_hidden()
     expect(opener).to_be_focused()
     opener.click()
+    expect(dialog).to_be_visible()
     page.mouse.click(2, 300)
     expect(dialog).to_be_hidden()
 
