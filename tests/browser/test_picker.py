@@ -218,6 +218,11 @@ def test_many_servers_are_folded_and_a_search_finds_them_all(
     assert focused(page) == "Server 198"
     page.get_by_role("searchbox").fill("")
     expect(rows).to_have_count(12)
+    page.emulate_media(media="print")
+    expect(rows).to_have_count(200)
+    expect(page.get_by_text("Show 188 more")).to_be_hidden()
+    page.emulate_media(media="screen")
+    expect(rows).to_have_count(12)
     page.get_by_text("Show 188 more").click()
     expect(rows).to_have_count(200)
 
