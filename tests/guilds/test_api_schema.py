@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import html5lib
 import pytest
 import yaml
 from django.conf import settings
@@ -99,6 +100,26 @@ def test_the_documentation_shows_the_body_and_who_may_send_it(
     assert "Access token with <code>guilds:read</code>" in shown["listGuilds"]
     assert ("data-send" in shown["listGuilds"], "Create a token" in shown["listGuilds"]) == (True, True)
     assert "--json" not in shown["listGuilds"]
+
+
+def test_what_the_documentation_does_not_translate_is_marked_as_english(client: Client, db: None) -> None:
+    page = client.get("/api/docs/", headers={"Accept-Language": "de"}).content
+    root = html5lib.parse(page, namespaceHTMLElements=False)
+    for element in root.findall(".//*[@lang='en']"):
+        tail = element.tail
+        element.clear()
+        element.tail = tail
+    german = [" ".join(text.split()).rstrip(":") for text in root.itertext()]
+    reference = reference_of(documents.document())
+    operations = [operation for chapter in reference.chapters for operation in chapter.operations]
+    english = [reference.description, *(chapter.description for chapter in reference.chapters)]
+    english += [words for operation in operations for words in (operation.summary, operation.description)]
+    english += [answer.description for operation in operations for answer in operation.answers]
+    english += [answer.status.phrase for operation in operations for answer in operation.answers]
+    english += [words for login in reference.logins for words in (login.kind, login.description)]
+
+    assert "API-Dokumentation" in german
+    assert {" ".join(words.split()) for words in english if words} & set(german) == set()
 
 
 # the problems
