@@ -50,6 +50,7 @@ RULES = (
     rule(r"\bgiv(?:es?|ing|en) back\b|\blet(?:s|ting)? go\b", "release or return", "The holder gives back the lease."),
     rule(r"\bgiv(?:es?|ing) (?:it|them|\w+) a rest\b", "pause or back off", "The site is giving it a rest."),
     rule(r"\b[Tt]hat takes (?:a|an|the|no)\b", "name what is needed", "That takes the permission to manage."),
+    rule(r"\w’\w", "write a straight apostrophe", "The list isn’t fresh."),
 )
 
 # A path and a part of the line, with the reason why the wording stays.

@@ -55,7 +55,7 @@ class Section:
     question: Words
 
 
-PEOPLE = Section(_("People"), _("Who is here, and why don’t they see a server?"))
+PEOPLE = Section(_("People"), _("Who is here, and why don't they see a server?"))
 SERVERS = Section(_("Servers"), _("Who is in which server, and where is the bot?"))
 DISCORD = Section(_("Discord"), _("Does Discord respond, and does it limit us?"))
 ACCESS = Section(_("Access"), _("What may operators and programs do?"))

@@ -82,14 +82,14 @@ class ServiceTokenForm(forms.Form):
         label=_("Scopes"),
         widget=forms.CheckboxSelectMultiple,
         required=False,
-        help_text=_("Without a scope, the new token has those of the service’s newest token."),
+        help_text=_("Without a scope, the new token has those of the service's newest token."),
     )
     days = forms.IntegerField(
         label=_("Expires after days"),
         min_value=1,
         max_value=3650,
         required=False,
-        help_text=_("If empty, the token doesn’t expire."),
+        help_text=_("If empty, the token doesn't expire."),
     )
     hours = forms.IntegerField(
         label=_("End earlier tokens after hours"),
@@ -97,7 +97,7 @@ class ServiceTokenForm(forms.Form):
         max_value=8760,
         required=False,
         help_text=_(
-            "If empty, the service’s earlier token stays valid until you revoke it. With 0, earlier tokens end at once."
+            "If empty, the service's earlier token stays valid until you revoke it. With 0, earlier tokens end at once."
         ),
     )
 

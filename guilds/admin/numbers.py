@@ -184,7 +184,7 @@ def charts(now: datetime, period: Period) -> list[Chart]:
     start = period.start(now)
     ages = ServingMinute.objects.filter(minute__gte=start).aggregate(**{name: Sum(name, default=0) for name in AGES})
     return [
-        *_charts_over_time(now, period, {gettext("Lists served"): SERVED, gettext("Discord’s responses"): ANSWERS}),
+        *_charts_over_time(now, period, {gettext("Lists served"): SERVED, gettext("Discord's responses"): ANSWERS}),
         Chart.stacked(
             gettext("Age of served lists"),
             gettext("Age"),

@@ -183,7 +183,7 @@ MISSING_SCOPE = _row(
     "missing-scope",
     HTTPStatus.FORBIDDEN,
     _("You didn't share your servers"),
-    _("Sign in again and leave “Know what servers you’re in” on."),
+    _("Sign in again and leave “Know what servers you're in” on."),
     meaning=_("The person hasn't shared what this needs: their servers, or their roles. `scope` names it."),
     advice=_("Ask the person to open `/sign-in/?scope=` with that scope and allow it on Discord."),
     reason=Reason.MISSING_SCOPE,

@@ -115,9 +115,9 @@ def test_the_page_lists_what_a_token_may_and_until_when(ada: User, client_of: Cl
     [
         ({"name": ""}, "required"),
         ({"name": "x" * 65}, "at most 64"),
-        ({"scopes": []}, "Choose the token’s permissions."),
-        ({"scopes": ["guilds:read", "everything"]}, "Choose the token’s permissions."),
-        ({"scopes": ["bot:read"]}, "Choose the token’s permissions."),
+        ({"scopes": []}, "Choose the token's permissions."),
+        ({"scopes": ["guilds:read", "everything"]}, "Choose the token's permissions."),
+        ({"scopes": ["bot:read"]}, "Choose the token's permissions."),
         ({"days": "36500"}, "Choose when the token expires."),
         ({"days": ""}, "Choose when the token expires."),
     ],

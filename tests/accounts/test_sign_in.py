@@ -145,11 +145,11 @@ def test_the_setting_decides_what_a_sign_in_asks_for(visitor: Client, settings: 
 
 
 def test_the_sign_in_page_promises_only_what_the_scopes_allow(visitor: Client, settings: Settings) -> None:
-    assert "can’t act on your behalf" in words_of(visitor.get("/sign-in/"))
+    assert "can't act on your behalf" in words_of(visitor.get("/sign-in/"))
 
     settings.DISCORD_SCOPES = ["identify", "role_connections.write"]
 
-    assert "can’t act on your behalf" not in words_of(visitor.get("/sign-in/"))
+    assert "can't act on your behalf" not in words_of(visitor.get("/sign-in/"))
 
 
 def test_the_account_page_names_what_this_person_granted(visitor: Client, settings: Settings) -> None:
@@ -158,12 +158,12 @@ def test_the_account_page_names_what_this_person_granted(visitor: Client, settin
     assert "access to: your name and picture, your servers and your permissions in them." in words_of(
         visitor.get("/account/")
     )
-    assert "We don’t store messages, your email address or other members." in words_of(visitor.get("/account/"))
+    assert "We don't store messages, your email address or other members." in words_of(visitor.get("/account/"))
 
     sign_in(visitor)
 
     assert ", your email address, your servers" in words_of(visitor.get("/account/"))
-    assert "We don’t store messages or other members." in words_of(visitor.get("/account/"))
+    assert "We don't store messages or other members." in words_of(visitor.get("/account/"))
 
 
 @pytest.mark.parametrize(("scopes", "email"), [(["identify", "email"], "ada@sandbox.invalid"), (["identify"], None)])
@@ -315,10 +315,10 @@ def test_the_list_can_be_shared_later(visitor: Client, settings: Settings) -> No
     unshared = visitor.get("/servers/?q=chess")
     come_back(visitor, consent(ask(visitor, scope="guilds", next="/servers/"), **{"as": "ada"}))
 
-    assert "This site doesn’t know which servers you’re in" in words_of(unshared)
+    assert "This site doesn't know which servers you're in" in words_of(unshared)
     assert "Allow this site to see your servers" in words_of(unshared)
     assert 'href="/sign-in/?scope=guilds&next=/servers/"' in words_of(unshared)
-    assert "This site doesn’t know" not in words_of(visitor.get("/servers/"))
+    assert "This site doesn't know" not in words_of(visitor.get("/servers/"))
 
 
 @pytest.mark.parametrize(("setting", "offers"), [("when_needed", True), ("never", False)])

@@ -82,7 +82,7 @@ def test_staff_come_in_with_discord_and_others_read_why_not(site: Site, page: Pa
     page.get_by_role("button", name="Sign in with Discord").click()
     consent(page, person)
 
-    expect(page.get_by_role("heading", name="You don’t have access to the admin")).to_be_visible()
+    expect(page.get_by_role("heading", name="You don't have access to the admin")).to_be_visible()
     inspect(page)
     site.shell(
         f"from accounts.models import User; User.objects.filter(discord_username={person!r})"

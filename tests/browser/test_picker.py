@@ -147,7 +147,7 @@ def test_without_a_connection_the_search_works_and_a_star_turns_back(
     star = page.get_by_role("button", name="Star Plain")
 
     page.context.set_offline(True)
-    expect(page.get_by_text("You’re offline")).to_be_visible()
+    expect(page.get_by_text("You're offline")).to_be_visible()
     page.get_by_role("searchbox").fill("plain")
     expect(page.get_by_text("1 of 4 servers")).to_be_visible()
     page.evaluate(
@@ -158,7 +158,7 @@ def test_without_a_connection_the_search_works_and_a_star_turns_back(
     expect(page.locator("body")).to_have_attribute("data-turns", re.compile(r"\d"))
     expect(star).to_have_attribute("aria-pressed", "false")
     page.context.set_offline(False)
-    expect(page.get_by_text("You’re offline")).to_be_hidden()
+    expect(page.get_by_text("You're offline")).to_be_hidden()
     star.click()
 
     expect(star).to_have_attribute("aria-pressed", "true")
@@ -178,7 +178,7 @@ def test_a_star_turns_before_the_answer_and_back_if_the_site_fails(
     expect(page.locator("html.busy")).to_have_count(1)
     held[0].fulfill(status=503)
 
-    expect(page.get_by_text("That didn’t work.")).to_be_visible()
+    expect(page.get_by_text("That didn't work.")).to_be_visible()
     expect(star).to_have_attribute("aria-pressed", "false")
     expect(page.locator("html.busy")).to_have_count(0)
     expect(page).to_have_url(f"{site.url}/servers/")

@@ -113,7 +113,7 @@ def test_the_cool_down_ends_on_the_page(site: Site, page: Page, person: str, sig
 
 @pytest.mark.parametrize(
     ("mood", "outcome"),
-    [("healthy", "Checked with Discord less than a minute ago"), ("outage", "couldn’t check again")],
+    [("healthy", "Checked with Discord less than a minute ago"), ("outage", "couldn't check again")],
 )
 def test_refresh_now_says_that_discord_is_still_answering_and_how_it_ended(
     site: Site, page: Page, person: str, sign_in: SignIn, mood: str, outcome: str

@@ -42,7 +42,7 @@ def test_the_index_leads_to_the_servers_one_manages(ada: User, client_of: Client
 def test_who_manages_none_is_told_so(client_of: ClientOf, with_list: WithList, sandbox: Sandbox) -> None:
     sandbox.person("ada", guilds=[{"id": str(GARDEN), "permissions": "0"}])
 
-    assert "You don’t manage your only server." in words_of(client_of(with_list("ada")).get("/examples/"))
+    assert "You don't manage your only server." in words_of(client_of(with_list("ada")).get("/examples/"))
 
 
 def test_the_examples_speak_the_visitors_language(ada: User, client_of: ClientOf) -> None:

@@ -292,8 +292,8 @@ def test_operators_can_come_in_with_discord(db: None) -> None:
 def test_a_person_without_rights_reads_why_they_are_not_let_in(rows: User, client_of: Callable[[User], Client]) -> None:
     page = login_page(client_of(rows))
 
-    assert "You don’t have access to the admin" in page
-    assert f"signed in as <bdi>{rows.display_name}</bdi>. This account isn’t a staff account." in page
+    assert "You don't have access to the admin" in page
+    assert f"signed in as <bdi>{rows.display_name}</bdi>. This account isn't a staff account." in page
     assert rows.username not in page
     assert 'name="password"' in page
 
@@ -896,7 +896,7 @@ def test_the_front_page_shows_what_the_doctor_found(operator: Client, sandbox: S
     def card() -> str:
         return front_of(operator).partition("<h2>Setup</h2>")[2].partition("</section>")[0]
 
-    assert "The doctor hasn’t run yet." in card()
+    assert "The doctor hasn't run yet." in card()
 
     sandbox.application(redirect_uris=[])
     with pytest.raises(SystemExit):
@@ -952,7 +952,7 @@ def test_the_front_page_shows_no_more_than_its_reader_may_see(transactional_db: 
     assert not [
         part for part in ("Lists by state", "Lists served", "Open the gate", "Discord refusals") if part in page
     ]
-    assert "You don’t have permission" in page
+    assert "You don't have permission" in page
 
 
 def test_the_front_page_costs_the_same_for_one_and_for_many(operator: Client, with_list: WithList) -> None:

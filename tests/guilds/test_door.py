@@ -515,7 +515,7 @@ def test_what_was_sent_to_a_shut_door_is_not_lost(visitor: Client, sandbox: Sand
 
     assert response.status_code == status
     assert "Nothing was saved or changed." in page
-    assert "Use your browser’s Back button to recover what you typed." in page
+    assert "Use your browser's Back button to recover what you typed." in page
     assert "Nothing was saved or changed." in button
     assert "what you typed" not in button
     assert 'href="http://testserver/form/">Back to the form' in page
@@ -557,7 +557,7 @@ def test_a_page_that_only_shows_loads_again_by_itself(visitor: Client, sandbox: 
     page = visitor.get(f"/manage/{MANAGER}/").content.decode()
 
     assert f'data-reload="/manage/{MANAGER}/"' in page
-    assert "We don’t have a recent enough answer from Discord" in page
+    assert "We don't have a recent enough answer from Discord" in page
     assert "Nothing was saved" not in page
 
 

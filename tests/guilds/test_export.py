@@ -156,7 +156,7 @@ def test_the_account_page_counts_what_is_stored(with_list: WithList, client_of: 
 
     page = words_of(here.get("/account/"))
 
-    assert "12 servers you’re in" in page
+    assert "12 servers you're in" in page
     assert "Your active sessions: 2 browsers." in page
     assert "Encrypted access tokens" in page
     assert sandbox.requests("") == []
@@ -179,7 +179,7 @@ def test_the_account_page_says_what_is_stored_of_roles(with_list: WithList, clie
 
     GuildMember.objects.create(user=ada, guild_id=11, is_member=True, roles=[501], nick="Countess")
 
-    assert "For 1 server: whether you’re a member, your roles and nickname" in words_of(client.get("/account/"))
+    assert "For 1 server: whether you're a member, your roles and nickname" in words_of(client.get("/account/"))
 
 
 def test_the_account_page_says_that_the_list_is_not_shared(
@@ -189,8 +189,8 @@ def test_the_account_page_says_that_the_list_is_not_shared(
 
     page = words_of(client_of(sign_up("ada", scopes=("identify",))).get("/account/"))
 
-    assert "No server list: you haven’t shared it." in page
-    assert "couldn’t fetch" not in page
+    assert "No server list: you haven't shared it." in page
+    assert "couldn't fetch" not in page
 
 
 def test_the_account_page_says_that_discord_took_its_keys_back(

@@ -218,7 +218,7 @@ def test_a_refresh_on_its_way_is_followed_closely(
 
 @pytest.mark.parametrize(
     ("mood", "outcome"),
-    [("healthy", "Checked with Discord less than a minute ago"), ("outage", "we couldn’t check again just now")],
+    [("healthy", "Checked with Discord less than a minute ago"), ("outage", "we couldn't check again just now")],
 )
 def test_a_page_that_said_discord_is_asked_says_how_it_ended(
     with_list: WithList, client_of: ClientOf, sandbox: Sandbox, mood: str, outcome: str

@@ -94,7 +94,7 @@ def test_a_lost_role_closes_the_page(visitor: Client, sandbox: Sandbox) -> None:
 
 def test_the_picker_shows_what_the_bot_knows(visitor: Client, sandbox: Sandbox) -> None:
     empty = visitor.get("/servers/").content.decode()
-    assert "its bot doesn’t know you from any yet" in empty
+    assert "its bot doesn't know you from any yet" in empty
     visitor.get(f"/member/{CLUB}/")
     visitor.get(f"/member/{STRANGE}/")
     sandbox.forget_requests()

@@ -162,7 +162,7 @@ def test_somebody_in_no_server_is_told_so(with_list: WithList, client_of: Client
     response = client_of(with_list("nobody")).get("/servers/")
 
     assert response.status_code == 200
-    assert "You’re not in any servers yet" in words_of(response)
+    assert "You're not in any servers yet" in words_of(response)
     assert 'id="q"' not in page_of(response)
 
 

@@ -167,7 +167,7 @@ def test_before_the_first_complete_run_nobody_is_told_to_add_the_bot(with_list: 
     picker, detail = (client.get(path).content.decode() for path in ("/servers/", f"/servers/{server}/"))
 
     assert "Add the bot" not in picker + detail
-    assert "We haven’t checked yet whether the bot is in this server." in detail
+    assert "We haven't checked yet whether the bot is in this server." in detail
 
 
 @pytest.mark.usefixtures("bot_synced")
@@ -178,7 +178,7 @@ def test_filter_and_search_go_together(with_list: WithList, client_of: ClientOf)
 
 
 @pytest.mark.parametrize(
-    ("show", "words"), [("owner", "You don’t own any servers."), ("manage", "You don’t manage any servers.")]
+    ("show", "words"), [("owner", "You don't own any servers."), ("manage", "You don't manage any servers.")]
 )
 def test_a_filter_without_a_match_says_so(with_list: WithList, client_of: ClientOf, show: str, words: str) -> None:
     response = client_of(with_list("linus")).get("/servers/", {"show": show})
