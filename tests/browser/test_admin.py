@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import SignIn, Site, consent
-from tests.browser.looks import LOOKS, TWO_LOOKS, faults_of, inspect
+from tests.browser.looks import LOOKS, TWO_LOOKS, check_that_it_fits, faults_of, inspect
 
 PASSWORD = "only for tests"
 
@@ -40,9 +40,11 @@ def test_the_front_page_is_accessible_and_fits(site: Site, page: Page, operator:
 
         expect(page.get_by_role("heading", name="Requests to Discord are limited for the whole site.")).to_be_visible()
         inspect(page, "#main", looks=LOOKS)
+        check_that_it_fits(page)
         page.get_by_role("button", name="Open the gate").click()
         expect(page.get_by_role("heading", name="Open the gate?")).to_be_visible()
         inspect(page, "#main", looks=TWO_LOOKS)
+        check_that_it_fits(page)
     finally:
         site.shell("from accounts.models import DiscordGate; DiscordGate.objects.update(streak=0, until=None)")
     assert faults == []
@@ -64,12 +66,14 @@ def test_an_operator_creates_a_service_token(site: Site, page: Page, operator: s
     page.get_by_role("link", name="Add service token").click()
     page.get_by_label("Service:", exact=True).fill("bot")
     inspect(page, "#main", looks=TWO_LOOKS)
+    check_that_it_fits(page)
 
     page.get_by_label("bot:read").check()
     page.get_by_role("button", name="Create token").click()
 
     expect(page.get_by_text(re.compile("^gdhs_[0-9a-f]{40}$"))).to_be_visible()
     inspect(page, "#main", looks=TWO_LOOKS)
+    check_that_it_fits(page)
     assert faults == []
 
 
@@ -78,12 +82,14 @@ def test_staff_come_in_with_discord_and_others_read_why_not(site: Site, page: Pa
     page.goto(f"{site.url}/admin/")
     expect(page.get_by_role("heading", name="Sign in to the admin")).to_be_visible()
     inspect(page)
+    check_that_it_fits(page)
 
     page.get_by_role("button", name="Sign in with Discord").click()
     consent(page, person)
 
     expect(page.get_by_role("heading", name="You don't have access to the admin")).to_be_visible()
     inspect(page)
+    check_that_it_fits(page)
     site.shell(
         f"from accounts.models import User; User.objects.filter(discord_username={person!r})"
         ".update(is_staff=True, is_superuser=True)"
@@ -107,6 +113,11 @@ def test_the_numbers_are_accessible_and_fit(
 
     expect(page.get_by_role("cell", name="1,234")).to_be_visible()
     inspect(page, looks=TWO_LOOKS)
+    # Its words are longer.
+    page.context.set_extra_http_headers({"Accept-Language": "de"})
+    for period in ("day", "week"):
+        page.goto(f"{site.url}/admin/guilds/servingminute/?period={period}")
+        check_that_it_fits(page)
     assert faults == []
 
 
@@ -132,6 +143,7 @@ def test_the_lists_are_accessible_and_no_column_is_cut_off_at_a_desk(
         expect(page.get_by_text("Times are in UTC.")).to_be_visible()
         for table in page.locator(".results").all():
             assert table.evaluate("table => table.scrollWidth <= table.clientWidth"), f"{changelist} is cut off"
+        check_that_it_fits(page)
 
     assert faults == []
 
@@ -145,11 +157,13 @@ def test_the_page_of_one_list_and_what_it_asks_back_are_accessible(
     page.locator("#result_list").get_by_role("link", name=person).click()
     expect(page.get_by_role("button", name="Delete all data")).to_be_visible()
     inspect(page, "#content", looks=TWO_LOOKS)
+    check_that_it_fits(page)
 
     page.get_by_role("button", name="Delete all data").click()
 
     expect(page.get_by_role("heading", name="Delete all data about this person?")).to_be_visible()
     inspect(page, "#content", looks=TWO_LOOKS)
+    check_that_it_fits(page)
     page.get_by_role("link", name="Cancel").click()
     expect(page.get_by_text("1 result")).to_be_visible()
 
