@@ -5,8 +5,10 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from io import BytesIO
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 from django.template.autoreload import reset_loaders
@@ -14,7 +16,8 @@ from django.test import Client
 from PIL import Image, ImageDraw, ImageFont
 from playwright.sync_api import Browser, Page, ViewportSize
 
-from accounts.models import User
+from accounts import gate
+from accounts.models import DiscordGate, User
 from tests import states
 from tests.browser.rendered import show
 from tests.fixtures import Sandbox
@@ -30,6 +33,27 @@ SCALE = 0.34
 COLUMNS = 4
 GAP, CAPTION, FONT = 12, 24, 13
 COLOURS = 256
+# The admin's pages, and who opens them.
+ADMIN = {
+    "admin": ("staff", "/admin/"),
+    "admin, gate shut": ("staff", "/admin/"),
+    "admin, lists": ("staff", "/admin/guilds/guildlistverification/"),
+    "admin, people": ("staff", "/admin/accounts/user/"),
+    "admin, numbers": ("staff", "/admin/guilds/servingminute/"),
+    "admin, log in": ("visitor", "/admin/"),
+    "admin, no access": ("person", "/admin/"),
+}
+ASKED = {
+    "client_id": "guildhall",
+    "response_type": "code",
+    "redirect_uri": "http://localhost:8000/complete/discord/",
+    "scope": "identify guilds",
+}
+SANDBOX = {
+    "sandbox, consent": f"/oauth2/authorize?{urlencode(ASKED)}",
+    "sandbox, control": "/_sandbox/",
+    "sandbox, server": "/_sandbox/guilds/{guild}",
+}
 
 
 @dataclass(frozen=True)
@@ -70,12 +94,46 @@ def test_frame(
         client.raise_request_exception = False
 
     show(page, PAGES[name][1](Visit(ada, visitor, user, sandbox)), images_from=sandbox.url)
-    page.wait_for_load_state("networkidle")
+    strip.append(frame(page, name))
 
+
+@pytest.mark.parametrize("name", ADMIN)
+def test_frame_of_the_admin(
+    with_list: Callable[..., User],
+    client_of: Callable[[User], Client],
+    staff: User,
+    sandbox: Sandbox,
+    page: Page,
+    strip: list[Frame],
+    name: str,
+) -> None:
+    ada = with_list("ada", minutes=10)
+    clients = {"staff": client_of(staff), "person": client_of(ada), "visitor": Client()}
+    who, path = ADMIN[name]
+    if name == "admin, gate shut":
+        _gate, now = gate.read()
+        DiscordGate.objects.update(streak=1, until=now + timedelta(minutes=5), reason="global_limit")
+
+    show(page, clients[who].get(path, follow=True), images_from=sandbox.url)
+    strip.append(frame(page, name))
+
+
+@pytest.mark.parametrize("name", SANDBOX)
+def test_frame_of_the_sandbox(sandbox: Sandbox, page: Page, strip: list[Frame], name: str) -> None:
+    guild = sandbox.call("GET", "people/ada")["guilds"][0]["id"]
+
+    page.unroute_all()
+    page.goto(sandbox.url + SANDBOX[name].format(guild=guild))
+    strip.append(frame(page, name))
+
+
+def frame(page: Page, name: str) -> Frame:
+    """Take both pictures of the page that is open."""
+    page.wait_for_load_state("networkidle")
     page.emulate_media(color_scheme="light")
     phone = take(page, PHONE)
     page.emulate_media(color_scheme="dark")
-    strip.append(Frame(name, phone, take(page, DESK)))
+    return Frame(name, phone, take(page, DESK))
 
 
 def take(page: Page, size: ViewportSize) -> Image.Image:
