@@ -35,8 +35,11 @@ def watch_failed_modules(sender: BaseReloader, **kwargs: object) -> None:
     By itself, it watches those that were imported, and the one that raised. If that is ours, because it refused a
     mistake in another, the change that corrects the mistake wouldn't be noticed.
     """
-    modules = ROOT.glob("[!.]*/**/*.py")
-    sender.extra_files.update(path for path in modules if UNUSED.isdisjoint(path.relative_to(ROOT).parts))
+    for folder in ROOT.glob("[!.]*/"):
+        # A virtual environment has more modules than can be looked at each second.
+        if folder.name not in UNUSED and not (folder / "pyvenv.cfg").exists():
+            modules = folder.rglob("*.py")
+            sender.extra_files.update(path for path in modules if UNUSED.isdisjoint(path.relative_to(ROOT).parts))
 
 
 def _newest() -> float:

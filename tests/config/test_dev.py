@@ -208,7 +208,8 @@ def test_each_change_is_loaded_and_a_breakpoint_stops_in_the_terminal(developmen
 
 def test_it_watches_modules_that_could_not_be_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reloading, "ROOT", tmp_path)
-    for name in ("mysite/welcome/views.py", "mysite/welcome/tests/test_welcome.py", ".venv/lib/views.py", "var/a.py"):
+    unused = ("mysite/welcome/tests/test_welcome.py", ".venv/lib/views.py", "venv/lib/views.py", "var/a.py")
+    for name in ("mysite/welcome/views.py", "venv/pyvenv.cfg", *unused):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     reloader = StatReloader()
