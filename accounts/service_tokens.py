@@ -69,8 +69,8 @@ def create(
 
     Without `scopes` it has those of the service's newest token; without `lifetime` it doesn't expire. The service's
     earlier tokens stay valid until they are revoked, or for as long as `overlap`; they are revoked if that is zero.
-    `by` names the operator in the log. Raises `WrongName`, `UnknownScopes`, `PersonalScopes`,
-    `NoScopes` or `TooManyValid`.
+    `by` names the operator in the log. Raises `WrongName`, `UnknownScopes`, `PersonalScopes`, `NoScopes` or
+    `TooManyValid`.
     """
     if not NAME.fullmatch(name):
         raise WrongName(name)

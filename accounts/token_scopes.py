@@ -91,10 +91,7 @@ def for_services() -> dict[str, TokenScope]:
 
 def known(names: Iterable[str]) -> list[str]:
     """Return the names sorted and without repetitions. Raises `UnknownScopes` if no app declares one of them."""
-    names = {str(name) for name in names}
-    if unknown := names - declared().keys():
-        raise UnknownScopes(unknown, declared())
-    return sorted(names)
+    return _among(declared(), names)
 
 
 def known_for_services(names: Iterable[str]) -> list[str]:
@@ -102,6 +99,11 @@ def known_for_services(names: Iterable[str]) -> list[str]:
     names, possible = {str(name) for name in names}, for_services()
     if personal := names & declared().keys() - possible.keys():
         raise PersonalScopes(personal)
+    return _among(possible, names)
+
+
+def _among(possible: Mapping[str, TokenScope], names: Iterable[str]) -> list[str]:
+    names = {str(name) for name in names}
     if unknown := names - possible.keys():
         raise UnknownScopes(unknown, possible)
     return sorted(names)
