@@ -102,7 +102,7 @@ thread.join()
 """
 
 
-# What can be queued, and the name of it that the error has without a broker.
+# Each way to queue work, and the name in the error when there is no broker.
 WORKS = {
     "greet": "greet",
     "group(one, one)": "greet",
