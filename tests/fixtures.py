@@ -35,9 +35,10 @@ from accounts.models import (
 )
 from accounts.throttles import meter
 from accounts.tokens import discord_client, revoker, sealed
-from guilds import bot, services
+from guilds import services
 from guilds.engine import policy, waiting
 from guilds.engine.records import Record
+from guilds.listing import bot
 from guilds.models import (
     BotGuild,
     BotGuilds,

@@ -30,8 +30,8 @@ from accounts.discord import Permissions
 from accounts.names import first_visible
 from accounts.people_search import find_people
 from guilds.admin.records import FreshnessFilter, RecordAdmin
-from guilds.bot import missing_permissions, needed_permissions
-from guilds.discord_names import in_words
+from guilds.listing.bot import missing_permissions, needed_permissions
+from guilds.listing.discord_names import in_words
 from guilds.models import MAY_MANAGE, BotGuild, GuildDirectory, GuildListVerification, UserGuildMembership
 from guilds.resources.directory import channels_of, roles_of
 from guilds.resources.server_usage import usage_of

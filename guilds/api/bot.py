@@ -16,13 +16,14 @@ from accounts import snowflakes
 from accounts.discord import Permissions
 from accounts.models import User
 from accounts.token_scopes import Scope
-from guilds import bot, news, services
+from guilds import news, services
 from guilds.api import events, responses, schema
 from guilds.api.authentication import AccessTokenAuthentication, ServiceRequest
 from guilds.api.filters import invalid, supported
 from guilds.api.serializers import freshness_json, member_json
 from guilds.decorators import unguarded
-from guilds.discord_names import for_programs
+from guilds.listing import bot
+from guilds.listing.discord_names import for_programs
 from guilds.models import BotGuild, BotGuilds
 from guilds.permissions import IsService
 from guilds.problems import ProblemRaised

@@ -12,11 +12,11 @@ from typing import Any
 from django.http import QueryDict
 from django.utils.translation import gettext as _
 
-from guilds import bot
+from guilds.listing import bot
+from guilds.listing.search import is_found, sort_key, words_of
 from guilds.problems import BotPresenceUnknown, ProblemRaised
 from guilds.problems.catalogue import INVALID_PARAMETER
 from guilds.resources.memberships import Membership
-from guilds.search import is_found, sort_key, words_of
 from guilds.services import GuildList
 
 FIELDS = ("id", "name", "icon", "banner", "owner", "permissions", "can_manage", "features")

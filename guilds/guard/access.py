@@ -13,9 +13,9 @@ from django.http import HttpRequest, HttpResponse
 from accounts import snowflakes, throttles
 from accounts.discord import PermissionName, Permissions
 from accounts.models import User
-from guilds.bot import Presence, has_token, present_in
 from guilds.entered_guild import EnteredGuild, role_ids
-from guilds.extras import get_extras
+from guilds.listing.bot import Presence, has_token, present_in
+from guilds.listing.extras import get_extras
 from guilds.middleware import GuildRequest
 from guilds.problems import (
     BotMissingPermission,

@@ -4,10 +4,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from guilds.bot import Presence, needed_permissions
-from guilds.discord_names import in_words
-from guilds.preferences import Preferences
-from guilds.search import is_found, sort_key, words_of
+from guilds.listing.bot import Presence, needed_permissions
+from guilds.listing.discord_names import in_words
+from guilds.listing.preferences import Preferences
+from guilds.listing.search import is_found, sort_key, words_of
 from guilds.services import Membership
 
 MAX_RECENT = 4

@@ -4,10 +4,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from guilds.listing.preferences import Preferences
+from guilds.listing.search import is_found, sort_key, words_of
 from guilds.menu import GuildPage, page_at
 from guilds.pages.picker import recently_used
-from guilds.preferences import Preferences
-from guilds.search import is_found, sort_key, words_of
 from guilds.services import Membership
 
 SERVER_PAGE = GuildPage("guilds:detail", "")

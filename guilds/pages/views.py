@@ -29,19 +29,20 @@ from accounts.discord import Permissions
 from accounts.models import User
 from accounts.requests import SignedInRequest
 from accounts.sign_in import forget_scopes
-from guilds import bot, personal_data, services
+from guilds import personal_data, services
 from guilds.decorators import guild_list_required, guild_required
-from guilds.discord_names import in_words
-from guilds.extras import get_extras
+from guilds.listing import bot
+from guilds.listing.discord_names import in_words
+from guilds.listing.extras import get_extras
+from guilds.listing.preferences import open_guild, set_favourite
+from guilds.listing.search import sort_key
 from guilds.middleware import GuildListRequest, GuildRequest
 from guilds.pages import switcher
 from guilds.pages.picker import Show, recently_used, sections
-from guilds.preferences import open_guild, set_favourite
 from guilds.problems import NotInGuild
 from guilds.problems.catalogue import WHY
 from guilds.problems.responses import came_from, wants_json
 from guilds.resources.bot_guilds import verify_one
-from guilds.search import sort_key
 from guilds.services import GuildList, NoAnswer, Reason, RefreshTooSoon
 from guilds.templatetags.page_messages import NOT_REFRESHED, UNANSWERED
 

@@ -14,7 +14,7 @@ from accounts.names import isolated
 from accounts.reasons import reason_of
 from accounts.sign_in import SignInUnavailable
 from accounts.throttles import Limit, TooManyRequests
-from guilds.discord_names import for_programs, in_words
+from guilds.listing.discord_names import for_programs, in_words
 from guilds.problems.catalogue import (
     BOT_MISSING_PERMISSION,
     BOT_NOT_IN_GUILD,

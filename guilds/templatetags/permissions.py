@@ -7,7 +7,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from accounts.discord import Permissions
-from guilds.discord_names import FEATURES, PERMISSIONS
+from guilds.listing.discord_names import FEATURES, PERMISSIONS
 from guilds.services import Membership
 
 register = template.Library()

@@ -22,9 +22,9 @@ from accounts import gate
 from accounts.clock import database_now
 from accounts.discord import PartialGuild, Permissions
 from accounts.models import DiscordGate, User
-from guilds import bot
 from guilds.checks import apps_name_the_bots_permissions
-from guilds.extras import get_extras
+from guilds.listing import bot
+from guilds.listing.extras import get_extras
 from guilds.models import BotGuild, BotGuilds, UserGuildMembership
 from guilds.resources.bot_guilds import BOT_GUILDS, PAGE_PAUSE, verify_one
 from guilds.resources.bot_presence import learn

@@ -11,9 +11,9 @@ from pytest_django import Settings
 from accounts.clock import database_now
 from accounts.models import User
 from guilds import services
-from guilds.extras import Extras, get_extras
+from guilds.listing.extras import Extras, get_extras
+from guilds.listing.preferences import open_guild, set_favourite
 from guilds.models import BotGuild, UserGuildMembership
-from guilds.preferences import open_guild, set_favourite
 from guilds.resources import snapshots
 from guilds.resources.bot_guilds import verify_one
 from tests.fixtures import Sandbox, let_pass

@@ -15,8 +15,8 @@ from accounts.bookkeeping import bookkeeper
 from accounts.clock import database_now
 from accounts.models import Session, User
 from guilds import news, services
+from guilds.listing.preferences import preferences_of
 from guilds.models import UserGuildMembership
-from guilds.preferences import preferences_of
 from tests.fixtures import Sandbox, let_pass, threading_join
 from tests.guilds.rows import bot_joins
 

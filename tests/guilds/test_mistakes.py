@@ -26,8 +26,8 @@ from accounts.discord import PermissionName, Permissions
 from config.urls import urlpatterns as site_urls
 from guilds import checks
 from guilds.decorators import GuildRequiredMixin, guild_list_required, guild_required, unguarded
-from guilds.discord_names import PERMISSIONS
 from guilds.guard.access import Requirements
+from guilds.listing.discord_names import PERMISSIONS
 from guilds.middleware import GuildRequest
 from guilds.permissions import CanManageGuild, InGuild, ThrottledFirst
 

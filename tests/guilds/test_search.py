@@ -2,7 +2,7 @@
 
 import pytest
 
-from guilds.search import is_found, sort_key, words_of
+from guilds.listing.search import is_found, sort_key, words_of
 
 
 @pytest.mark.parametrize(

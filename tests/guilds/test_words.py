@@ -7,7 +7,7 @@ from django.test import Client
 
 from accounts.discord import Permissions
 from accounts.models import User
-from guilds.discord_names import PERMISSIONS
+from guilds.listing.discord_names import PERMISSIONS
 from guilds.models import GuildListVerification, UserGuildMembership
 
 

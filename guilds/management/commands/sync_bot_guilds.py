@@ -9,11 +9,11 @@ from django.core.management.base import CommandError
 from accounts import gate
 from accounts.clock import database_now
 from accounts.limits import Reason
-from guilds import bot
 from guilds.engine import freshness, policy
 from guilds.engine.freshness import Tier
 from guilds.engine.policy import Served
 from guilds.engine.refusal import NoAnswer
+from guilds.listing import bot
 from guilds.management.commands.refresh_due_lists import ENDINGS
 from guilds.models import BotGuild
 from guilds.operations import serving_minutes

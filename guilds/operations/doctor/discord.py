@@ -19,7 +19,7 @@ from accounts.discord import Application, DiscordAPIError, DiscordClient, Exchan
 from accounts.limits import GateShut, Priority
 from accounts.token_scopes import Scope
 from accounts.tokens import discord_client
-from guilds import bot
+from guilds.listing import bot
 from guilds.operations.doctor.findings import Finding, Sentence, error, note, ok, skew, warning
 
 T = TypeVar("T")

@@ -7,10 +7,10 @@ never missed, and a cache hit costs no query.
 import json
 from dataclasses import dataclass
 
-from guilds import bot
-from guilds.bot import Presence
 from guilds.engine import sealed_cache
-from guilds.preferences import Preferences, preferences_of
+from guilds.listing import bot
+from guilds.listing.bot import Presence
+from guilds.listing.preferences import Preferences, preferences_of
 from guilds.resources import snapshots
 from guilds.services import GuildList
 
