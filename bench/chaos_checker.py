@@ -351,6 +351,11 @@ class Run:
         ]
 
     @cached_property
+    def gate_ends(self) -> list[tuple[float, float]]:
+        """When the gate opens, or 0 if it is open, after each of its changes."""
+        return [(at, (gate["until"] or 0.0) if gate and gate["streak"] else 0.0) for at, gate in _steps(self.gate)]
+
+    @cached_property
     def brake_ends(self) -> list[tuple[float, tuple[float, float]]]:
         """When the brake ends at the soft and the hard limit, or 0 if it is off, after each change of the refusals."""
         limits = (self.settings.brake_soft, self.settings.brake_hard)
@@ -989,23 +994,21 @@ def _last_ends(run: Run, read: Read) -> Iterator[float]:
             continue
         seen = since if row["not_before"] else since - COMMIT
         is_cold = not row["verified_at"] or row["verified_at"] <= read.end - DAY
-        gates = _in_force(_steps(run.gate), seen, end)
-        brakes = _in_force(run.brake_ends, seen, end)
+        # Only what differs: the gate changes with each request, and its state is combined with each of the brake's.
+        shuts = {shut for _, shut in _in_force(run.gate_ends, seen, end)} or {0.0}
+        brakes = {ends for _, ends in _in_force(run.brake_ends, seen, end)} or {(0.0, 0.0)}
         held = {0.0}
         if read.guild_id:
             allowances = _in_force(_steps(run.allowances.get(read.user_id, [])), seen, end)
             held = {used for _, each in allowances for used in _closed_until(run.settings, each, end)} or held
-        for (_, gate), (_, brake), used_up in product(
-            gates or [(0.0, None)], brakes or [(0.0, (0.0, 0.0))], sorted(held)
-        ):
-            shut = gate["until"] if gate and gate["streak"] else None
+        for shut, brake, used_up in product(shuts, brakes, held):
             if read.reason == TOO_SOON:
                 if row["verified_at"]:
-                    yield max(row["verified_at"] + run.settings.manual_pause, shut or 0.0, brake[0])
+                    yield max(row["verified_at"] + run.settings.manual_pause, shut, brake[0])
                 continue
-            yield max(row["not_before"] or 0.0, shut or 0.0, brake[1 if is_cold else 0], used_up)
+            yield max(row["not_before"] or 0.0, shut, brake[1 if is_cold else 0], used_up)
             if _has_recovered(run, row, since, end):
-                yield max(shut or 0.0, brake[1 if is_cold else 0], used_up)
+                yield max(shut, brake[1 if is_cold else 0], used_up)
 
 
 def _closed_until(settings: Settings, allowance: Row | None, now: float) -> Iterator[float]:
@@ -1030,8 +1033,9 @@ def _steps(changes: Iterable[Change]) -> list[tuple[float, Row | None]]:
 def _in_force(steps: Sequence[tuple[float, T]], start: float, end: float) -> list[tuple[float, T]]:
     """Return the steps in force between `start` and `end`, with the time since which, or `start` if later."""
     first = bisect_right(steps, start, key=lambda step: step[0])
+    last = bisect_right(steps, end, lo=first, key=lambda step: step[0])
     before = [(start, steps[first - 1][1])] if first else []
-    return [*before, *(step for step in steps[first:] if step[0] <= end)]
+    return [*before, *steps[first:last]]
 
 
 def g3_stored_lists_are_served(run: Run) -> Finding:
