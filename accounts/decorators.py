@@ -11,5 +11,5 @@ def open_to_all(view: View) -> View:
 
     It decorates functions and classes, and changes nothing else. It doesn't extend to subclasses.
     """
-    view.open_to_all = True  # type: ignore[attr-defined]  # read by `guilds.required`
+    view.open_to_all = True  # type: ignore[attr-defined]  # read by `guilds.whole_site.required`
     return view

@@ -335,7 +335,7 @@ MIDDLEWARE = [
     "guilds.problems.middleware.ProblemMiddleware",
     "guilds.middleware.GuildListMiddleware",
     # Removes itself without REQUIRED_GUILD.
-    "guilds.required.RequiredGuildMiddleware",
+    "guilds.whole_site.required.RequiredGuildMiddleware",
     "config.middleware.MethodNotAllowedMiddleware",
 ]
 ROOT_URLCONF = "config.urls"

@@ -19,7 +19,7 @@ class GuildsConfig(AppConfig):
 
     def ready(self) -> None:
         from accounts.hooks import load_hooks
-        from guilds import checks  # noqa: F401 - registers the system checks
         from guilds.hooks import MEMBERSHIP_HOOKS
+        from guilds.whole_site import checks  # noqa: F401 - registers the system checks
 
         load_hooks(MEMBERSHIP_HOOKS)

@@ -112,7 +112,7 @@ def _guard(requirements: Requirements) -> Callable[[ViewFunction], ViewFunction]
 
     def guard(view: ViewFunction) -> ViewFunction:
         guarded = _run_first(step, view)
-        guarded.guards_guild = requirements.guild_id  # type: ignore[attr-defined]  # read by `guilds.checks`
+        guarded.guards_guild = requirements.guild_id  # type: ignore[attr-defined]  # read by `guilds.whole_site.checks`
         return guarded
 
     return guard
@@ -176,7 +176,7 @@ def unguarded(reason: str) -> Callable[[MarkedView], MarkedView]:
         raise ValueError("Say why the view needs no guard, for example @unguarded('shows public data only').")
 
     def mark(view: MarkedView) -> MarkedView:
-        view.unguarded = reason  # type: ignore[attr-defined]  # read by `guilds.checks`
+        view.unguarded = reason  # type: ignore[attr-defined]  # read by `guilds.whole_site.checks`
         return view
 
     return mark

@@ -22,13 +22,13 @@ from accounts import gate
 from accounts.clock import database_now
 from accounts.discord import PartialGuild, Permissions
 from accounts.models import DiscordGate, User
-from guilds.checks import apps_name_the_bots_permissions
 from guilds.listing import bot
 from guilds.listing.extras import get_extras
 from guilds.models import BotGuild, BotGuilds, UserGuildMembership
 from guilds.resources.bot_guilds import BOT_GUILDS, PAGE_PAUSE, verify_one
 from guilds.resources.bot_presence import learn
 from guilds.services import get_guild_list
+from guilds.whole_site.checks import apps_name_the_bots_permissions
 from sandbox.api import BOT
 from tests.fixtures import Sandbox, end_jobs, let_pass
 from tests.guilds.rows import bot_joins, sync_bot_guilds

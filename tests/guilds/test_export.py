@@ -15,9 +15,10 @@ from social_django.models import UserSocialAuth
 
 from accounts.clock import database_now
 from accounts.models import DiscordAccount, DiscordAllowance, Session, User
-from guilds import checks, personal_data
+from guilds import personal_data
 from guilds.apps import GuildsConfig
 from guilds.models import BotGuild, GuildMember, GuildPreference, UserGuildMembership
+from guilds.whole_site import checks
 from tests.fixtures import Sandbox, let_pass
 
 WithList = Callable[..., User]

@@ -24,12 +24,12 @@ from rest_framework.views import APIView
 
 from accounts.discord import PermissionName, Permissions
 from config.urls import urlpatterns as site_urls
-from guilds import checks
 from guilds.decorators import GuildRequiredMixin, guild_list_required, guild_required, unguarded
 from guilds.guard.access import Requirements
 from guilds.listing.discord_names import PERMISSIONS
 from guilds.middleware import GuildRequest
 from guilds.permissions import CanManageGuild, InGuild, ThrottledFirst
+from guilds.whole_site import checks
 
 
 def suggestion(name: str) -> str | None:

@@ -17,9 +17,10 @@ from accounts.clock import database_now
 from accounts.models import DiscordAccount, User
 from config.urls import handler403, handler404, handler500  # noqa: F401 - read by Django of this module
 from config.urls import urlpatterns as site_urls
-from guilds import required, services
+from guilds import services
 from guilds.decorators import open_to_all
 from guilds.models import GuildDirectory, GuildMember
+from guilds.whole_site import required
 from tests.fixtures import Sandbox, end_jobs
 from tests.guilds.rows import bot_joins, bot_leaves
 

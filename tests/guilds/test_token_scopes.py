@@ -19,9 +19,9 @@ from accounts.service_tokens import Service
 from accounts.token_scopes import Holder, TokenScope, UnknownScopes, scope_of
 from config.urls import handler403, handler404, handler500  # noqa: F401 - read by Django of this module
 from config.urls import urlpatterns as site_urls
-from guilds import checks
 from guilds.api.authentication import ServiceRequest
 from guilds.permissions import InGuild, IsService
+from guilds.whole_site import checks
 
 pytestmark = [pytest.mark.urls(__name__), pytest.mark.django_db(transaction=True)]
 
