@@ -55,6 +55,14 @@ def test_every_setting_is_told_with_its_default() -> None:
     assert [name for name, default in plain.items() if f"`{default}`" not in told[name]] == []
 
 
+def test_only_djangos_modules_and_those_for_sites_stand_outside_of_packages() -> None:
+    of_django = {"apps", "backends", "models", "sessions", "urls"}
+    for_sites = {module.removeprefix("guilds.") for module in python_reference.NAMES if module.startswith("guilds.")}
+    outside = {file.stem for file in (ROOT / "guilds").glob("*.py")} - {"__init__"}
+
+    assert outside - of_django - for_sites == set()
+
+
 def test_every_command_is_told() -> None:
     ours = {name for name, app in get_commands().items() if app in ("accounts", "guilds", "sandbox")}
     of_run = re.findall(r"^\./run ?([\w-]*)", (ROOT / "run").read_text().partition("cat <<'EOF'\n")[2], re.MULTILINE)
