@@ -119,7 +119,7 @@ def test_refresh_now_says_that_discord_is_still_answering_and_how_it_ended(
     site: Site, page: Page, person: str, sign_in: SignIn, mood: str, outcome: str
 ) -> None:
     sign_in(page, person)
-    site.let_pass(2)
+    site.let_pass(21)
     page.reload()
     site.sandbox.mood(mood, people=[person], latency_ms=1500)
 
