@@ -16,12 +16,20 @@ collect_ignore = [] if settings.MYSITE else ["mysite"]
 # Tests in these folders share processes that take seconds to start, so one worker runs all tests of a folder.
 TOGETHER = ("tests/browser/", "tests/engine/")
 
+# These files of a folder in `TOGETHER` don't use the site that its other files share, so that another worker can run
+# them at the same time, with nothing more to start than a browser.
+APART = tuple(
+    f"tests/browser/test_{name}.py"
+    for name in ("choice", "every_state", "journey", "required", "roles", "sandbox_pages")
+)
+
 
 class Scheduling(LoadScopeScheduling):
-    """Distributes single tests, except for the folders in `TOGETHER`, which start first because they take longest."""
+    """Distributes single tests, except for those in `TOGETHER`, which start first because they take longest."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return next((folder for folder in TOGETHER if nodeid.startswith(folder)), nodeid)
+        folder = next((folder for folder in TOGETHER if nodeid.startswith(folder)), nodeid)
+        return f"{folder} apart" if nodeid.startswith(APART) else folder
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
