@@ -20,7 +20,7 @@ TOGETHER = ("tests/browser/", "tests/engine/")
 # them at the same time, with nothing more to start than a browser.
 APART = tuple(
     f"tests/browser/test_{name}.py"
-    for name in ("choice", "every_state", "journey", "required", "roles", "sandbox_pages")
+    for name in ("choice", "every_state", "journey", "looks", "required", "roles", "sandbox_pages")
 )
 
 
