@@ -263,6 +263,16 @@ def sign_in_over_http(site: Site, page: Page, name: str) -> None:
     expect(page.get_by_role("heading", name="Your servers")).to_be_visible()
 
 
+def check_that_it_is_signed_out(site: Site, page: Page) -> None:
+    """Check with the page's cookies that its session has ended.
+
+    An open page may leave for the sign-in by itself at any moment, and that would break off a navigation by the test.
+    """
+    response = page.request.get(f"{site.url}/servers/")
+    assert response.ok
+    assert response.url.startswith(f"{site.url}/sign-in/")
+
+
 def csrf_token(page: str) -> str:
     token = re.search(r'csrfmiddlewaretoken" value="([^"]+)', page)
     assert token, page

@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import SignIn, Site, consent
+from tests.browser.conftest import SignIn, Site, check_that_it_is_signed_out, consent
 from tests.browser.looks import LOOKS, TWO_LOOKS, check_that_it_fits, faults_of, inspect
 
 PASSWORD = "only for tests"
@@ -190,6 +190,5 @@ def test_an_operator_finds_somebody_and_forgets_them(
     desk.get_by_role("button", name="Delete all data").click()
 
     expect(desk.get_by_text("all data deleted.")).to_be_visible()
-    page.reload()
-    expect(page).to_have_url(re.compile("/sign-in/"))
+    check_that_it_is_signed_out(site, page)
     desk.context.close()
