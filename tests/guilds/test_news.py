@@ -349,6 +349,17 @@ def test_a_record_that_nobody_asked_for_does_not_expire(ada: User) -> None:
     assert not GuildMember.objects.exists()
 
 
+def test_half_a_key_expires_nothing(ada: User) -> None:
+    """It would fit all of the person's records."""
+    stored(ada)
+    before = row_of(ada).generation
+
+    with pytest.raises(ValueError, match="argument 2 is shorter"):
+        refresh.expire(MEMBER, ada.pk, at=database_now())
+
+    assert row_of(ada).generation == before
+
+
 # clocks
 
 NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
@@ -502,6 +513,15 @@ def test_an_answer_that_is_in_flight_when_a_membership_ends_is_dropped(ada: User
 
     with pytest.raises(Fenced):
         refresh.store(claim, Verified(GuildPage((guild(GUILD), guild(2)))), now)
+
+
+def test_that_a_person_left_drops_no_first_list_in_flight(ada: User) -> None:
+    GUILD_LIST.read(ada.pk)
+    before = GuildListVerification.objects.values().get()
+
+    news.member_left(ada.pk, GUILD, database_now())
+
+    assert GuildListVerification.objects.values().get() == before
 
 
 def test_a_membership_that_a_later_list_or_later_news_confirmed_stays(ada: User) -> None:

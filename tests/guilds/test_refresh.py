@@ -9,10 +9,12 @@ import pytest
 from django.db import IntegrityError
 from prometheus_client import REGISTRY
 from pytest_django import DjangoAssertNumQueries
+from structlog.testing import capture_logs
 
 from accounts import gate, tokens
 from accounts.clock import database_now
 from accounts.discord import (
+    DiscordAPIError,
     DiscordClient,
     DiscordUnavailable,
     Forbidden,
@@ -31,7 +33,7 @@ from guilds.engine import refresh
 from guilds.engine.freshness import Decision, Reason, Tier, Wait, refresh_moment, retry_pause
 from guilds.engine.refresh import Failed, Fenced, Verified
 from guilds.engine.refusal import NoAnswer, Refused
-from guilds.engine.resource import Claim
+from guilds.engine.resource import Change, Claim
 from guilds.models import BotGuilds, GuildListVerification, UserGuildMembership
 from guilds.resources.guild_list import GUILD_LIST
 from tests.guilds.rows import guild, row_of
@@ -239,6 +241,8 @@ def busy(sent: bool) -> GateShut:
         (SiteRefused, Failed(Reason.SITE_REFUSED)),
         (Forbidden, Failed(Reason.RECONNECT_REQUIRED)),
         (lambda: DiscordUnavailable(retry_after=6), Failed(Reason.UNAVAILABLE, 6)),
+        # A refusal ends with a sign-in, not with time.
+        (lambda: Unauthorized(retry_after=7), Failed(Reason.RECONNECT_REQUIRED)),
     ],
 )
 def test_each_way_to_fail_has_its_reason(
@@ -254,6 +258,23 @@ def raising(error: Exception) -> Callable[..., Any]:
         raise error
 
     return fail
+
+
+# The names of the events in the log, and what they tell, are those of docs/monitoring.md.
+
+
+@pytest.mark.parametrize("error", [DiscordUnavailable(status=503), RateLimited(status=429)])
+def test_the_log_tells_when_discord_was_unavailable(
+    ada: User, monkeypatch: pytest.MonkeyPatch, error: DiscordAPIError
+) -> None:
+    claim = claimed_by(ada)
+    monkeypatch.setattr(tokens, "call", raising(error))
+
+    with capture_logs() as lines:
+        refresh.ask(claim, discord_client())
+
+    unavailable = {"event": "discord_unavailable", "log_level": "warning", "user_id": ada.pk, "status": 503}
+    assert lines == ([unavailable | {"error": str(error)}] if isinstance(error, DiscordUnavailable) else [])
 
 
 # store
@@ -310,6 +331,43 @@ def test_a_failure_is_stored_with_a_longer_pause(ada: User, jitter: list[Any], r
     assert row.generation == claim.generation + 1
     assert counted("guildhall_refreshes", "unavailable") == before + 1
     assert jitter == [(1, 1.25)]
+
+
+@pytest.mark.parametrize(
+    ("failed", "is_silent"),
+    [
+        (Failed(Reason.UNAVAILABLE), True),
+        (Failed(Reason.UNAVAILABLE, 600.0), False),
+        (Failed(Reason.UNAVAILABLE, sent=False), False),
+        (Failed(Reason.RATE_LIMITED), False),
+        (Failed(Reason.MISSING_SCOPE), False),
+    ],
+)
+def test_silence_is_stored_with_its_moment_and_ends_with_any_other_failure(
+    ada: User, failed: Failed, is_silent: bool
+) -> None:
+    """A wait after silence ends early once Discord answers another person."""
+    now = fail(claimed_by(ada, silent_at=database_now() - SECOND), failed)
+
+    assert row_of(ada).silent_at == (now if is_silent else None)
+
+
+def test_the_log_tells_of_a_failure_and_when_the_next_attempt_may_be(ada: User) -> None:
+    claim = claimed_by(ada)
+
+    with capture_logs() as lines:
+        fail(claim, Failed(Reason.RATE_LIMITED, 600.0))
+
+    [line] = lines
+    not_before = line.pop("not_before")
+    assert line == {
+        "event": "guild_list_refresh_failed",
+        "log_level": "warning",
+        "user_id": ada.pk,
+        "reason": "rate_limited",
+    }
+    assert not_before
+    assert not_before == row_of(ada).not_before
 
 
 def test_a_refusal_sets_no_time_and_no_streak(ada: User) -> None:
@@ -380,11 +438,14 @@ def test_a_job_that_is_fenced_stores_nothing(ada: User, monkeypatch: pytest.Monk
     monkeypatch.setattr(refresh, "ask", raising(Fenced()))
     before, fenced = row_of(ada), counted("guildhall_refresh_leases", "fenced")
 
-    assert refresh.run(claim, discord_client()) is None
+    with capture_logs() as lines:
+        assert refresh.run(claim, discord_client()) is None
 
     row = row_of(ada)
     assert (row.generation, row.lease_until) == (before.generation, before.lease_until)
     assert counted("guildhall_refresh_leases", "fenced") == fenced + 1
+    told = {"event": "guild_list_answer_fenced", "log_level": "warning", "user_id": ada.pk}
+    assert lines == [told | {"generation": claim.generation}]
 
 
 def test_a_job_whose_tokens_were_replaced_stores_nothing_and_releases_its_lease(
@@ -406,7 +467,58 @@ def test_a_job_that_crashes_counts_as_silence_of_discord(ada: User, monkeypatch:
     claim = claimed_by(ada)
     monkeypatch.setattr(refresh, "ask", raising(ValueError("our own fault")))
 
-    refresh.run(claim, discord_client())
+    with capture_logs() as lines:
+        refresh.run(claim, discord_client())
 
     row = row_of(ada)
     assert (row.reason, row.failure_streak, row.lease_until) == ("unavailable", 1, None)
+    crashed, failed = lines
+    assert (crashed["event"], crashed["log_level"]) == ("guild_list_refresh_crashed", "error")
+    assert (crashed["user_id"], crashed["exc_info"]) == (ada.pk, True)
+    assert failed["event"] == "guild_list_refresh_failed"
+
+
+def nothing() -> None:
+    raise AssertionError("it is not to run")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "follow_up"),
+    [
+        (Verified(page(), Change({}, follow_up=nothing)), nothing),
+        (Verified(page(), Change({})), None),
+        (Verified(page()), None),
+        (Failed(Reason.RATE_LIMITED), None),
+        (None, None),
+    ],
+)
+def test_only_a_change_has_work_for_afterwards(outcome: refresh.Outcome | None, follow_up: object) -> None:
+    assert refresh.follow_up(outcome) is follow_up
+
+
+# the end of a refusal
+
+
+def test_the_end_of_a_refusal_drops_the_answer_in_flight(ada: User) -> None:
+    linus = User.objects.create_user(username="linus", discord_id=2)
+    others = claimed_by(linus, reason="missing_scope")
+    claim = claimed_by(ada, reason="missing_scope", failure_streak=2)
+    assert claim.generation == others.generation
+
+    refresh.lift_refusal(GUILD_LIST.read(ada.pk)[0])
+
+    row = row_of(ada)
+    assert (row.reason, row.generation, row.failure_streak) == ("", claim.generation + 1, 2)
+    with pytest.raises(Fenced):
+        refresh.store(claim, Failed(Reason.MISSING_SCOPE), database_now())
+    assert (row_of(linus).reason, row_of(linus).generation) == ("missing_scope", others.generation)
+
+
+def test_a_refusal_that_came_after_the_record_was_read_stays(ada: User) -> None:
+    claim = claimed_by(ada)
+    refresh.store(claim, Failed(Reason.MISSING_SCOPE), database_now())
+
+    refresh.lift_refusal(claim.record)
+
+    row = row_of(ada)
+    assert (row.reason, row.generation) == ("missing_scope", claim.generation + 1)
