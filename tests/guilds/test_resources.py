@@ -11,20 +11,24 @@ from typing import Any
 import pytest
 from django.apps import apps
 from django.db import OperationalError, connection
+from pytest_django import DjangoAssertNumQueries, Settings
 
 from accounts import gate
+from accounts.clock import database_now
 from accounts.discord import DiscordClient
-from accounts.models import User
+from accounts.limits import Priority, Reason
+from accounts.models import DiscordGate, User
 from accounts.tokens import discord_client
 from guilds.engine import freshness, refresh, waiting
 from guilds.engine.records import Record
 from guilds.engine.refresh import Verified
 from guilds.engine.resource import Claim
-from guilds.models import GuildListVerification
+from guilds.models import BotGuilds, GuildListVerification
 from guilds.resources import ALL, PERSONAL
-from guilds.resources.guild_list import GUILD_LIST
+from guilds.resources.guild_list import GUILD_LIST, GuildListResource
 from sandbox.remote import LIST
 from tests.fixtures import Sandbox, let_pass
+from tests.guilds.test_refresh import counted
 
 ENGINE = Path(refresh.__file__).parent
 # import-linter can't name modules inside of Django.
@@ -63,6 +67,64 @@ def test_a_record_is_created_by_its_first_reader(ada: User) -> None:
     assert (record.pk, again.pk, GuildListVerification.objects.count()) == (ada.pk, ada.pk, 1)
     assert record.verified_at is None
     assert now <= later
+
+
+@pytest.mark.parametrize("gate", [True, False], ids=["gate", "no gate"])
+def test_a_record_is_found_with_one_query_or_not_at_all(
+    ada: User, gate: bool, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    assert GUILD_LIST.find(ada.pk, gate=gate) is None
+    GUILD_LIST.read(ada.pk)
+    BotGuilds.objects.update_or_create(pk=1, defaults={"tag": 7})
+    silent_since = database_now()
+    DiscordGate.objects.update_or_create(pk=1, defaults={"silent_since": silent_since})
+
+    with django_assert_num_queries(1):
+        found = GUILD_LIST.find(ada.pk, gate=gate)
+
+    assert found
+    record, now = found
+    assert (record.pk, record.bot_tag, record._state.db, record._state.adding) == (ada.pk, 7, "default", False)
+    # A decision about a request needs the gate's state.
+    assert vars(record).get("silent_since") == (silent_since if gate else None)
+    assert silent_since <= now
+
+
+def test_a_record_is_found_with_the_gate_unless_told_otherwise(ada: User) -> None:
+    GUILD_LIST.read(ada.pk)
+
+    found = GUILD_LIST.find(ada.pk)
+
+    assert found
+    assert {"silent_since", "recovered_at", "probe_after"} <= vars(found[0]).keys()
+
+
+def test_a_list_needs_no_bot_and_no_guild_limits_it(ada: User, settings: Settings) -> None:
+    settings.DISCORD_BOT_TOKEN = ""
+    record, now = GUILD_LIST.read(ada.pk)
+
+    assert GUILD_LIST.is_enabled()
+    assert not GUILD_LIST.limits_guild(record)
+    assert GUILD_LIST.held_until(record, now, Priority.COLD) is None
+
+
+def test_a_refusal_of_a_list_ends_with_a_sign_in_alone(ada: User) -> None:
+    record, _now = GUILD_LIST.read(ada.pk)
+    record.reason = Reason.MISSING_SCOPE
+
+    assert not GUILD_LIST.is_refusal_over(record)
+
+
+def test_a_resource_is_that_of_its_model_and_counts_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(GuildListVerification, "resource", GUILD_LIST)  # and again after the test
+
+    another = GuildListResource(GuildListVerification)
+
+    assert GuildListVerification.resource is another
+    assert another.model is GuildListVerification
+    before = counted("guildhall_refreshes", "verified")
+    another.counts.refresh("verified")
+    assert counted("guildhall_refreshes", "verified") == before + 1
 
 
 def test_a_record_says_whose_it_is_in_the_log(ada: User) -> None:
