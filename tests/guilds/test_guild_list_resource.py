@@ -13,9 +13,10 @@ from accounts.models import User
 from guilds import hooks
 from guilds.engine.freshness import Windows
 from guilds.engine.resource import Change, Claim
-from guilds.hooks import MembershipChange, PermissionsChange
-from guilds.models import GuildListVerification, UserGuildMembership
-from guilds.resources.guild_list import GUILD_LIST
+from guilds.hooks import MembershipChange, PermissionsChange, Rights
+from guilds.models import BotGuilds, GuildListVerification, UserGuildMembership
+from guilds.resources import guild_list
+from guilds.resources.guild_list import GUILD_LIST, Tags, tags_of
 from tests.guilds.rows import guild
 
 pytestmark = pytest.mark.django_db
@@ -73,6 +74,30 @@ def test_the_windows_are_those_of_the_settings(settings: Settings) -> None:
         soft_wait=timedelta(milliseconds=1500),
         lease=timedelta(seconds=10),
     )
+
+
+def test_a_list_is_due_when_the_setting_says(settings: Settings) -> None:
+    settings.DISCORD_REFRESH_AT = 0.6
+
+    assert GUILD_LIST.refresh_at(GuildListVerification()) == 0.6
+
+
+def test_a_list_is_deleted_with_its_own_rows(ada: User) -> None:
+    linus = User.objects.create_user(username="linus", discord_id=2)
+    for user in (ada, linus):
+        written(claimed_by(user), guild(1), guild(2))
+
+    assert set(GUILD_LIST.rows_of(ada.pk)) == set(UserGuildMembership.objects.filter(user=ada))
+
+
+def test_the_tags_are_those_of_the_person_and_of_the_bots_guilds(ada: User) -> None:
+    GUILD_LIST.read(ada.pk)
+    GuildListVerification.objects.update(preferences_tag=3)
+    assert tags_of(GUILD_LIST.read(ada.pk)[0]) == Tags(3, None)
+
+    BotGuilds.objects.update_or_create(pk=1, defaults={"tag": 7})
+
+    assert tags_of(GUILD_LIST.read(ada.pk)[0]) == Tags(3, 7)
 
 
 # compare and write
@@ -136,6 +161,16 @@ def test_a_list_changes_what_differs_and_says_what(ada: User) -> None:
     assert moments[4] == (earlier.at, claim.at)
     assert moments[7] == (claim.at, claim.at)
     assert UserGuildMembership.objects.filter(user=linus).count() == 6
+
+
+def test_hooks_are_told_the_rights_before_and_after_where_something_changed(ada: User) -> None:
+    written(claimed_by(ada), guild(1, owner=True), guild(2, permissions=8), guild(3), guild(4, permissions=16))
+
+    said = told(written(claimed_by(ada), guild(1), guild(2, permissions=32), guild(3), guild(5, permissions=4)))
+
+    assert said
+    assert said.before == {1: Rights(0, True), 2: Rights(8, False), 4: Rights(16, False)}
+    assert said.after == {1: Rights(0, False), 2: Rights(32, False), 5: Rights(4, False)}
 
 
 @pytest.mark.parametrize(
@@ -213,3 +248,19 @@ def test_a_new_name_is_nothing_to_tell(ada: User) -> None:
     assert change
     assert change.fields == {"joined_count": 0, "left_count": 0}
     assert change.follow_up is None
+
+
+# news about one guild
+
+
+def test_news_about_one_person_say_nothing_about_another(ada: User) -> None:
+    linus = User.objects.create_user(username="linus", discord_id=2)
+    written(claimed_by(ada), guild(1))
+    written(claimed_by(linus), guild(1), guild(2))
+    claim = claimed_by(ada)
+
+    assert guild_list.without(2, claim) is None
+    guild_list.confirm(ada.pk, 1, claim.at)
+
+    confirmed = UserGuildMembership.objects.exclude(confirmed_at=None)
+    assert list(confirmed.values_list("user_id", "guild_id", "confirmed_at")) == [(ada.pk, 1, claim.at)]
