@@ -13,14 +13,10 @@ from typing import Any
 import structlog
 from django_redis.cache import RedisCache as DjangoRedisCache
 from django_redis.serializers.base import BaseSerializer
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
-from redis.retry import Retry
 
 logger = structlog.get_logger(__name__)
 
-# Redis usually responds within a millisecond; a response this slow takes longer than querying the database.
-TIMEOUT_SECONDS = 0.25
 PAUSE_SECONDS = 5.0
 
 
@@ -134,22 +130,3 @@ class Serializer(BaseSerializer):
 
     def loads(self, value: bytes) -> Any:
         return value[1:] if value[:1] == self.RAW else json.loads(value)
-
-
-def cache_settings(url: str) -> dict[str, Any]:
-    """Return Django's `CACHES` entry: Redis at `url`, or the process's own memory if `url` is empty."""
-    if not url:
-        # A snapshot of 100 guilds takes 30 kB.
-        return {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "OPTIONS": {"MAX_ENTRIES": 2000}}
-    return {
-        "BACKEND": "config.cache.RedisCache",
-        "LOCATION": url,
-        "KEY_PREFIX": "guildhall",
-        "OPTIONS": {
-            "SERIALIZER": "config.cache.Serializer",
-            "SOCKET_TIMEOUT": TIMEOUT_SECONDS,
-            "SOCKET_CONNECT_TIMEOUT": TIMEOUT_SECONDS,
-            # Retries are up to the breaker.
-            "CONNECTION_POOL_KWARGS": {"retry": Retry(NoBackoff(), 0)},
-        },
-    }

@@ -22,7 +22,7 @@ from accounts import snowflakes
 from accounts.hosts import is_loopback
 from accounts.scopes import IDENTIFY, MEMBER, SCOPES
 from config import mysite
-from config.cache import cache_settings
+from config.caches import cache_settings
 from config.keys import close_to_others, is_fernet_key, local_keys, private_folder
 from config.logging import logging_config
 

@@ -14,7 +14,8 @@ from pytest_django import DjangoAssertNumQueries, Settings
 from accounts.models import User
 from bench.sites import free_port
 from config import cache as ours
-from config.cache import Breaker, Serializer, cache_settings
+from config.cache import Breaker, Serializer
+from config.caches import cache_settings
 from guilds.services import YOUNGEST_DEMAND, get_guild_list
 from tests.config.conftest import RedisServer, needs_redis
 from tests.fixtures import let_pass

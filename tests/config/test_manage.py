@@ -1,5 +1,6 @@
 """manage.py: a command that fails says why in one line."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -20,6 +21,7 @@ import manage
 from guilds.management.commands import migrate
 
 ROOT = Path(__file__).parents[2]
+OF_THE_SITE = {"DJANGO_SETTINGS_MODULE": "config.settings"}
 # The development server runs until it is stopped, and the doctor reports a lost database itself.
 WITHOUT_DATABASE = {"crontab", "doctor", "runserver", "sandbox"}
 OF_OTHERS = {"shell"}
@@ -71,7 +73,7 @@ def test_no_command_says_more_than_one_line_of_a_real_database(tmp_path: Path, u
     done = subprocess.run(
         [sys.executable, "manage.py", "purge_memberships"],
         cwd=ROOT,
-        env={**os.environ, **settings, "DJANGO_SETTINGS_MODULE": "config.settings"},
+        env={**os.environ, **settings, **OF_THE_SITE},
         capture_output=True,
         text=True,
         timeout=60,
@@ -96,6 +98,26 @@ def test_a_fault_of_the_code_keeps_its_traceback_and_so_does_who_wants_it(
         manage.main("purge_memberships", *options)
 
 
+def test_garbage_is_collected_once_the_code_is_loaded() -> None:
+    code = "import gc, manage; manage.main('shell', '--no-imports', '-c', 'import gc; print(gc.isenabled())')"
+    process = [
+        sys.executable,
+        "-c",
+        f"{code}; import config.wsgi; print(gc.isenabled(), gc.get_freeze_count() > 10_000)",
+    ]
+
+    done = subprocess.run(process, cwd=ROOT, env=os.environ | OF_THE_SITE, capture_output=True, text=True, timeout=60)
+
+    assert done.stdout.split() == ["True", "True", "True"], done.stderr
+
+
+def test_garbage_is_collected_after_a_command_that_could_not_run() -> None:
+    with pytest.raises(SystemExit):
+        manage.main("no_such_command")
+
+    assert gc.isenabled()
+
+
 # several processes
 
 
@@ -103,7 +125,7 @@ def migrating(url: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [sys.executable, "manage.py", "migrate", "--verbosity=0"],
         cwd=ROOT,
-        env={**os.environ, "DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "config.settings"},
+        env={**os.environ, "DATABASE_URL": url, **OF_THE_SITE},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

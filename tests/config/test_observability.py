@@ -154,10 +154,11 @@ def test_a_request_is_a_span_with_its_route_alone(receiver: Receiver) -> None:
     ],
 )
 def test_without_its_variable_neither_is_loaded(more: dict[str, str]) -> None:
-    # redis-py imports the SDK if it finds it; only exporters send.
-    loaded = "print([name for name in ('sentry_sdk', 'opentelemetry.exporter') if name in sys.modules])"
+    # Nor Redis, whose client imports OpenTelemetry if it finds it.
+    names = ("sentry_sdk", "opentelemetry.exporter", "opentelemetry.sdk", "redis")
+    loaded = f"print([name for name in {names} if name in sys.modules])"
 
-    done = run(f"import sys, django; django.setup(); import config.wsgi; {loaded}", **more)
+    done = run(f"import sys, config.wsgi, config.urls; {loaded}", REDIS_URL="", **more)
 
     assert done.stdout.strip() == "[]", done.stderr
 

@@ -7,8 +7,6 @@ from django.conf import settings
 from django.core import checks
 from django.db import Error, connection
 from django.utils.translation import gettext_noop as _
-from redis import Redis
-from redis.exceptions import RedisError
 
 from accounts import database, gate
 from accounts.checks import is_in_production
@@ -78,6 +76,10 @@ def check_redis() -> list[Finding]:
     """Return whether Redis responds, if the site uses it."""
     if not settings.REDIS_URL:
         return [note(Sentence(_("REDIS_URL is empty, so each process has a cache of its own.")))]
+    # Imported here because the pages need this module too, and most sites have no Redis.
+    from redis import Redis
+    from redis.exceptions import RedisError
+
     try:
         with Redis.from_url(settings.REDIS_URL, socket_timeout=PATIENCE, socket_connect_timeout=PATIENCE) as connected:
             connected.ping()
