@@ -13,7 +13,8 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.parametrize(
     "command",
     [
-        ["-m", "pytest", "-q", "--numprocesses=0", "tests/examples"],
+        # A whole run of pytest, which takes longer than all other tests of this folder.
+        pytest.param(["-m", "pytest", "-q", "--numprocesses=0", "tests/examples"], marks=pytest.mark.thorough),
         ["manage.py", "makemigrations", "--check", "--dry-run"],
         ["manage.py", "check", "--fail-level", "WARNING"],
     ],
