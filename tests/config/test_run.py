@@ -83,7 +83,7 @@ def test_the_site_answers_no_visitor_before_its_sandbox_listens(tmp_path: Path) 
     as_if_prepared(tmp_path)
     port, sandbox_port = free_port(), free_port()
     environment = {"PATH": os.environ["PATH"], "ENV_FILE": os.devnull, "PYTHONPATH": str(tmp_path), "SKIP_PREPARE": "1"}
-    settings = {"VAR_DIR": str(tmp_path), "PORT": str(port), "SANDBOX_PORT": str(sandbox_port)}
+    settings = {"VAR_DIR": str(tmp_path), "PORT": str(port), "SANDBOX_PORT": str(sandbox_port), "DISCORD_BOT_TOKEN": ""}
     with subprocess.Popen(["./run"], cwd=ROOT, env=environment | settings) as site:
         try:
             eventually(lambda: listens(port), "the site listens", within=60)
