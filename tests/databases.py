@@ -7,7 +7,7 @@ import sys
 import textwrap
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
@@ -34,6 +34,26 @@ def block(start: str) -> str:
     found = re.findall(r"^( *)```\n(.*?)^\1```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
     (commands,) = [text for text in (textwrap.dedent(text) for _indent, text in found) if text.startswith(start)]
     return commands
+
+
+def copy_migrated_database(file: Path) -> None:
+    """Copy the tables of the test's database, without their rows, to a new file for a site of its own.
+
+    Its migrations would take longer than its start. Tests on PostgreSQL leave them to the site.
+    """
+    if connection.vendor != "sqlite":
+        return
+    import sqlite3
+
+    kept = {"django_migrations", "django_content_type", "auth_permission"}
+    tables = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+    with closing(sqlite3.connect(file)) as copy:
+        with closing(sqlite3.connect(connection.settings_dict["NAME"])) as source:
+            source.backup(copy)
+        for (table,) in copy.execute(tables).fetchall():
+            if table not in kept:
+                copy.execute(f'DELETE FROM "{table}"')
+        copy.commit()
 
 
 class Machine:

@@ -41,6 +41,7 @@ from guilds.resources import ALL
 from guilds.resources.guild_list import GUILD_LIST
 from guilds.services import NoAnswer, get_guild_list
 from tests.accounts.test_sign_in import consent, sign_in
+from tests.databases import copy_migrated_database
 from tests.fixtures import Sandbox, let_pass, threading_join
 
 ROOT = Path(__file__).parents[2]
@@ -546,11 +547,12 @@ class Site:
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
+def site(tmp_path: Path, django_db_setup: None) -> Iterator[Site]:
     port, sandbox_port = free_port(), free_port()
     counts = tmp_path / "var" / f"metrics-{port}"
     counts.mkdir(parents=True)
     (counts / "counter_1.db").write_bytes(b"what an earlier run left")
+    copy_migrated_database(tmp_path / "var" / "guildhall.sqlite3")
     environment = {
         "PATH": os.environ["PATH"],
         "HOME": os.environ.get("HOME", tempfile.gettempdir()),
