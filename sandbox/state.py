@@ -158,8 +158,9 @@ class Sandbox:
     def bot_guilds(self) -> list[Guild]:
         """Return the bot's servers from its point of view, by ascending id, without servers that have no members."""
         with self.lock:
-            guilds = {guild.id: guild for person in self.people.values() for guild in person.guilds}
-            there = [self._seen_by_the_bot(guild) for guild in guilds.values() if guild.id in self.bot]
+            members = self.people.values()
+            guilds = {guild.id: guild for person in members for guild in person.guilds if guild.id in self.bot}
+            there = [self._seen_by_the_bot(guild) for guild in guilds.values()]
             return sorted(there, key=lambda guild: int(guild.id))
 
     def bot_guild(self, guild_id: str) -> Guild | None:
