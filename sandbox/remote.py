@@ -1,15 +1,17 @@
 """A client for a sandbox in a separate process, for tests, benches and scripts."""
 
+import atexit
 import json
+import os
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError
+from urllib.parse import urlsplit
 
 LIST = "/users/@me/guilds"
 # Routes as the log of requests names them: a person's own member, and the bot's view of a server.
@@ -17,6 +19,20 @@ MEMBER = "/users/@me/guilds/{guild.id}/member"
 BOT_MEMBER = "/guilds/{guild.id}/members/{user.id}"
 ROLES = "/guilds/{guild.id}/roles"
 CHANNELS = "/guilds/{guild.id}/channels"
+
+# Open connections that no thread is using, by the sandbox's URL.
+_idle: dict[str, list[HTTPConnection]] = {}
+
+
+def _close_idle() -> None:
+    while _idle:
+        for connection in _idle.popitem()[1]:
+            connection.close()
+
+
+# A connection shared by parent and child would deliver one's responses to the other.
+os.register_at_fork(after_in_child=_close_idle)
+atexit.register(_close_idle)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,17 +46,31 @@ class Remote:
 
         Raises `ValueError` with the sandbox's words for bad input, such as an unknown mood.
         """
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(
-            f"{self.url}/_sandbox/{path}", data, {"Content-Type": "application/json"}, method=method
-        )
+        connection, response = self._send(method, path, None if body is None else json.dumps(body).encode())
         try:
-            with urllib.request.urlopen(request, timeout=10) as response:
-                text = response.read().decode()
-        except HTTPError as error:
-            with error:
-                raise ValueError(f"the sandbox refused {method} {path}: {error.read().decode()}") from None
+            text = response.read().decode()
+        except BaseException:
+            connection.close()
+            raise
+        _idle.setdefault(self.url, []).append(connection)
+        if response.status >= 400:
+            raise ValueError(f"the sandbox refused {method} {path}: {text}")
         return json.loads(text) if text.startswith(("{", "[")) and path != "requests" else text
+
+    def _send(self, method: str, path: str, body: bytes | None) -> tuple[HTTPConnection, HTTPResponse]:
+        """Send a request on an idle connection, or on a new one if there is none that the sandbox has kept open."""
+        while True:
+            try:
+                connection, is_new = _idle[self.url].pop(), False
+            except LookupError:
+                connection, is_new = HTTPConnection(urlsplit(self.url).netloc, timeout=10), True
+            try:
+                connection.request(method, f"/_sandbox/{path}", body, {"Content-Type": "application/json"})
+                return connection, connection.getresponse()
+            except BaseException as error:
+                connection.close()
+                if is_new or not isinstance(error, ConnectionError):
+                    raise
 
     def mood(self, mode: str = "healthy", **options: Any) -> None:
         self.call("PUT", "mood", {"mode": mode, **options})
@@ -115,5 +145,6 @@ def running(state: Path, host: str = "127.0.0.1") -> Iterator[Remote]:
         assert process.stdout
         yield Remote(process.stdout.readline().split()[-1])
     finally:
+        _close_idle()
         process.terminate()
         process.communicate(timeout=10)

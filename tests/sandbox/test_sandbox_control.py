@@ -2,8 +2,10 @@
 
 import http.client
 import json
+import os
 import signal
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from urllib.parse import urlsplit
 
@@ -51,6 +53,40 @@ def test_a_wrong_mood_is_named_and_changes_nothing(sandbox, mood, words):
 def test_the_client_for_tests_says_what_was_wrong(unlimited):
     with pytest.raises(ValueError, match=r"refused PUT mood: .*no mode 'sleepy'; the modes are healthy, "):
         Remote(unlimited.url).mood("sleepy")
+
+
+def test_the_client_for_tests_connects_again_to_a_restarted_sandbox(start_sandbox):
+    before = start_sandbox()
+    remote = Remote(before.url)
+    remote.mood("outage")
+    before.stop()
+
+    start_sandbox("--port", str(before.port))
+
+    assert remote.call("GET", "state")["mood"]["mode"] == "healthy"
+
+
+def test_the_client_for_tests_can_be_used_by_threads_and_forked_processes(sandbox):
+    def names_match(prefix):
+        names = [f"{prefix}{number}" for number in range(60)]
+        return all(remote.call("GET", f"people/{name}")["name"] == name for name in names)
+
+    remote = Remote(sandbox.url)
+    for prefix in ("parent", "child", "thread"):
+        for number in range(60):
+            remote.person(f"{prefix}{number}", count=0)
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            code = 0 if names_match("child") else 1
+        finally:
+            os._exit(code)
+    with ThreadPoolExecutor() as threads:
+        matches = list(threads.map(names_match, ("parent", "thread") * 2))
+
+    assert matches == [True] * 4
+    assert os.waitpid(child, 0)[1] == 0
 
 
 @pytest.mark.parametrize(
