@@ -133,10 +133,14 @@ class Remote:
 
 
 @contextmanager
-def running(state: Path, host: str = "127.0.0.1") -> Iterator[Remote]:
-    """Run a sandbox on a free port of `host`, with its people and tokens in the file `state`, until the block ends."""
+def running(state: Path | None = None, host: str = "127.0.0.1") -> Iterator[Remote]:
+    """Run a sandbox on a free port of `host` until the block ends.
+
+    Its people and tokens are stored in the file `state`, if one is given; a sandbox that isn't restarted needs none.
+    """
+    stored = () if state is None else ("--state", str(state))
     process = subprocess.Popen(
-        [sys.executable, "-m", "sandbox", "--host", host, "--port", "0", "--state", str(state)],
+        [sys.executable, "-m", "sandbox", "--host", host, "--port", "0", *stored],
         stdout=subprocess.PIPE,
         text=True,
         cwd=Path(__file__).resolve().parent.parent,

@@ -58,8 +58,8 @@ __all__ = ["Sandbox", "end_jobs", "let_pass", "threading_join"]
 
 
 @pytest.fixture(scope="session")
-def sandbox_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    with running(tmp_path_factory.mktemp("sandbox") / "state.json") as sandbox:
+def sandbox_process() -> Iterator[Sandbox]:
+    with running() as sandbox:
         yield sandbox
 
 

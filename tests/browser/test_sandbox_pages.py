@@ -14,9 +14,9 @@ CALLBACK = "http://localhost:8000/complete/discord/"
 
 
 @pytest.fixture(scope="module")
-def remote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Remote]:
+def remote() -> Iterator[Remote]:
     """A sandbox of this module, because its tests look at all requests and people."""
-    with running(tmp_path_factory.mktemp("sandbox") / "state.json") as remote:
+    with running() as remote:
         yield remote
 
 
