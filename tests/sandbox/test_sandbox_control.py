@@ -399,6 +399,12 @@ def test_the_management_command_is_the_same_sandbox(start_command, tmp_path):
         b"PUT /_sandbox/mood HTTP/1.1\r\nContent-Length: 2\r\n\r\n\xff\xfe",
         b"GET /%ff?%zz HTTP/1.1\r\n\r\n",
         b"FOO /_sandbox/mood HTTP/1.1\r\n\r\n",
+        b"GET /_sandbox/state\r\n\r\n",
+        b"GET /_sandbox/state HTTP/1.1\r\nHost\r\n\r\n",
+        b"GET /_sandbox/state HTTP/1.1\r\nA: b\r\n folded: c\r\n\r\n",
+        b"GET /_sandbox/state HTTP/1.1\r\n" + b"A: b\r\n" * 101 + b"\r\n",
+        b"GET /_sandbox/state HTTP/1.1\r\nA: " + b"b" * 65536,
+        b"GET /" + b"a" * 65536,
     ],
 )
 def test_a_damaged_request_is_refused_and_the_next_one_is_answered(sandbox, request_bytes):
@@ -408,6 +414,40 @@ def test_a_damaged_request_is_refused_and_the_next_one_is_answered(sandbox, requ
 
     assert response.startswith(b"HTTP/1.1 4")
     assert sandbox.state()["requests"] == 0
+
+
+@pytest.mark.parametrize(
+    ("version", "connection", "stays_open"),
+    [
+        ("1.1", "", True),
+        ("1.1", "Connection: Close\r\n", False),
+        ("1.0", "", False),
+        ("1.0", "connection:keep-alive\r\n", True),
+    ],
+)
+def test_a_connection_stays_open_as_the_client_wishes(sandbox, version, connection, stays_open):
+    request = f"DELETE //_sandbox/requests?a HTTP/{version}\r\n{connection}\r\n".encode()
+    with socket.create_connection(("127.0.0.1", sandbox.port), timeout=30) as client:
+        client.sendall(request)
+        with closing(http.client.HTTPResponse(client)) as first:
+            first.begin()
+            assert first.status == 200
+            first.read()
+        assert first.will_close is not stays_open
+
+        if stays_open:
+            client.sendall(request)
+        assert bool(client.recv(1)) is stays_open
+
+
+def test_a_client_that_asks_before_it_sends_a_body_is_told_to(sandbox):
+    with socket.create_connection(("127.0.0.1", sandbox.port), timeout=30) as client:
+        client.sendall(b"PUT /_sandbox/mood HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 17\r\n\r\n")
+        assert client.recv(100).startswith(b"HTTP/1.1 100 ")
+        client.sendall(b'{"mode":"outage"}')
+        assert client.recv(100).startswith(b"HTTP/1.1 200 ")
+
+    assert sandbox.state()["mood"]["mode"] == "outage"
 
 
 def status_for(sandbox, method="GET", **headers):
