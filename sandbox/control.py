@@ -15,7 +15,7 @@
     PUT  /_sandbox/members/…     members, roles, channels and the bot: see guild_control.py
     POST /_sandbox/token         {"person": "ada", "scopes": ["identify", "guilds"]}: tokens without a browser
     POST /_sandbox/revoke        {"person": "ada"}: revokes the application's authorization, as the person would
-    POST /_sandbox/reset         restores the initial state
+    POST /_sandbox/reset         {"limits": {"per_person": false}}: restores the initial state, but for these limits
 
 A mood replaces the previous one, and applies to all routes and people unless it names some. Invalid input results in
 400 and {"error": …}. The page's forms send the same data as form fields and are redirected to the page.
@@ -35,6 +35,7 @@ from sandbox.calls import BOT
 from sandbox.guild_page import change, guild_page, server_links
 from sandbox.inputs import BadInput, as_object, as_text, as_texts, parse_json
 from sandbox.journal import UNKNOWN_PERSON, Entry, Journal
+from sandbox.limits import Limits
 from sandbox.moods import MODES, ROUTES, Mood, mood_from_json
 from sandbox.oauth import OAuthError, read_scopes
 from sandbox.pages import ASSETS, PAGE, Markup, asset_response, join, page, part
@@ -226,7 +227,10 @@ def _revoke(sandbox: Sandbox, control: Control) -> Response:
 
 
 def _reset(sandbox: Sandbox, control: Control) -> Response:
-    sandbox.reset()
+    data = {} if control.is_form else as_object(control.data(), "the body", ("limits",))
+    limits = Limits()
+    limits.change(data.get("limits", {}))
+    sandbox.reset(limits)
     return _json(200, state(sandbox))
 
 

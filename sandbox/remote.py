@@ -82,8 +82,9 @@ class Remote:
         """Change what the application's owner can set in the developer portal, such as `redirect_uris`."""
         self.call("PUT", "application", settings)
 
-    def reset(self) -> None:
-        self.call("POST", "reset")
+    def reset(self, **limits: Any) -> None:
+        """Restore the initial state, but for these limits."""
+        self.call("POST", "reset", {"limits": limits})
 
     def requests(self, path: str = LIST, **only: Any) -> list[dict[str, Any]]:
         """Return the requests to `path`, oldest first; `status` is None while a request is in flight.

@@ -99,9 +99,11 @@ class Sandbox:
             self._started = time.monotonic()
             self._planned = list(self.scenario.moods)
 
-    def reset(self) -> None:
+    def reset(self, limits: Limits) -> None:
+        """Restore the initial state, with these limits and the scenario's people."""
         with self.lock:
             self.restore_initial_state()
+            self.limits = limits
             self._add_planned_people()
             self.changed()
 

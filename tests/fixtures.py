@@ -90,9 +90,8 @@ def wait_for_discord(settings: Settings, *, give_up: float, soft_wait: float) ->
 @pytest.fixture
 def sandbox(sandbox_process: Sandbox, settings: Settings) -> Sandbox:
     """A healthy sandbox in its initial state, with the site's settings pointing to it."""
-    sandbox_process.reset()
     # Discord's limit is one list per second and person. Tests read faster; those about the limit turn it on.
-    sandbox_process.limits(per_person=False)
+    sandbox_process.reset(per_person=False)
     settings.SANDBOX_URL = sandbox_process.url
     settings.DISCORD_API_URL = f"{sandbox_process.url}/api/v10"
     settings.DISCORD_AUTHORIZE_URL = f"{sandbox_process.url}/oauth2/authorize"

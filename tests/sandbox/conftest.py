@@ -187,8 +187,8 @@ def sandbox(shared_sandbox: RunningSandbox) -> RunningSandbox:
 
 
 @pytest.fixture
-def unlimited(sandbox: RunningSandbox) -> RunningSandbox:
+def unlimited(shared_sandbox: RunningSandbox) -> RunningSandbox:
     """The sandbox in its initial state, without limits per second, person and server."""
     limits = {"per_person": False, "per_second": 100_000, "members_per_300_seconds": None, "per_guild": None}
-    sandbox.control("PUT", "limits", limits)
-    return sandbox
+    shared_sandbox.control("POST", "reset", {"limits": limits})
+    return shared_sandbox

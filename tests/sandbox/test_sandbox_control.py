@@ -262,6 +262,22 @@ def test_reset_is_back_to_the_start(sandbox):
     assert sandbox.get("/users/@me", token).status == 401
 
 
+def test_reset_can_set_limits_and_wrong_ones_change_nothing(sandbox):
+    sandbox.control("PUT", "limits", {"per_second": 7})
+    sandbox.mood("outage")
+
+    wrong = [{"limits": {"per_person": False, "per_second": 0}}, {"limits": []}, {"mood": "outage"}, []]
+    statuses = [sandbox.control("POST", "reset", data).status for data in wrong]
+    before = sandbox.state()
+    after = sandbox.control("POST", "reset", {"limits": {"per_person": False}}).json()
+
+    assert statuses == [400] * 4
+    assert (before["mood"]["mode"], before["limits"]["per_second"]) == ("outage", 7)
+    assert before["limits"]["per_person"] is True
+    assert (after["mood"]["mode"], after["limits"]["per_second"]) == ("healthy", 50)
+    assert after["limits"]["per_person"] is False
+
+
 def test_the_page_shows_and_sets_the_mood_without_a_script(sandbox):
     sandbox.get("/users/@me", sandbox.token("grace"))
     fields = {
