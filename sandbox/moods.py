@@ -3,6 +3,7 @@
 A mood ends after `for_seconds` or after `for_requests` requests. Moods are not stored, so a sandbox starts healthy.
 """
 
+import functools
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -127,6 +128,7 @@ class Mood:
 HEALTHY = Mood()
 
 
+@functools.lru_cache(maxsize=1000)
 def route_of(path: str) -> tuple[str, tuple[str, ...]]:
     """Return the template of a path (without /api/v10) and the ids in it, or ("", ()) for an unknown path."""
     for route, pattern in _PATTERNS.items():

@@ -4,6 +4,7 @@ Details matter to clients: discord.py treats JSON with a charset as text, and a 
 https://docs.discord.com/developers/topics/rate-limits
 """
 
+import functools
 import json
 import math
 from dataclasses import dataclass
@@ -51,9 +52,6 @@ class Response:
     def with_headers(self, *headers: tuple[str, str]) -> "Response":
         return Response(self.status, self.headers + headers, self.body, self.shared)
 
-    def header(self, name: str) -> str | None:
-        return next((value for key, value in self.headers if key.lower() == name.lower()), None)
-
 
 def json_response(status: int, payload: Any, headers: Headers = ()) -> Response:
     body = json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode()
@@ -86,6 +84,7 @@ def missing_scope() -> Response:
     return api_error(403, "Missing required OAuth2 scope", 50026)
 
 
+@functools.cache
 def bucket_hash(route: str) -> str:
     """Return the name of a route's bucket, which is the same in every response and every run."""
     return sha256(f"bucket {route}".encode()).hexdigest()[:32]

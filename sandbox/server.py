@@ -229,7 +229,8 @@ class Connection(BaseHTTPRequestHandler):
             with sandbox.lock:
                 mood = sandbox.mood_for(call.path, call.route, call.person)
                 banned = sandbox.limits.is_banned(time.monotonic())
-            sandbox.stopping.wait(mood.latency)
+            if mood.latency:
+                sandbox.stopping.wait(mood.latency)
             if banned:
                 self._finish(journal, entry, cloudflare_html(), HEALTHY, counts=False)
             elif mood.mode == "timeout":
@@ -282,14 +283,14 @@ class Connection(BaseHTTPRequestHandler):
 
     def _head(self, response: Response) -> bytes:
         """Return the status line and the headers; the response's own headers take precedence."""
-        phrase = HTTPStatus(response.status).phrase if response.status in _STATUSES else "Unknown"
+        phrase = _PHRASES.get(response.status, "Unknown")
         headers = list(response.headers)
-        if response.header("Date") is None:
+        own = {name.lower() for name, _ in headers}
+        if "date" not in own:
             headers.append(("Date", _date(int(time.time()))))
-        framed = response.header("Content-Length") or response.header("Transfer-Encoding")
-        if not framed and response.status not in _WITHOUT_BODY:
+        if not own & {"content-length", "transfer-encoding"} and response.status not in _WITHOUT_BODY:
             headers.append(("Content-Length", str(len(response.body))))
-        if self.close_connection and response.header("Connection") is None:
+        if self.close_connection and "connection" not in own:
             headers.append(("Connection", "close"))
         lines = [f"HTTP/1.1 {response.status} {phrase}", *(f"{name}: {value}" for name, value in headers)]
         return ("\r\n".join(lines) + "\r\n\r\n").encode()
@@ -352,7 +353,7 @@ def is_foreign(headers: Mapping[str, str], listens_on: str) -> bool:
     return headers.get("origin", f"http://{host}") != f"http://{host}"
 
 
-_STATUSES = {status.value for status in HTTPStatus}
+_PHRASES = {status.value: status.phrase for status in HTTPStatus}
 
 
 @contextmanager
