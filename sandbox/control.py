@@ -214,7 +214,7 @@ def _token(sandbox: Sandbox, control: Control) -> Response:
     with sandbox.lock:
         grant = sandbox.oauth.issue(person.name, scopes)
         sandbox.changed()
-    return _json(200, grant.to_json())
+    return _json(200, grant.to_json() | {"user": person.to_user()})
 
 
 def _revoke(sandbox: Sandbox, control: Control) -> Response:

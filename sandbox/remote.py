@@ -102,7 +102,7 @@ class Remote:
         self.call("DELETE", "requests")
 
     def token(self, person: str, *scopes: str) -> dict[str, Any]:
-        """Issue tokens for the person without a browser and return the token response."""
+        """Issue tokens for the person without a browser and return the token response, with the person as `user`."""
         wanted = {"scopes": list(scopes)} if scopes else {}
         response: dict[str, Any] = self.call("POST", "token", {"person": person, **wanted})
         return response

@@ -34,7 +34,7 @@ from accounts.models import (
     User,
 )
 from accounts.throttles import meter
-from accounts.tokens import discord_client, revoker, sealed
+from accounts.tokens import revoker, sealed
 from guilds import services
 from guilds.engine import policy, waiting
 from guilds.engine.records import Record
@@ -104,8 +104,8 @@ def sign_up(sandbox: Sandbox, transactional_db: None) -> Callable[..., User]:
     """Sign a person of the sandbox in without a browser; no list has been requested."""
 
     def sign_up(name: str = "ada", scopes: tuple[str, ...] = ("identify", "guilds")) -> User:
-        tokens = Tokens.from_json(sandbox.token(name, *scopes))
-        person: CurrentUser = discord_client().get_current_user(tokens.access_token)
+        response = sandbox.token(name, *scopes)
+        tokens, person = Tokens.from_json(response), CurrentUser.from_json(response["user"])
         user = User.objects.create_user(username=str(person.id), discord_id=person.id, discord_username=person.username)
         DiscordAccount.objects.create(
             user=user,
