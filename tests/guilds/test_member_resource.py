@@ -244,14 +244,14 @@ def test_a_list_without_the_guild_ends_the_membership_at_once(ada: User) -> None
     list_of(ada, guild(1), guild(2))
     for user, guild_id in ((ada, 1), (ada, 2), (linus, 1)):
         stored(user, ANSWER, guild_id)
-    GuildMember.objects.update(lease_until=database_now() + HOUR)
+    GuildMember.objects.update(lease_until=database_now() + HOUR, refresh_after=database_now() + HOUR)
     before = database_now()
 
     list_of(ada, guild(2))
 
     gone = row_of(ada)
     assert (gone.is_member, gone.roles, gone.nick, gone.joined_at) == (False, [], "", None)
-    assert (gone.generation, gone.version, gone.lease_until) == (1, 1, None)
+    assert (gone.generation, gone.version, gone.lease_until, gone.refresh_after) == (1, 1, None, None)
     assert gone.verified_at
     assert gone.verified_at >= before - timedelta(milliseconds=1)
     assert gone.changed_at == gone.verified_at
@@ -274,12 +274,14 @@ def test_a_guild_that_is_joined_again_is_asked_about(ada: User) -> None:
     list_of(ada, guild(2))
     stored(ada, None)
     stored(ada, ANSWER, guild_id=3)
+    stored(ada, None, guild_id=4)
 
     list_of(ada, guild(1), guild(2), guild(3))
 
     row = row_of(ada)
     assert (row.verified_at, row.is_member, row.generation, row.version) == (None, False, 1, 1)
     assert row_of(ada, 3).verified_at
+    assert row_of(ada, 4).verified_at
 
 
 def test_a_first_list_drops_no_first_answer_in_flight(ada: User) -> None:
