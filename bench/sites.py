@@ -11,6 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -155,6 +156,11 @@ def start_all(sites: Sequence[Site]) -> None:
         site.start()
     for site in sites:
         site.wait_until_up()
+
+
+def stop_all(sites: Sequence[Site]) -> None:
+    with ThreadPoolExecutor(max(len(sites), 1)) as pool:
+        list(pool.map(Site.stop, sites))
 
 
 @contextmanager

@@ -4,8 +4,6 @@ Time passes by shifting rows. Tests wait for other processes by polling, never b
 """
 
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,11 +16,14 @@ from typing import Any
 
 import pytest
 import requests
-from django.test import Client
+from django.conf import settings
+from django.core.management import call_command
+from django.test import Client, override_settings
+from pytest_django import Settings
 
 from accounts.clock import database_now
 from accounts.models import User
-from bench.sites import ROOT, Site, start_all
+from bench.sites import Site, start_all, stop_all
 from guilds.models import GuildListVerification, UserGuildMembership
 from sandbox.calls import BOT
 from tests.databases import database_url
@@ -48,6 +49,8 @@ SETTINGS = {
     # Otherwise processes that outlive a test would write their counts into the next test's database.
     "SERVING_FLUSH_SECONDS": "0",
 }
+# The storage of the site's processes; that of the tests needs no collected files.
+STATIC_STORAGE = "whitenoise.storage.CompressedManifestStaticFilesStorage"
 # Longer than a request may take, so that such a request ends with the client's timeout.
 STALLED = {"latency_ms": 60_000}
 
@@ -161,11 +164,18 @@ def at_once(reads: Iterable[Callable[[], Reply]]) -> list[Reply]:
         return [future.result() for future in [pool.submit(read) for read in reads]]
 
 
+def is_running(site: Site) -> bool:
+    return site.process is not None and site.process.poll() is None
+
+
 def jobs(site: Site) -> int:
     """Return the number of running background jobs of `site`; 0 if it isn't running itself."""
-    if site.process is None or site.process.poll() is not None:
-        return 0
-    return int(requests.get(f"{site.url}/_jobs", timeout=30).text)
+    return int(requests.get(f"{site.url}/_jobs", timeout=30).text) if is_running(site) else 0
+
+
+def hold(site: Site) -> None:
+    """Let the process leave all further responses of Discord unread until `site.thaw()`."""
+    requests.get(f"{site.url}/_hold", timeout=30).raise_for_status()
 
 
 @pytest.fixture(scope="session")
@@ -191,8 +201,9 @@ def site_environment(
         "GUILDHALL_ABLATE": ABLATED,
         **SETTINGS,
     }
-    collect = [sys.executable, "manage.py", "collectstatic", "--noinput", "--verbosity", "0"]
-    subprocess.run(collect, cwd=ROOT, env=environment, check=True)
+    storages = {**settings.STORAGES, "staticfiles": {"BACKEND": STATIC_STORAGE}}
+    with override_settings(STATIC_ROOT=folder / "static", STORAGES=storages):
+        call_command("collectstatic", interactive=False, verbosity=0)
     return environment
 
 
@@ -219,22 +230,34 @@ def running_sites(new_site: Callable[..., Site]) -> Iterator[list[Site]]:
         start_all(sites)
         yield sites
     finally:
-        for site in sites:
-            site.stop()
+        stop_all(sites)
+
+
+@pytest.fixture(scope="session")
+def restarted() -> list[Site]:
+    """Processes that a test has ended, and that have been started again since."""
+    return []
 
 
 @pytest.fixture
-def fleet(running_sites: list[Site], sandbox: Sandbox, transactional_db: None) -> Iterator[Fleet]:
-    """All processes running and idle, and an empty database. Killed processes are restarted for the next test."""
+def fleet(
+    running_sites: list[Site], restarted: list[Site], sandbox: Sandbox, transactional_db: None
+) -> Iterator[Fleet]:
+    """All processes running and idle, and an empty database. A process that has ended starts while other tests run."""
     sandbox.limits(per_second=10_000, invalid_per_10_minutes=100_000)
-    fleet = Fleet(running_sites, sandbox)
-    start_all([site for site in fleet.sites if site.process is None or site.process.poll() is not None])
+    while restarted:
+        restarted.pop().wait_until_up()
+    fleet = Fleet(list(running_sites), sandbox)
     yield fleet
     for site in fleet.sites:
-        if site.process and site.process.poll() is None:
+        if is_running(site):
             site.thaw()
     sandbox.mood()
     fleet.settle()
+    for site in running_sites:
+        if not is_running(site):
+            site.start()
+            restarted.append(site)
 
 
 @pytest.fixture
@@ -273,7 +296,7 @@ def verify(user: User, **age: float) -> None:
 
 
 @pytest.fixture(autouse=True)
-def as_the_sites(settings: Any) -> None:
+def as_the_sites(settings: Settings) -> None:
     """Use the same times in this process as in those it starts."""
     for name, value in SETTINGS.items():
         setattr(settings, name, int(value))

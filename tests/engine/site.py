@@ -3,12 +3,15 @@
 `/_jobs` returns the number of the process's background jobs, so that a test can tell whether they have ended.
 `/_read/<resource>/<key>/…` reads any resource's record as a page does, and returns what the reader is told.
 `/_member/<guild id>/` is a page of `bench.member_site`, which returns what the person is in the server.
+`/_hold` lets the process leave all further responses of Discord unread until it is sent SIGCONT.
 `/_call?<user id>` sends a request to Discord with the person's token, independent of their list's refresh and lease.
 The header `X-Queries` of all other pages is the number of queries that the page took.
 """
 
 import json
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -23,7 +26,7 @@ from django.db import connection
 
 from accounts import background, gate, tokens
 from accounts.background import release_connection
-from accounts.discord import DiscordAPIError
+from accounts.discord import DiscordAPIError, transport
 from accounts.limits import Priority
 from accounts.tokens import ReconnectRequired, TokensReplaced, discord_client
 from guilds.engine import policy
@@ -36,11 +39,29 @@ ablations.apply(os.environ.get("GUILDHALL_ABLATE", ""))
 if skew := float(os.environ.get("CLOCK_SKEW_SECONDS", "0")):
     time_machine.travel(datetime.now(UTC) + timedelta(seconds=skew), tick=True).start()
 
+# Set while responses of Discord are read as soon as they arrive.
+may_read = threading.Event()
+may_read.set()
+signal.signal(signal.SIGCONT, lambda *_: may_read.set())
+
+
+class Connection(transport._Connection):
+    def getresponse(self) -> Any:
+        may_read.wait()
+        return super().getresponse()
+
+
+transport._Pool.ConnectionCls = Connection
+
 
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
     if environ["PATH_INFO"] == "/_jobs":
         start_response("200 OK", [("Content-Type", "text/plain")])
         return [str(running_jobs()).encode()]
+    if environ["PATH_INFO"] == "/_hold":
+        may_read.clear()
+        start_response("204 No Content", [])
+        return []
     if environ["PATH_INFO"] == "/_call":
         start_response("200 OK", [("Content-Type", "text/plain")])
         return [outcome_of_a_call(int(environ["QUERY_STRING"])).encode()]

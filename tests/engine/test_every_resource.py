@@ -23,7 +23,7 @@ from guilds.resources.guild_list import GUILD_LIST
 from guilds.resources.member import MEMBER
 from sandbox.calls import BOT
 from sandbox.remote import BOT_MEMBER, LIST, ROLES
-from tests.engine.conftest import Fleet, eventually, jobs
+from tests.engine.conftest import Fleet, eventually, hold, jobs
 from tests.fixtures import Sandbox, let_pass
 
 CLUB, OTHER = 1000, 1001
@@ -114,13 +114,12 @@ def test_r13_any_number_of_readers_cost_one_attempt(kept: Kept) -> None:
 def test_r13_a_late_answer_is_dropped_after_a_takeover(kept: Kept) -> None:
     """As G3 and G4. A process is frozen with an answer that it couldn't read yet, until its lease has ended."""
     frozen, other, _ = kept.fleet.sites
-    kept.fleet.sandbox.mood(latency_ms=2500)
+    hold(frozen)
     with ThreadPoolExecutor(1) as pool:
         pool.submit(kept.read, frozen)
-        eventually(lambda: kept.asked(status=None) == 1, "the request is in flight")
-        frozen.freeze()
+        eventually(lambda: kept.asked() == 1, "the request has been sent")
         eventually(lambda: kept.asked(status=None) == 0, "the sandbox has answered")
-        kept.fleet.sandbox.mood()
+        frozen.freeze()
 
         let_pass(seconds=kept.resource.windows().lease.total_seconds())
         kept.change()

@@ -21,7 +21,7 @@ from bench.sites import Site
 from guilds import personal_data, services
 from guilds.models import BotGuild, GuildListVerification, GuildMember
 from sandbox.remote import BOT_MEMBER, MEMBER
-from tests.engine.conftest import BUDGET, LEASE, Fleet, Reader, Reply, eventually, jobs
+from tests.engine.conftest import BUDGET, LEASE, Fleet, Reader, Reply, eventually, hold, jobs
 from tests.fixtures import Sandbox, let_pass
 
 SCOPES = ("identify", "guilds", "guilds.members.read")
@@ -221,14 +221,13 @@ def test_r5_a_late_answer_is_dropped(fleet: Fleet, join_member: JoinMember) -> N
     """
     people = {name: join_member(name, hours=2) for name in ("taken_over", "signed_in", "left", "forgotten")}
     frozen = fleet[0]
-    fleet.sandbox.mood(latency_ms=1500)
+    hold(frozen)
     with ThreadPoolExecutor(len(people)) as pool:
         replies = list(pool.map(lambda one: one[0].member(frozen, one[1][0]), people.values()))
     assert {(reply.freshness, *reply.json["roles"]) for reply in replies} == {("stale", OLD)}
-    assert asked(fleet, status=None) == len(people)
-    frozen.freeze()
+    assert asked(fleet) == len(people)
     eventually(lambda: asked(fleet, status=None) == 0, "the sandbox has answered")
-    fleet.sandbox.mood()
+    frozen.freeze()
 
     let_pass(seconds=LEASE)
     taken_over, (guild_id,) = people["taken_over"]
@@ -316,13 +315,15 @@ def test_r9_without_the_scope_nothing_is_sent_until_it_is_granted(fleet: Fleet, 
 def test_r10_of_somebody_forgotten_nothing_is_left(fleet: Fleet, join_member: JoinMember, mood: dict[str, Any]) -> None:
     """Not even what Discord says about them afterwards."""
     ada, (guild_id,) = join_member()
-    fleet.sandbox.mood(**mood, latency_ms=700)
+    fleet.sandbox.mood(**mood)
+    hold(fleet[0])
     with ThreadPoolExecutor(1) as pool:
         reader: Any = pool.submit(ada.member, fleet[0], guild_id)
-        eventually(lambda: asked(fleet) == 1, "the request is in flight")
+        eventually(lambda: asked(fleet) == 1, "the request has been sent")
         assert DiscordAllowance.objects.get().owner == ada.user.pk
 
         personal_data.forget_user(ada.user)
+        fleet[0].thaw()
         reply: Reply = reader.result()
     fleet.settle()
 
@@ -333,13 +334,14 @@ def test_r10_of_somebody_forgotten_nothing_is_left(fleet: Fleet, join_member: Jo
 
 
 def test_r11_nobody_waits_for_somebody_elses_answer(fleet: Fleet, join_member: JoinMember) -> None:
-    """Not even in the same process: all four requests are in flight at once."""
+    """Not even in the same process: all four requests are sent before a response is read."""
     people = [join_member(f"person{number}") for number in range(4)]
-    fleet.sandbox.mood(latency_ms=2000)
+    hold(fleet[0])
 
     with ThreadPoolExecutor(len(people)) as pool:
         readers = [pool.submit(reader.member, fleet[0], guild_id) for reader, (guild_id,) in people]
-        eventually(lambda: asked(fleet, status=None) == len(people), "all are in flight")
+        eventually(lambda: asked(fleet) == len(people), "all have been sent")
+        fleet[0].thaw()
         replies = [reader.result() for reader in readers]
 
     assert {reply.status for reply in replies} == {200}

@@ -1,7 +1,7 @@
 """Only one process sends requests for a list, whatever happens to it: G1, G3, G4, G12, G16, G19."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from itertools import cycle, islice
@@ -13,10 +13,10 @@ from accounts import tokens
 from accounts.clock import database_now
 from accounts.discord import Tokens
 from accounts.models import DiscordAccount, DiscordRefusal
-from bench.sites import Site, start_all
+from bench.sites import Site, start_all, stop_all
 from guilds import personal_data, services
 from guilds.models import GuildListVerification, UserGuildMembership
-from tests.engine.conftest import BUDGET, LEASE, PROCESSES, STALLED, Fleet, Reader, eventually, jobs
+from tests.engine.conftest import BUDGET, LEASE, PROCESSES, STALLED, Fleet, Reader, eventually, hold, jobs
 from tests.fixtures import Sandbox, let_pass
 
 
@@ -88,12 +88,11 @@ def test_g3_all_processes_killed_and_started_again_go_on(fleet: Fleet, join: Cal
 def frozen_with_an_old_answer(fleet: Fleet, reader: Reader) -> Site:
     """A process that is frozen after Discord has responded, before it could read the response."""
     site = fleet[0]
-    fleet.sandbox.mood(latency_ms=1500)
+    hold(site)
     assert reader.get(site).freshness == "stale"
-    assert fleet.on_the_wire() == 1
-    site.freeze()
+    assert fleet.asked() == 1
     eventually(lambda: fleet.on_the_wire() == 0, "the sandbox has answered")
-    fleet.sandbox.mood()
+    site.freeze()
     return site
 
 
@@ -190,8 +189,7 @@ def test_g12_a_restart_forgets_no_wait(fleet: Fleet, crowd_of: Callable[..., lis
     asked = fleet.asked()
     assert asked == len(readers)
 
-    for site in fleet.sites:
-        site.stop()
+    stop_all(fleet.sites)
     fleet.sandbox.mood()
     start_all(fleet.sites)
     replies = fleet.crowd(readers, times=3)
@@ -247,57 +245,57 @@ def test_g19_calls_with_a_revoked_token_find_it_out_with_one_exchange(
     assert DiscordAccount.objects.get(user=ada.user).renewal_until is None
 
 
-@pytest.fixture
-def ahead_and_behind(fleet: Fleet, new_site: Callable[..., Site]) -> list[Site]:
-    """Two processes whose clocks are five minutes wrong, in either direction."""
+@pytest.fixture(scope="module")
+def with_wrong_clocks(new_site: Callable[..., Site]) -> Iterator[list[Site]]:
     sites = [new_site("ahead", CLOCK_SKEW_SECONDS="300"), new_site("behind", CLOCK_SKEW_SECONDS="-300")]
-    fleet.sites = [*fleet.sites, *sites]
-    start_all(sites)
-    return sites
+    try:
+        start_all(sites)
+        yield sites
+    finally:
+        stop_all(sites)
+
+
+@pytest.fixture
+def ahead_and_behind(fleet: Fleet, with_wrong_clocks: list[Site]) -> list[Site]:
+    """Two processes whose clocks are five minutes wrong, in either direction."""
+    fleet.sites += with_wrong_clocks
+    return with_wrong_clocks
 
 
 def test_g16_wrong_clocks_ask_no_earlier_lease_nothing_twice_and_know_the_age(
     fleet: Fleet, ahead_and_behind: list[Site], crowd_of: Callable[..., list[Reader]]
 ) -> None:
-    try:
-        fresh, limited, stale = crowd_of(3, minutes=120)
-        now = database_now()
-        rows = GuildListVerification.objects
-        rows.filter(user=fresh.user).update(
-            verified_at=now - timedelta(minutes=44), refresh_after=now + timedelta(minutes=4)
-        )
-        fleet.sandbox.mood("rate_limited", retry_after=240, people=[limited.name])
+    fresh, limited, stale = crowd_of(3, minutes=120)
+    now = database_now()
+    rows = GuildListVerification.objects
+    rows.filter(user=fresh.user).update(
+        verified_at=now - timedelta(minutes=44), refresh_after=now + timedelta(minutes=4)
+    )
+    fleet.sandbox.mood("rate_limited", retry_after=240, people=[limited.name])
 
-        for site in ahead_and_behind:
-            reply = fresh.get(site)
-            assert (reply.freshness, int(reply.headers["Age"]) // 60) == ("fresh", 44)
-        for site in ahead_and_behind:
-            assert limited.get(site).json["reason"] == "rate_limited"
-            let_pass(seconds=220)
-            assert limited.get(site).json["reason"] == "rate_limited"
-            let_pass(seconds=21)
-        assert stale.get(ahead_and_behind[0]).freshness == "fresh"
-        assert abs(stale.row.verified_at - database_now()) < timedelta(minutes=1)
-        assert stale.get(ahead_and_behind[1]).freshness == "fresh"
-        assert (fleet.asked(fresh), fleet.asked(limited), fleet.asked(stale)) == (0, 2, 1)
-    finally:
-        for site in ahead_and_behind:
-            site.stop()
+    for site in ahead_and_behind:
+        reply = fresh.get(site)
+        assert (reply.freshness, int(reply.headers["Age"]) // 60) == ("fresh", 44)
+    for site in ahead_and_behind:
+        assert limited.get(site).json["reason"] == "rate_limited"
+        let_pass(seconds=220)
+        assert limited.get(site).json["reason"] == "rate_limited"
+        let_pass(seconds=21)
+    assert stale.get(ahead_and_behind[0]).freshness == "fresh"
+    assert abs(stale.row.verified_at - database_now()) < timedelta(minutes=1)
+    assert stale.get(ahead_and_behind[1]).freshness == "fresh"
+    assert (fleet.asked(fresh), fleet.asked(limited), fleet.asked(stale)) == (0, 2, 1)
 
 
 def test_g3_a_lease_holds_whatever_the_clocks_say(
     fleet: Fleet, ahead_and_behind: list[Site], join: Callable[..., Reader]
 ) -> None:
-    try:
-        ada = join(hours=2)
-        fleet.sandbox.mood(**STALLED)
-        assert ada.get(fleet[0]).freshness == "stale"
+    ada = join(hours=2)
+    hold(fleet[0])
+    assert ada.get(fleet[0]).freshness == "stale"
 
-        assert {ada.get(site).json["reason"] for site in ahead_and_behind} == {"in_progress"}
-        assert fleet.asked() == 1
-    finally:
-        for site in ahead_and_behind:
-            site.stop()
+    assert {ada.get(site).json["reason"] for site in ahead_and_behind} == {"in_progress"}
+    assert fleet.asked() == 1
 
 
 def test_the_lease_outlives_the_attempt_that_it_covers() -> None:

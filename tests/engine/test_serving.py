@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.db.models import Sum
 
-from bench.sites import Site, start_all
+from bench.sites import Site, start_all, stop_all
 from guilds.models import ServingMinute
 from tests.engine.conftest import Fleet, Reader, eventually
 
@@ -23,8 +23,7 @@ def two_sites(fleet: Fleet, new_site: Callable[..., Site]) -> Iterator[NewSites]
         return started
 
     yield two_sites
-    for site in started:
-        site.stop()
+    stop_all(started)
 
 
 def counted() -> dict[str, Any]:
@@ -40,8 +39,7 @@ def test_a_process_that_is_stopped_writes_down_what_it_served(
 
     replies = [reader.get(site).status for site in sites for reader in (fresh, fresh, stale, expired)]
     nothing_yet = counted()
-    for site in sites:
-        site.stop()
+    stop_all(sites)
 
     assert replies == [200, 200, 200, 503] * 2
     assert nothing_yet == {"fresh": 0, "stale": 0, "refused": 0}
