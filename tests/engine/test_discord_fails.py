@@ -64,7 +64,9 @@ def test_g2_nothing_before_the_moment_that_discord_names(fleet: Fleet, join: Cal
 
 def test_g2_an_attempt_holds_three_retries_at_most(fleet: Fleet, join: Callable[..., Reader]) -> None:
     ada = join(hours=2)
-    fleet.sandbox.mood("rate_limited", retry_after=0.01)
+    # Not "rate_limited", whose header names whole seconds: the retries would take almost the whole budget.
+    named = {"headers": {"Content-Type": "application/json", "Via": "1.1 google"}, "body": '{"retry_after": 0.01}'}
+    fleet.sandbox.mood("raw", status=429, **named)
 
     ada.get(fleet[0])
     fleet.settle()
