@@ -23,11 +23,16 @@ APART = tuple(
     for name in ("choice", "every_state", "journey", "looks", "required", "roles", "sandbox_pages")
 )
 
+# The tests of these files share no process at all.
+SINGLE = ("tests/engine/test_machine.py",)
+
 
 class Scheduling(LoadScopeScheduling):
     """Distributes single tests, except for those in `TOGETHER`, which start first because they take longest."""
 
     def _split_scope(self, nodeid: str) -> str:
+        if nodeid.startswith(SINGLE):
+            return nodeid
         folder = next((folder for folder in TOGETHER if nodeid.startswith(folder)), nodeid)
         return f"{folder} apart" if nodeid.startswith(APART) else folder
 
