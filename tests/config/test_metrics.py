@@ -320,9 +320,10 @@ def test_an_attempt_that_lost_its_claim_before_it_asked_is_fenced(
 
 
 def test_a_refresh_is_counted_by_what_it_brought(
-    monitor: Monitor, with_list: Callable[..., User], sandbox: Sandbox
+    monitor: Monitor, ada: User, sandbox: Sandbox, let_pass: Callable[..., None]
 ) -> None:
-    ada = with_list("ada", hours=5)
+    get_guild_list(ada)
+    let_pass(hours=5)
     sandbox.mood("outage")
     get_guild_list(ada)
     threading_join()
