@@ -29,6 +29,7 @@ from playwright.sync_api import Browser, Page, Playwright, ViewportSize, expect,
 from sandbox.remote import Remote as Sandbox
 from tests.browser.looks import DESK, PHONE
 from tests.conftest import REQUIRED
+from tests.databases import copy_migrated_database
 
 ROOT = Path(__file__).parents[2]
 # The headless shell is the same engine without a window, and starts and renders in half the time.
@@ -139,19 +140,41 @@ def free_port() -> int:
         return port
 
 
-@contextmanager
-def running_site(folder: Path, settings: Mapping[str, str]) -> Iterator[Site]:
-    """`./run` on free ports, with its data in `folder`, and with nothing else from the environment than `settings`."""
-    port, sandbox_port = free_port(), free_port()
-    environment = {
+def environment_in(var: Path) -> dict[str, str]:
+    return {
         "PATH": os.environ["PATH"],
         "HOME": os.environ.get("HOME", tempfile.gettempdir()),
         "ENV_FILE": os.devnull,
-        "VAR_DIR": str(folder / "var"),
-        "PORT": str(port),
-        "SANDBOX_PORT": str(sandbox_port),
-        **settings,
+        "VAR_DIR": str(var),
     }
+
+
+@pytest.fixture(scope="session")
+def prepared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as `./run prepare` leaves it, for all sites of the session: its work takes longer than their starts."""
+    with pytest.MonkeyPatch.context() as environment:
+        # As in `beside_playwright`, which may run already.
+        environment.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+        request.getfixturevalue("django_db_setup")
+    var = tmp_path_factory.mktemp("prepared") / "var"
+    var.mkdir(mode=0o700)
+    copy_migrated_database(var / "guildhall.sqlite3")
+    # With the tables and files of the examples, which don't bother a site without them.
+    subprocess.run(["./run", "prepare"], cwd=ROOT, env={**environment_in(var), "EXAMPLES": "1"}, check=True)
+    return var
+
+
+@contextmanager
+def running_site(folder: Path, settings: Mapping[str, str], prepared: Path | None = None) -> Iterator[Site]:
+    """`./run` on free ports, with its data in `folder`, and with nothing else from the environment than `settings`.
+
+    It prepares its data itself, unless it gets a copy of those in `prepared`.
+    """
+    port, sandbox_port, var = free_port(), free_port(), folder / "var"
+    environment = {**environment_in(var), "PORT": str(port), "SANDBOX_PORT": str(sandbox_port), **settings}
+    if prepared:
+        shutil.copytree(prepared, var)
+        environment["SKIP_PREPARE"] = "1"
     log = folder / "log"
     with log.open("w") as output:
         process = subprocess.Popen(
@@ -171,7 +194,7 @@ def running_site(folder: Path, settings: Mapping[str, str]) -> Iterator[Site]:
 
 
 @pytest.fixture(scope="session")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def site(tmp_path_factory: pytest.TempPathFactory, prepared: Path) -> Iterator[Site]:
     """`DISCORD_GUILD_CACHE_FRESH_MINUTES=1 ./run`, as in the README."""
     settings = {
         # All people share one address.
@@ -182,12 +205,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         # The admin's charts show only what the tests have stored.
         "SERVING_FLUSH_SECONDS": "0",
     }
-    with running_site(tmp_path_factory.mktemp("site"), settings) as site:
+    with running_site(tmp_path_factory.mktemp("site"), settings, prepared) as site:
         yield site
 
 
 @pytest.fixture(scope="session")
-def site_with_examples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def site_with_examples(tmp_path_factory: pytest.TempPathFactory, prepared: Path) -> Iterator[Site]:
     """A second site, with the pages of `examples`."""
     settings = {
         "EXAMPLES": "1",
@@ -195,7 +218,7 @@ def site_with_examples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sit
         "DISCORD_GUILD_CACHE_FRESH_MINUTES": "1",
         "DISCORD_MANUAL_REFRESH_SECONDS": "20",
     }
-    with running_site(tmp_path_factory.mktemp("examples"), settings) as site:
+    with running_site(tmp_path_factory.mktemp("examples"), settings, prepared) as site:
         yield site
 
 

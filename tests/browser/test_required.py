@@ -1,6 +1,7 @@
 """A site for one server's members: refused, then let in after joining, on a phone and a desk."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, ViewportSize, expect
@@ -12,14 +13,14 @@ CLUB, STAFF = 11, 501
 
 
 @pytest.fixture(scope="module")
-def club_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def club_site(tmp_path_factory: pytest.TempPathFactory, prepared: Path) -> Iterator[Site]:
     settings = {
         "DISCORD_SCOPES": "identify",
         "REQUIRED_GUILD": str(CLUB),
         "REQUIRED_ROLES": str(STAFF),
         "REQUIRED_GUILD_INVITE": "https://discord.gg/club",
     }
-    with running_site(tmp_path_factory.mktemp("club"), settings) as site:
+    with running_site(tmp_path_factory.mktemp("club"), settings, prepared) as site:
         site.sandbox.person("host", guilds=[{"id": str(CLUB), "name": "Club", "permissions": "0"}])
         site.sandbox.bot(CLUB, 0)
         site.sandbox.roles(CLUB, {"id": str(STAFF), "name": "Staff"})
