@@ -45,6 +45,34 @@ def test_a_fault_in_any_look_is_found(page: Page, fault: str, words: str) -> Non
         inspect(page, looks=TWO_LOOKS)
 
 
+@pytest.mark.parametrize(
+    ("scheme", "width", "words"),
+    [
+        ("light", "width < 1000px", "light, 390 px"),
+        ("dark", "width < 1000px", "dark, 390 px"),
+        ("light", "width > 1000px", "light, 1280 px"),
+        ("dark", "width > 1000px", "dark, 1280 px"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("colours", "rule"),
+    [
+        ("p { color: #777; background: #888 }", "color-contrast"),
+        ("p { color: #000; background: #fff } a { color: #222; text-decoration: none }", "link-in-text-block"),
+    ],
+)
+def test_colours_are_checked_in_all_four_looks(
+    page: Page, scheme: str, width: str, words: str, colours: str, rule: str
+) -> None:
+    faulty = f"@media ({width}) and (prefers-color-scheme: {scheme}) {{ {colours} }}"
+    page.set_content(
+        PAGE % f"<style>a {{ color: inherit }} {faulty}</style><p>Some text, and <a href='/'>a link</a></p>"
+    )
+
+    with pytest.raises(AssertionError, match=f"(?s){words}.*{rule}"):
+        inspect(page)
+
+
 def test_a_rule_that_is_known_to_be_violated_is_left_out(page: Page) -> None:
     page.set_content(PAGE % "<img src='data:,'>")
 
