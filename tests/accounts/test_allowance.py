@@ -185,6 +185,25 @@ def test_a_change_that_another_one_overtook_starts_again_from_there() -> None:
     assert allowance.read(MEMBER, 1)[0].sent == 8
 
 
+def test_a_change_is_that_of_one_row_and_of_its_version() -> None:
+    for name, owner in ((MEMBER, 1), (MEMBER, 2), (BOT_MEMBER, 1)):
+        DiscordAllowance.objects.create(kind=name, owner=owner, sent=1)
+
+    for _ in range(2):
+        allowance.change(MEMBER, 1, lambda before, now: replace(before, sent=before.sent + 3))
+
+    rows = DiscordAllowance.objects.values_list("kind", "owner", "sent", "version")
+    assert set(rows) == {(MEMBER, 1, 7, 2), (MEMBER, 2, 1, 0), (BOT_MEMBER, 1, 1, 0)}
+
+
+def test_refreshes_that_can_wait_leave_two_requests_to_the_others(gated: Gated) -> None:
+    for _ in range(3):
+        limited(gated).before_send(ROUTE)
+
+    assert about(allowance.closed_until(MEMBER, 1, Priority.DUE), allowance.read(MEMBER, 1)[1] + timedelta(seconds=305))
+    assert allowance.closed_until(MEMBER, 1, Priority.COLD) is None
+
+
 @pytest.mark.parametrize("ask", [allowance.read, lambda name, owner: allowance.closed_until(name, owner, Priority.DUE)])
 def test_looking_costs_one_query(
     gated: Gated, ask: Callable[[str, int], object], django_assert_num_queries: DjangoAssertNumQueries
