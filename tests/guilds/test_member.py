@@ -519,6 +519,19 @@ def test_a_wait_that_discord_names_holds_for_all_guilds_of_the_person(case_of: C
     assert allowance.closed_until("member", linus, Priority.COLD) is None
 
 
+def test_a_wait_of_the_bot_holds_for_all_people_of_the_guild_and_no_other_guild(case_of: Callable[..., Case]) -> None:
+    case = case_of("bot")
+    limited(case)
+    with pytest.raises(NoAnswer, match="rate_limited"):
+        case.get()
+
+    until = allowance.closed_until("bot_member", case.guild_id, Priority.COLD)
+    assert until
+    assert (until - database_now()).total_seconds() == pytest.approx(40, abs=5)
+    assert allowance.closed_until("bot_member", case.guild_id + 1, Priority.COLD) is None
+    assert allowance.closed_until("member", case.user.pk, Priority.COLD) is None
+
+
 # roles
 
 

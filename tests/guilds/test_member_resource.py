@@ -10,7 +10,15 @@ from pytest_django import DjangoAssertNumQueries, Settings
 
 from accounts import allowance, tokens
 from accounts.clock import database_now
-from accounts.discord import Guild, GuildPage, Member, PartialGuild
+from accounts.discord import (
+    DiscordClient,
+    Guild,
+    GuildPage,
+    Member,
+    PartialGuild,
+    UnknownGuild,
+    UnusableResponse,
+)
 from accounts.limits import Priority
 from accounts.models import DiscordAllowance, User
 from accounts.tokens import discord_client
@@ -112,6 +120,70 @@ def test_a_person_is_never_asked_if_the_settings_say_so(ada: User, settings: Set
 
     with pytest.raises(Refused, match="bot_absent"):
         MEMBER.ask(record, discord_client())
+
+
+@pytest.mark.parametrize(
+    ("reason", "scope", "with_bot", "over"),
+    [
+        ("missing_scope", "when_needed", False, False),
+        ("missing_scope", "when_needed", True, True),
+        ("bot_absent", "never", False, False),
+        ("bot_absent", "never", True, True),
+        ("bot_absent", "when_needed", False, True),
+        ("reconnect_required", "when_needed", True, False),
+    ],
+)
+def test_a_refusal_ends_with_its_cause(
+    ada: User, settings: Settings, reason: str, scope: str, with_bot: bool, over: bool
+) -> None:
+    settings.DISCORD_MEMBER_SCOPE = scope
+    if with_bot:
+        bot_in(1)
+
+    assert MEMBER.is_refusal_over(GuildMember(user=ada, guild_id=1, reason=reason)) is over
+
+
+CHESS = PartialGuild(1, "Chess", None, False, 0, ())
+
+
+class UnknowingClient(DiscordClient):
+    """A client for which Discord calls the guild unknown."""
+
+    listed: PartialGuild | None = None
+
+    def get_guild_member(self, guild_id: int, user_id: int, bot_token: str) -> Member | None:
+        raise UnknownGuild(status=404, code=10004)
+
+    def get_bot_guild(self, guild_id: int, bot_token: str) -> PartialGuild | None:
+        return self.listed
+
+
+class ContradictoryClient(UnknowingClient):
+    """Such a client, although the bot's own list has the guild."""
+
+    listed = CHESS
+
+
+def test_a_guild_that_is_called_unknown_is_one_that_the_bot_left(ada: User) -> None:
+    bot_in(1)
+    record, _ = MEMBER.read(ada.pk, 1)
+
+    # She has no tokens, so that the attempt ends before it asks on her behalf.
+    with pytest.raises(tokens.ReconnectRequired):
+        MEMBER.ask(record, UnknowingClient())
+
+    assert not record.from_bot
+    assert not bot_presence.bot_is_in(1)
+
+
+def test_unless_the_bots_own_list_has_it(ada: User) -> None:
+    bot_in(1)
+    record, _ = MEMBER.read(ada.pk, 1)
+
+    with pytest.raises(UnusableResponse, match="called unknown"):
+        MEMBER.ask(record, ContradictoryClient())
+
+    assert bot_presence.bot_is_in(1)
 
 
 # compare
@@ -338,7 +410,7 @@ def test_a_bot_that_joins_lifts_the_refusals_there(ada: User, reason: str, left:
     for guild_id in (1, 2):
         GuildMember.objects.create(user=ada, guild_id=guild_id, reason=reason)
 
-    bot_presence.learn(1, PartialGuild(1, "Chess", None, False, 0, ()), database_now())
+    bot_presence.learn(1, CHESS, database_now())
 
     assert (row_of(ada).reason, row_of(ada).generation) == (left, 0 if left else 1)
     assert row_of(ada, 2).reason == reason
