@@ -18,7 +18,7 @@ from typing import Any
 from django.conf import settings
 from django.test import override_settings
 
-from bench import fleet_picture, fleet_roles
+from bench import fleet_roles
 from bench.fleet_discord import PER_SECOND, Discord, Weather
 from bench.fleet_ours import Guildhall
 from bench.fleet_peers import Events, FailSafePerNode, NaiveTTL, StaleWhileRevalidate, Strategy, play
@@ -101,6 +101,8 @@ def run(_stage: None, options: argparse.Namespace) -> int:
     for name in STRATEGIES:
         with override_settings(DISCORD_SEND_RATE=options.send_rate):
             outcomes[name] = live(name, population, options.seed)
+    from bench import fleet_picture  # its import takes longer than a short day, and only this line draws
+
     fleet_picture.save(
         options.picture,
         {name: outcome.discord.per_minute for name, outcome in outcomes.items()},
