@@ -89,7 +89,7 @@ def by_site_clock(
     placed, latest = [], now
     for moment in reversed(moments):
         age = min(sent_at - moment, MAX_AGE)
-        latest = min(now - age, latest)
+        latest = min(now - max(age, timedelta(0)), latest)
         placed.append((latest, timedelta(0) <= age and now - sent_at < MAX_SKEW))
         latest -= MOMENT
     return placed[::-1]

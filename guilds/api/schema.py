@@ -69,7 +69,11 @@ def _or_null(schema: Json) -> Json:
 SNOWFLAKE = {"type": "string", "pattern": "^[0-9]{1,20}$"}
 HASH = {"type": ["string", "null"], "description": "Discord's hash of the image; null if there is none."}
 BOOLEAN = {"type": "boolean"}
-BITS = {"type": "string", "pattern": "^[0-9]+$", "description": "Discord's bit set, as a decimal string."}
+BITS = {
+    "type": "string",
+    "pattern": "^(0|[1-9][0-9]{0,999})$",
+    "description": "Discord's bit set, as a decimal string.",
+}
 EVENT_ID = {"type": "string", "pattern": f"^{snowflakes.PATTERN}$"}
 TEXT = {"type": "string"}
 MOMENT = {"type": "string", "format": "date-time"}
@@ -85,8 +89,7 @@ _GUILD = {
     "banner": HASH,
     "owner": {"type": "boolean", "description": "Whether the person owns the guild."},
     "permissions": {
-        "type": "string",
-        "pattern": "^[0-9]+$",
+        **BITS,
         "description": "The person's guild-wide permissions: Discord's bit set, as a decimal string.",
     },
     "can_manage": {

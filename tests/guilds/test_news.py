@@ -415,6 +415,12 @@ def test_moments_of_the_bots_clock_by_that_of_the_site(
     assert [((at - NOW) / SECOND, is_certain) for at, is_certain in found] == placed
 
 
+def test_a_moment_at_the_end_of_all_dates_counts_as_now() -> None:
+    first, last = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+
+    assert news.by_site_clock([last], NOW, first) == [(NOW, False)]
+
+
 # the events
 
 
