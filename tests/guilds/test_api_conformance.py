@@ -1,12 +1,20 @@
 """schemathesis sends valid and invalid requests to the API; the schema must describe every response."""
 
+import functools
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import schemathesis
+import yaml
 from django.core.wsgi import get_wsgi_application
 from django.test import Client
 from hypothesis import HealthCheck, Phase, settings
+from schemathesis.checks import load_all_checks
+from schemathesis.generation.feedback import FeedbackSources
+from schemathesis.pytest._test_builder import build_operation_test
+from schemathesis.python._constants.orchestrator import make_constants_value_source
+from schemathesis.schemas import BaseSchema
 from schemathesis.specs.openapi.checks import ignored_auth
 
 from accounts import access_tokens
@@ -14,7 +22,29 @@ from accounts.models import User
 from accounts.token_scopes import Scope, for_services
 from tests.guilds.rows import sync_bot_guilds
 
-schema = schemathesis.openapi.from_wsgi("/api/schema/", get_wsgi_application())
+ROOT = Path(__file__).parents[2]
+PATHS = yaml.load((ROOT / "docs" / "openapi.yaml").read_text(), yaml.CSafeLoader)["paths"]
+OPERATIONS = [f"{method.upper()} {path}" for path, methods in PATHS.items() for method in methods]
+
+
+@functools.cache
+def served() -> BaseSchema:
+    return schemathesis.openapi.from_wsgi("/api/schema/", get_wsgi_application())
+
+
+def try_cases(label: str, check: Callable[[schemathesis.Case], None]) -> None:
+    """Check all cases of the operation.
+
+    They are built here. A test with `schema.parametrize()` has them built while tests are collected, which takes
+    seconds, and each process of a run would spend these for the few tests that it gets.
+    """
+    load_all_checks()
+    schema = served()
+    (operation,) = (found.ok() for found in schema.include(name=label).get_all_operations())
+    feedback = FeedbackSources(constants_value_source=make_constants_value_source(schema))
+    build_operation_test(
+        config=schema.config, operation=operation, test_func=check, given_kwargs={}, feedback=feedback
+    )()
 
 
 def bounded(*phases: Phase) -> settings:
@@ -53,20 +83,31 @@ def token_for(staff: User, service_token: Callable[..., str]) -> Callable[[schem
     return token_for
 
 
-@schema.parametrize()
-@bounded(Phase.explicit, Phase.generate)  # explicit: schemathesis's own, each parameter at and beyond its bounds
+@pytest.mark.django_db(transaction=True)
+def test_every_operation_of_the_schema_is_tried() -> None:
+    assert {operation.ok().label for operation in served().get_all_operations()} == set(OPERATIONS)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
 def test_every_answer_to_a_token_is_in_the_schema(
-    case: schemathesis.Case, token_for: Callable[[schemathesis.Case], str]
+    operation: str, token_for: Callable[[schemathesis.Case], str]
 ) -> None:
-    case.call_and_validate(headers={"Authorization": f"Bearer {token_for(case)}"})
+    @bounded(Phase.explicit, Phase.generate)  # explicit: schemathesis's own, each parameter at and beyond its bounds
+    def check(case: schemathesis.Case) -> None:
+        case.call_and_validate(headers={"Authorization": f"Bearer {token_for(case)}"})
+
+    try_cases(operation, check)
 
 
-@schema.parametrize()
-@bounded(Phase.generate)
+@pytest.mark.parametrize("operation", OPERATIONS)
 def test_every_answer_to_a_session_is_in_the_schema(
-    case: schemathesis.Case, staff: User, client_of: Callable[[User], Client]
+    operation: str, staff: User, client_of: Callable[[User], Client]
 ) -> None:
-    cookies = {name: morsel.value for name, morsel in client_of(staff).cookies.items()}
+    @bounded(Phase.generate)
+    def check(case: schemathesis.Case) -> None:
+        cookies = {name: morsel.value for name, morsel in client_of(staff).cookies.items()}
 
-    # The check takes a session that we send for one it made up, and so for one that should not work.
-    case.call_and_validate(cookies=cookies, excluded_checks=[ignored_auth])
+        # The check takes a session that we send for one it made up, and so for one that should not work.
+        case.call_and_validate(cookies=cookies, excluded_checks=[ignored_auth])
+
+    try_cases(operation, check)
