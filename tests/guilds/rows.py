@@ -1,17 +1,20 @@
 """Rows of guild lists as tests of the engine need them: stored without Discord, of any age; and the bot's guilds."""
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
 from accounts.clock import database_now
-from accounts.discord import Guild, PartialGuild
+from accounts.discord import Guild, GuildPage, PartialGuild
 from accounts.models import User
-from guilds.engine import policy
+from guilds.engine import policy, refresh
 from guilds.engine.policy import Served
 from guilds.models import GuildListVerification
 from guilds.resources.bot_guilds import ALL_GUILDS, BOT_GUILDS
 from guilds.resources.bot_presence import learn
 from guilds.resources.guild_list import GUILD_LIST
+
+BLANK = {"icon": None, "banner": None, "owner": False, "permissions": "0", "features": []}
 
 
 def stored(user: User, age: timedelta | None = None, **fields: Any) -> datetime:
@@ -21,6 +24,13 @@ def stored(user: User, age: timedelta | None = None, **fields: Any) -> datetime:
         fields = {"verified_at": now - age, "refresh_after": now - age + timedelta(minutes=48)} | fields
     GuildListVerification.objects.filter(pk=user.pk).update(**fields)
     return now
+
+
+def list_of(user: User, guilds: Iterable[dict[str, Any]]) -> None:
+    """Store the list of these guilds, as if Discord had just sent it. Fields that a guild lacks are as in `guild`."""
+    now = GUILD_LIST.read(user.pk)[1]
+    page = GuildPage(tuple(Guild.from_json({**BLANK, "name": f"Server {each['id']}", **each}) for each in guilds))
+    assert refresh.push(GUILD_LIST, user.pk, value=page, at=now, create=True)
 
 
 def row_of(user: User) -> GuildListVerification:

@@ -29,7 +29,7 @@ from guilds.permissions import CanManageGuild, GuildAPIRequest, InGuild
 from guilds.resources.bot_guilds import verify_one
 from guilds.resources.memberships import Membership
 from tests.fixtures import Sandbox, let_pass
-from tests.guilds.rows import bot_joins
+from tests.guilds.rows import bot_joins, list_of
 
 FIVE_MINUTES = timedelta(minutes=5)
 MEMBER, MANAGER, OWNER, ADMINISTRATOR, KICKER, ELSEWHERE = 11, 12, 13, 14, 15, 99
@@ -206,8 +206,7 @@ GUILDS = [
 def eve(sandbox: Sandbox, sign_up: Callable[..., User]) -> User:
     sandbox.person("eve", guilds=GUILDS)
     user = sign_up("eve")
-    services.get_guild_list(user)
-    sandbox.forget_requests()
+    list_of(user, GUILDS)
     return user
 
 

@@ -28,7 +28,7 @@ from guilds.permissions import CanManageGuild, GuildAPIRequest, InGuild
 from guilds.resources.directory import DIRECTORY
 from guilds.resources.memberships import Membership
 from tests.fixtures import Sandbox
-from tests.guilds.rows import bot_joins
+from tests.guilds.rows import bot_joins, list_of
 
 FIVE_MINUTES = timedelta(minutes=5)
 CLUB, OWNED, ADMINISTERED, ELSEWHERE = 11, 12, 13, 99
@@ -127,8 +127,7 @@ def eve(sandbox: Sandbox, sign_up: Callable[..., User]) -> User:
     for number in (CLUB, OWNED, ADMINISTERED):
         sandbox.roles(number, *({"id": str(role), "name": name} for role, name in ROLE_NAMES.items()))
     user = sign_up("eve", scopes=SCOPES)
-    services.get_guild_list(user)
-    sandbox.forget_requests()
+    list_of(user, GUILDS)
     return user
 
 

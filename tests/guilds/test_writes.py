@@ -26,6 +26,7 @@ from guilds.middleware import GuildRequest
 from guilds.permissions import CanManageGuild, GuildAPIRequest, InGuild
 from guilds.problems import Refusal
 from tests.fixtures import Sandbox, let_pass
+from tests.guilds.rows import list_of
 
 FIVE_MINUTES = timedelta(minutes=5)
 MEMBER, MANAGED, ELSEWHERE = 11, 12, 99
@@ -170,8 +171,7 @@ def eve(sandbox: Sandbox, sign_up: Callable[..., User]) -> User:
     guilds = [{"id": str(MEMBER), "permissions": "0"}, {"id": str(MANAGED), "permissions": str(MANAGER)}]
     sandbox.person("eve", guilds=guilds)
     user = sign_up("eve")
-    services.get_guild_list(user)
-    sandbox.forget_requests()
+    list_of(user, guilds)
     ran.clear()
     return user
 
