@@ -28,12 +28,15 @@ SINGLE = ("tests/engine/test_machine.py",)
 
 
 class Scheduling(LoadScopeScheduling):
-    """Distributes single tests, except for those in `TOGETHER`, which start first because they take longest."""
+    """Distributes single tests with all their parameters, each of which would take the controller a millisecond.
+
+    Those in `TOGETHER` start first because they take longest.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
         if nodeid.startswith(SINGLE):
             return nodeid
-        folder = next((folder for folder in TOGETHER if nodeid.startswith(folder)), nodeid)
+        folder = next((folder for folder in TOGETHER if nodeid.startswith(folder)), nodeid.partition("[")[0])
         return f"{folder} apart" if nodeid.startswith(APART) else folder
 
 
@@ -42,8 +45,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Use one worker more than there are cores, as tests often wait for processes, and none for a single file."""
+    """Use two workers more than there are cores, as tests often wait for processes, and none for a single file."""
     paths = [Path(argument.split("::")[0]) for argument in config.args]
     if config.getoption("deep", False) or all(path.is_file() for path in paths):
         return 0
-    return len(os.sched_getaffinity(0)) + 1 if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1) + 1
+    return 2 + (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
