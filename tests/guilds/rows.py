@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from accounts.clock import database_now
-from accounts.discord import Guild, GuildPage, PartialGuild
+from accounts.discord import Guild, GuildPage, Member, PartialGuild
 from accounts.models import User
 from guilds.engine import policy, refresh
 from guilds.engine.policy import Served
@@ -13,6 +13,7 @@ from guilds.models import GuildListVerification
 from guilds.resources.bot_guilds import ALL_GUILDS, BOT_GUILDS
 from guilds.resources.bot_presence import learn
 from guilds.resources.guild_list import GUILD_LIST
+from guilds.resources.member import MEMBER
 
 BLANK = {"icon": None, "banner": None, "owner": False, "permissions": "0", "features": []}
 
@@ -31,6 +32,13 @@ def list_of(user: User, guilds: Iterable[dict[str, Any]]) -> None:
     now = GUILD_LIST.read(user.pk)[1]
     page = GuildPage(tuple(Guild.from_json({**BLANK, "name": f"Server {each['id']}", **each}) for each in guilds))
     assert refresh.push(GUILD_LIST, user.pk, value=page, at=now, create=True)
+
+
+def member_of(user: User, guild_id: int, *roles: int) -> None:
+    """Store that the person is in the guild with these roles, as if Discord had just sent it."""
+    now = MEMBER.read(user.pk, guild_id)[1]
+    member = Member.from_json({"roles": [str(role) for role in roles]})
+    assert refresh.push(MEMBER, user.pk, guild_id, value=member, at=now, create=True)
 
 
 def row_of(user: User) -> GuildListVerification:

@@ -10,11 +10,10 @@ from django.test import Client
 
 from accounts.clock import database_now
 from accounts.models import User
-from guilds import services
 from guilds.models import BotGuild, GuildMember, UserGuildMembership
 from guilds.news import EVENTS
 from tests.fixtures import Sandbox, let_pass
-from tests.guilds.rows import bot_joins
+from tests.guilds.rows import bot_joins, list_of, member_of
 from tests.guilds.test_api import assert_problem
 
 CLUB, OWN, ELSEWHERE = 11, 12, 99
@@ -37,7 +36,7 @@ def eve(sandbox: Sandbox, sign_up: Callable[..., User]) -> User:
     sandbox.bot(CLUB, 8)
     bot_joins(CLUB)
     user = sign_up("eve")
-    services.get_guild_list(user)
+    list_of(user, guilds)
     sandbox.forget_requests()
     return user
 
@@ -124,7 +123,7 @@ def test_a_question_is_answered_from_the_stored_list(
 def test_a_question_about_roles_is_answered_from_the_stored_member(
     eve: User, ask: Ask, query: dict[str, Any], allowed: bool
 ) -> None:
-    services.get_member(eve, CLUB)
+    member_of(eve, CLUB, STAFF)
 
     body = ask(**query).json()
 
@@ -143,7 +142,7 @@ def test_what_is_too_old_to_serve_is_shown_and_decides_nothing(eve: User, ask: A
 
 
 def test_the_newer_answer_says_whether_a_person_is_a_member(eve: User, ask: Ask, report: Report) -> None:
-    services.get_member(eve, CLUB)
+    member_of(eve, CLUB, STAFF)
     GuildMember.objects.update(is_member=False, roles=[])
 
     assert (ask().json()["is_member"], ask(permission="manage_guild").json()["allowed"]) == (False, False)
@@ -244,7 +243,7 @@ def test_a_person_who_leaves_loses_access_at_once(
 
 
 def test_events_are_stored_in_the_order_in_which_they_arrived_at_the_bot(eve: User, report: Report) -> None:
-    services.get_member(eve, CLUB)
+    member_of(eve, CLUB, STAFF)
     now = database_now()
     moments = [now + timedelta(milliseconds=number) for number in range(3)]
     events = [event("GUILD_MEMBER_UPDATE", at, member=member(number + 1)) for number, at in enumerate(moments)]
@@ -305,7 +304,7 @@ def test_the_bots_guilds_follow_its_events(eve: User, report: Report) -> None:
 
 
 def test_a_moment_in_the_future_counts_as_now(eve: User, report: Report) -> None:
-    services.get_member(eve, CLUB)
+    member_of(eve, CLUB, STAFF)
     report(event("GUILD_MEMBER_UPDATE", database_now() + timedelta(days=1), member=member(STAFF, OTHER)))
     report(event("READY", database_now() + timedelta(days=1)))
 
@@ -318,7 +317,7 @@ def test_a_moment_in_the_future_counts_as_now(eve: User, report: Report) -> None
 
 @pytest.mark.parametrize("behind", [3, 3600])
 def test_a_kick_from_a_clock_that_is_behind_ends_the_membership(eve: User, report: Report, behind: int) -> None:
-    services.get_member(eve, CLUB)
+    member_of(eve, CLUB, STAFF)
     theirs = database_now() - timedelta(seconds=behind)
 
     report(event("GUILD_MEMBER_REMOVE", theirs), sent_at=theirs.isoformat())
@@ -331,7 +330,7 @@ def test_a_kick_from_a_clock_that_is_behind_ends_the_membership(eve: User, repor
 def test_a_repeated_batch_from_a_clock_that_is_ahead_is_not_taken_for_the_latest(
     eve: User, report: Report, says_when_sent: bool
 ) -> None:
-    services.get_member(eve, CLUB)
+    member_of(eve, CLUB, STAFF)
     GuildMember.objects.update(verified_at=database_now() - timedelta(minutes=1))
     started, ahead = database_now(), timedelta(seconds=20)
     old = event("GUILD_MEMBER_ADD", started - timedelta(seconds=9) + ahead, member=member(OTHER))

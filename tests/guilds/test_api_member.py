@@ -7,9 +7,9 @@ import pytest
 from django.test import Client
 
 from accounts.models import User
-from guilds import services
 from sandbox.remote import MEMBER
 from tests.fixtures import Sandbox, let_pass
+from tests.guilds.rows import list_of
 from tests.guilds.test_api import FRESHNESS_FIELDS, assert_problem, ttl_of
 
 CLUB, ELSEWHERE, STAFF = 11, 99, 501
@@ -18,11 +18,12 @@ ADDRESS = f"/api/v1/guilds/{CLUB}/member/"
 
 @pytest.fixture
 def eve(sandbox: Sandbox, sign_up: Callable[..., User]) -> User:
-    sandbox.person("eve", guilds=[{"id": str(CLUB), "permissions": "0"}])
+    guilds = [{"id": str(CLUB), "permissions": "0"}]
+    sandbox.person("eve", guilds=guilds)
     sandbox.roles(CLUB, {"id": str(STAFF), "name": "Staff"}, {"id": "77", "name": "Others"})
     sandbox.member("eve", CLUB, roles=[str(STAFF), "77"], nick="Evi", pending=True)
     user = sign_up("eve", scopes=("identify", "guilds", "guilds.members.read"))
-    services.get_guild_list(user)
+    list_of(user, guilds)
     sandbox.forget_requests()
     return user
 

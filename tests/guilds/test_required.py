@@ -17,14 +17,14 @@ from accounts.clock import database_now
 from accounts.models import DiscordAccount, User
 from config.urls import handler403, handler404, handler500  # noqa: F401 - read by Django of this module
 from config.urls import urlpatterns as site_urls
-from guilds import services
 from guilds.decorators import open_to_all
 from guilds.models import GuildDirectory, GuildMember
 from guilds.whole_site import required
 from tests.fixtures import Sandbox, end_jobs
-from tests.guilds.rows import bot_joins, bot_leaves
+from tests.guilds.rows import bot_joins, bot_leaves, list_of
 
 CLUB, STAFF, OTHER = 11, 501, 502
+GUILDS = [{"id": str(CLUB), "name": "Club", "permissions": "0"}]
 
 
 @open_to_all
@@ -44,7 +44,7 @@ pytestmark = pytest.mark.urls(__name__)
 @pytest.fixture(autouse=True)
 def site_of_a_club(settings: Settings, sandbox: Sandbox, transactional_db: None) -> None:
     settings.REQUIRED_GUILD, settings.REQUIRED_ROLES = CLUB, frozenset({STAFF})
-    sandbox.person("eve", guilds=[{"id": str(CLUB), "name": "Club", "permissions": "0"}])
+    sandbox.person("eve", guilds=GUILDS)
     bot_joins(CLUB)
     now = database_now()
     GuildDirectory.objects.create(guild_id=CLUB, verified_at=now, refresh_after=now + timedelta(minutes=10))
@@ -53,7 +53,7 @@ def site_of_a_club(settings: Settings, sandbox: Sandbox, transactional_db: None)
 @pytest.fixture
 def eve(sign_up: Callable[..., User], sandbox: Sandbox) -> User:
     user = sign_up("eve")
-    services.get_guild_list(user)
+    list_of(user, GUILDS)
     sandbox.forget_requests()
     return user
 
