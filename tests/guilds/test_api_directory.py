@@ -23,6 +23,11 @@ EITHER = pytest.mark.parametrize("name", ["roles", "channels"])
 
 
 @pytest.fixture
+def ada(with_list: Callable[..., User]) -> User:
+    return with_list("ada")
+
+
+@pytest.fixture
 def guild_id(ada: User, sandbox: Sandbox) -> int:
     """One of the guilds that ada manages and the bot is in, and may write in."""
     pages = discord_client().iter_bot_guilds(django_settings.DISCORD_BOT_TOKEN)

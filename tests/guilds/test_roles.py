@@ -360,7 +360,7 @@ def test_who_did_not_share_their_roles_is_asked_to(
 ) -> None:
     sandbox.person("eve", guilds=GUILDS)
     user = sign_up("eve")
-    services.get_guild_list(user)
+    list_of(user, GUILDS)
     address = f"/{guard}/one/{CLUB}/"
 
     response = client_of(user).get(address, headers=JSON)

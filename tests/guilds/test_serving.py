@@ -292,10 +292,10 @@ def test_the_minutes_as_csv(operator: Client) -> None:
 
 
 def test_a_servers_name_is_no_formula_in_a_spreadsheet(
-    operator: Client, sandbox: Sandbox, sign_up: Callable[..., User]
+    operator: Client, sandbox: Sandbox, with_list: Callable[..., User]
 ) -> None:
     sandbox.person("eve", guilds=[{"id": "5", "name": "=HYPERLINK(1)", "permissions": "0", "owner": True}])
-    services.get_guild_list(sign_up("eve"))
+    with_list("eve")
 
     assert lines(operator.get(f"{PAGE}usage.csv")) == [
         ["guild_id", "name", "people", "managers"],
