@@ -8,6 +8,8 @@ from playwright.sync_api import Browser, Page, expect
 from tests.browser.conftest import SignIn, Site, check_that_it_is_signed_out, consent
 from tests.browser.looks import LOOKS, TWO_LOOKS, check_that_it_fits, faults_of, inspect
 
+pytestmark = pytest.mark.thorough
+
 PASSWORD = "only for tests"
 
 

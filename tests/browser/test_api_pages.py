@@ -2,10 +2,13 @@
 
 import re
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import ROOT, SignIn, Site
 from tests.browser.looks import check_that_it_fits, faults_of, inspect
+
+pytestmark = pytest.mark.thorough
 
 
 def test_the_documentation_shows_every_operation_and_tries_it_with_the_session(

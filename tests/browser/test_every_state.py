@@ -16,7 +16,7 @@ from tests.browser.rendered import show
 from tests.fixtures import Sandbox
 from tests.states import FRAGMENTS, PAGES, Visit
 
-pytestmark = [pytest.mark.urls(states.__name__), pytest.mark.usefixtures("beside_playwright")]
+pytestmark = [pytest.mark.thorough, pytest.mark.urls(states.__name__), pytest.mark.usefixtures("beside_playwright")]
 
 CDN_URL = django_settings.DISCORD_CDN_URL
 

@@ -8,6 +8,8 @@ from playwright.sync_api import Browser, Page, Route, ViewportSize, expect
 from tests.browser.conftest import Site, start_sign_in
 from tests.browser.looks import faults_of
 
+pytestmark = pytest.mark.thorough
+
 LATENCY_MS = 1500
 # Until the first wait that the test looks at: three responses in a row make up the sign-in.
 LATENCY_OF_SIGN_IN_MS = 300

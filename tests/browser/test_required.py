@@ -9,6 +9,8 @@ from playwright.sync_api import Browser, ViewportSize, expect
 from tests.browser.conftest import Site, running_site, start_sign_in
 from tests.browser.looks import DESK, PHONE, TWO_LOOKS, faults_of, inspect
 
+pytestmark = pytest.mark.thorough
+
 CLUB, STAFF = 11, 501
 
 

@@ -10,6 +10,8 @@ from playwright.sync_api import Page, expect
 from sandbox.remote import LIST, Remote, running
 from tests.browser.looks import check_that_it_fits, faults_of, inspect
 
+pytestmark = pytest.mark.thorough
+
 CALLBACK = "http://localhost:8000/complete/discord/"
 
 

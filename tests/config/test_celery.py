@@ -27,6 +27,8 @@ from tests.databases import database_url
 from tests.engine.conftest import eventually
 from tests.fixtures import Sandbox
 
+pytestmark = pytest.mark.thorough
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -19,6 +19,8 @@ from django.utils.autoreload import StatReloader
 from bench.sites import free_port
 from config import reloading
 
+pytestmark = pytest.mark.thorough
+
 ROOT = Path(__file__).parents[2]
 # Seconds in which a change must be visible on a busy machine.
 DEADLINE = 60.0

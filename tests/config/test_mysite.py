@@ -17,6 +17,8 @@ from django.db.migrations.writer import MigrationWriter
 from config import mysite
 from guilds.snowflakes import SnowflakeField
 
+pytestmark = pytest.mark.thorough
+
 ROOT = Path(__file__).parents[2]
 YOUR_SITE = (ROOT / "docs" / "your-site.md").read_text()
 PARTS = ("accounts", "config", "guilds", "locale", "sandbox", "static", "templates")

@@ -16,6 +16,8 @@ import pytest
 
 from config.observability import scrubbed
 
+pytestmark = pytest.mark.thorough
+
 ROOT = Path(__file__).parents[2]
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 

@@ -14,6 +14,8 @@ import pytest
 from bench.sites import free_port
 from tests.engine.conftest import eventually
 
+pytestmark = pytest.mark.thorough
+
 ROOT = Path(__file__).parents[2]
 
 

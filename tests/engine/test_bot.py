@@ -15,6 +15,8 @@ from guilds.models import BotGuild, GuildMember
 from tests.engine.conftest import Fleet, Reader, eventually
 from tests.fixtures import Sandbox
 
+pytestmark = pytest.mark.thorough
+
 CLUB, HOME = "11", "12"
 MAY_SEE_MEMBERS = 1 << 15
 MANAGE_GUILD = 1 << 5

@@ -10,6 +10,8 @@ from bench.sites import Site, start_all, stop_all
 from guilds.models import ServingMinute
 from tests.engine.conftest import Fleet, Reader, eventually
 
+pytestmark = pytest.mark.thorough
+
 NewSites = Callable[[str], list[Site]]
 
 

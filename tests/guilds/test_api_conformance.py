@@ -22,6 +22,8 @@ from accounts.models import User
 from accounts.token_scopes import Scope, for_services
 from tests.guilds.rows import sync_bot_guilds
 
+pytestmark = pytest.mark.thorough
+
 ROOT = Path(__file__).parents[2]
 PATHS = yaml.load((ROOT / "docs" / "openapi.yaml").read_text(), yaml.CSafeLoader)["paths"]
 OPERATIONS = [f"{method.upper()} {path}" for path, methods in PATHS.items() for method in methods]

@@ -19,6 +19,8 @@ from guilds import personal_data
 from guilds.models import GuildPreference
 from tests.databases import PAGE, Machine, block
 
+pytestmark = pytest.mark.thorough
+
 People = Callable[..., User]
 
 

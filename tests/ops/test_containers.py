@@ -12,6 +12,8 @@ import yaml
 
 from tests.docs.test_reference import rows
 
+pytestmark = pytest.mark.thorough
+
 ROOT = Path(__file__).parents[2]
 OPS = ROOT / "ops"
 COMPOSE = yaml.safe_load((OPS / "compose.yaml").read_text())

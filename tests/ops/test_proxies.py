@@ -25,6 +25,8 @@ from cryptography.x509.oid import NameOID
 from bench.sites import free_port
 from tests.conftest import REQUIRED
 
+pytestmark = pytest.mark.thorough
+
 OPS = Path(__file__).parents[2] / "ops"
 # Debian keeps nginx out of the PATH of everyone but root.
 PROGRAMS = {name: shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin") for name in ("nginx", "caddy")}
