@@ -194,6 +194,8 @@ def pickers(site: Site, browser: Browser) -> Iterator[tuple[Page, Page]]:
         page, without_javascript = context.new_page(), plain.new_page()
         sign_in_over_http(site, page, "searcher")
         sign_in_over_http(site, without_javascript, "searcher")
+        # Otherwise the page would follow what other tests change for all.
+        page.evaluate("document.querySelector('[data-live]').removeAttribute('data-live')")
         yield page, without_javascript
 
 

@@ -603,6 +603,7 @@ def signed_in(site: Site) -> dict[str, str]:
         return dict(browser.cookies)
 
 
+@pytest.mark.thorough
 def test_the_reads_of_two_workers_are_one_sum_which_outlives_a_killed_one(site: Site) -> None:
     cookies = signed_in(site)
     hit = READS + '{freshness="fresh",outcome="hit",resource="guild_list"}'

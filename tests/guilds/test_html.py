@@ -15,7 +15,7 @@ from tests import states
 from tests.fixtures import Sandbox
 from tests.states import FRAGMENTS, PAGES, Visit
 
-pytestmark = pytest.mark.urls(states.__name__)
+pytestmark = [pytest.mark.thorough, pytest.mark.urls(states.__name__)]
 
 
 @pytest.mark.parametrize("language", [code for code, _ in settings.LANGUAGES])
