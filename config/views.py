@@ -15,7 +15,6 @@ from django.template.loader import render_to_string
 from django.templatetags.static import static
 from django.utils import translation
 from django.utils.html import format_html
-from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
@@ -36,11 +35,12 @@ from guilds.problems.catalogue import (
     METHOD_NOT_ALLOWED,
     NO_COOKIES,
     NOT_FOUND,
+    OPENED_DIRECTLY,
     SERVER_ERROR,
     SESSION_ENDED,
     SIGN_IN_FAILURES,
 )
-from guilds.problems.responses import is_sign_in, name_problem, problem_json, sign_in_failed, wants_json
+from guilds.problems.responses import challenge, is_sign_in, name_problem, problem_json, sign_in_failed, wants_json
 
 # Seconds. If another writer holds SQLite's lock for longer, the readiness check fails.
 READY_LOCK_SECONDS = 0.5
@@ -98,8 +98,7 @@ def readyz(request: HttpRequest) -> HttpResponse:
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     if isinstance(exception, SessionInterrupted):
         response = _plain(request, SESSION_ENDED)
-        response["WWW-Authenticate"] = 'Bearer realm="guildhall"'
-        return response
+        return challenge(response)
     return _plain(request, BAD_REQUEST)
 
 
@@ -125,9 +124,7 @@ def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def method_not_allowed(request: HttpRequest, allowed: str) -> HttpResponse:
-    title = _("This page can't be opened directly")
-    problem = replace(METHOD_NOT_ALLOWED, title=title, detail=_("If you sent a form, go back and send it again."))
-    response = _in_house(request, METHOD_NOT_ALLOWED if wants_json(request) else problem)
+    response = _in_house(request, METHOD_NOT_ALLOWED if wants_json(request) else OPENED_DIRECTLY)
     response["Allow"] = allowed
     return response
 

@@ -23,7 +23,7 @@ from guilds.problems.catalogue import (
     VALIDATION_FAILED,
 )
 from guilds.problems.of_errors import problem_of, too_many_requests
-from guilds.problems.responses import problem_json
+from guilds.problems.responses import challenge, problem_json
 
 # The exceptions that DRF itself raises.
 OF_THE_FRAMEWORK: dict[type[exceptions.APIException], Problem] = {
@@ -50,7 +50,7 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> HttpResponse
     response = problem_json(problem)
     if problem.name in CHALLENGES:
         scope = f', scope="{problem.more["scope"]}"' if "scope" in problem.more else ""
-        response["WWW-Authenticate"] = f'Bearer realm="guildhall"{CHALLENGES[problem.name]}{scope}'
+        challenge(response, f"{CHALLENGES[problem.name]}{scope}")
     return response
 
 

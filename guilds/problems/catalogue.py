@@ -277,6 +277,12 @@ METHOD_NOT_ALLOWED = _row(
     meaning=_("The URL exists but doesn't support this method."),
     advice=_("The `Allow` header lists the supported methods."),
 )
+# The same for people.
+OPENED_DIRECTLY = replace(
+    METHOD_NOT_ALLOWED,
+    title=_("This page can't be opened directly"),
+    detail=_("If you sent a form, go back and send it again."),
+)
 NOT_ACCEPTABLE = _row(
     "not-acceptable",
     HTTPStatus.NOT_ACCEPTABLE,

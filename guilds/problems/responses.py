@@ -86,6 +86,12 @@ def _consent(request: HttpRequest, problem: Problem) -> dict[str, object] | None
     return {"url": f"{reverse('sign-in')}{query}", "label": scopes.SCOPES[scope].button}
 
 
+def challenge(response: HttpResponse, attributes: str = "") -> HttpResponse:
+    """Add the challenge of a 401 or 403 about a bearer token (RFC 6750, section 3), and return the response."""
+    response["WWW-Authenticate"] = f'Bearer realm="guildhall"{attributes}'
+    return response
+
+
 def problem_json(problem: Problem) -> HttpResponse:
     response = JsonResponse(problem.as_dict(), status=problem.status, content_type="application/problem+json")
     return _final(response, problem)
