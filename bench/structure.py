@@ -98,6 +98,14 @@ def circles(arrows: "set[tuple[str, str]]") -> "list[tuple[str, str]]":
         reach = grown
 
 
+def contracts() -> str:
+    """Return how many contracts of pyproject.toml are kept and broken. In each of them, imports only run downward."""
+    command = [str(Path(sys.executable).with_name("lint-imports")), "--no-logo", "--no-cache"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    found = re.search(r"Contracts: (.+)\.", done.stdout)
+    return found[1] if found else done.stdout + done.stderr
+
+
 def measure() -> dict[str, object]:
     names, arrows = rooms()
     longest, complex_ = max(functions()), max(complexities())
@@ -108,6 +116,7 @@ def measure() -> dict[str, object]:
         "rooms of guilds": len(names),
         "imports between rooms": len(arrows),
         "circles": circles(arrows),
+        "contracts about imports": contracts(),
         "longest function": f"{longest[0]} lines, {longest[1]}",
         "highest complexity": f"{complex_[0]}, {complex_[1]}",
         "casts in views": sum(len(re.findall(r"\bcast\(", file.read_text())) for file in files(*VIEWS)),

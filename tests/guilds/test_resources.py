@@ -19,6 +19,7 @@ from accounts.discord import DiscordClient
 from accounts.limits import Priority, Reason
 from accounts.models import DiscordGate, User
 from accounts.tokens import discord_client
+from guilds import services
 from guilds.engine import freshness, refresh, waiting
 from guilds.engine.records import Record
 from guilds.engine.refresh import Verified
@@ -45,8 +46,8 @@ def imports_of(path: Path) -> set[str]:
     return names
 
 
-def test_the_engine_knows_no_http_request() -> None:
-    modules = sorted(ENGINE.glob("*.py"))
+def test_the_engine_and_its_services_know_no_http_request() -> None:
+    modules = [*sorted(ENGINE.glob("*.py")), Path(services.__file__)]
 
     assert len(modules) > 5
     assert [(path.name, name) for path in modules for name in imports_of(path) if name.startswith(ABOUT_REQUESTS)] == []

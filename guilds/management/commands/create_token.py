@@ -12,7 +12,7 @@ from accounts.models import ServiceToken
 from guilds.management.operator import OperatorCommand, operator
 
 # Days or hours.
-MOST = 100_000
+MAX_SPAN = 100_000
 
 
 class Command(OperatorCommand):
@@ -78,6 +78,6 @@ def _hours(text: str) -> int:
 
 def _between(least: int, text: str) -> int:
     """Return the number in `text`. Much larger ones lead beyond the year 9999, where dates end."""
-    if not text.isdecimal() or not least <= int(text) <= MOST:
-        raise ArgumentTypeError(f"it must be a number from {least} to {MOST}")
+    if not text.isdecimal() or not least <= int(text) <= MAX_SPAN:
+        raise ArgumentTypeError(f"it must be a number from {least} to {MAX_SPAN}")
     return int(text)

@@ -238,26 +238,32 @@ def install_settings(application: Application, requested: int | None, needed: in
         yield warning(
             Sentence(_("The application's install link doesn't add its bot.")), Sentence(advice, portal=PORTAL)
         )
-    elif differing := given ^ wanted:
-        names = ", ".join(str(each.name).lower() for each in Permissions if each & differing)
-        choose, unset = (
-            _("Choose the same permissions on the Installation page at %(portal)s."),
-            _("Unset DISCORD_BOT_PERMISSIONS, or choose the same permissions on the Installation page at %(portal)s."),
-        )
-        yield warning(
-            Sentence(
-                _(
-                    "The application's install link gives the bot other permissions (%(given)s) than this site "
-                    "(%(wanted)s); they differ in %(names)s."
-                ),
-                given=given,
-                wanted=wanted,
-                names=names or differing,
-            ),
-            Sentence(choose if requested is None else unset, portal=PORTAL),
-        )
+    elif given != wanted:
+        yield other_permissions(given, wanted, is_set=requested is not None)
     else:
         yield ok(Sentence(_("The install link gives the bot the permissions that this site requests.")))
+
+
+def other_permissions(given: int, wanted: int, *, is_set: bool) -> Finding:
+    """Return that the install link gives `given`, and this site requests `wanted`; `is_set` if by a setting."""
+    differing = given ^ wanted
+    names = ", ".join(str(each.name).lower() for each in Permissions if each & differing)
+    choose, unset = (
+        _("Choose the same permissions on the Installation page at %(portal)s."),
+        _("Unset DISCORD_BOT_PERMISSIONS, or choose the same permissions on the Installation page at %(portal)s."),
+    )
+    return warning(
+        Sentence(
+            _(
+                "The application's install link gives the bot other permissions (%(given)s) than this site "
+                "(%(wanted)s); they differ in %(names)s."
+            ),
+            given=given,
+            wanted=wanted,
+            names=names or differing,
+        ),
+        Sentence(unset if is_set else choose, portal=PORTAL),
+    )
 
 
 def webhook_events(application: Application) -> Iterator[Finding]:
