@@ -45,14 +45,14 @@ def _run(options: argparse.Namespace) -> int:
         # Imported here because they import models, which need the stage's settings.
         from django.conf import settings
 
-        from bench import chaos_history
-        from bench.chaos import ENVIRONMENT, print_examples, print_faults, print_report
+        from bench.chaos import history
+        from bench.chaos.play import ENVIRONMENT, print_examples, print_faults, print_report
         from bench.cluster import Cluster
         from bench.soak_checker import check, growth, slowest
         from bench.soak_run import Soak, draw
 
         stage.sandbox.limits(per_person=False, per_second=1_000_000, invalid_per_10_minutes=1_000_000)
-        chaos_history.install()
+        history.install()
         database = settings.DATABASES["default"]["NAME"]
         with found.serving(database, settings.STATIC_ROOT, ENVIRONMENT):
             soak = Soak(stage, Cluster(found.sites, stage.sandbox), options.seed, machines=found, seconds=seconds)

@@ -8,8 +8,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from bench import chaos_checker as rules
-from bench.chaos_checker import Finding, Run
+from bench.chaos import checker as rules
+from bench.chaos.checker import Finding, Run
 
 # The number of the site in gaps and reads: any machine, for nginx chooses one.
 ANY = 0

@@ -15,8 +15,8 @@ from typing import Any
 from django.conf import settings
 from psycopg import OperationalError
 
-from bench.chaos import PEOPLE, Chaos, Event, changes, weather
-from bench.chaos_checker import Gap
+from bench.chaos.checker import Gap
+from bench.chaos.play import PEOPLE, Chaos, Event, changes, weather
 from bench.sites import Site
 from bench.soak_checker import ANY, Answer, Favourite, Sample, Shown, most_connections
 from bench.soak_machines import CHILDREN, MACHINES, WORKERS, Machines, until

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from pytest_django import Settings
 
 from accounts.limits import Allowance, Gate
-from bench import fleet
-from bench.fleet_discord import BAN, INVALID_REQUESTS, PER_GUILD, PER_SECOND, Discord, WaitCompliance, Weather
-from bench.fleet_ours import MIDNIGHT, Gatekeeper, Guildhall, Row, is_fresh
-from bench.fleet_peers import Events
-from bench.fleet_people import DAY, HOUR, MINUTE, NEVER, SECOND, draw
-from bench.fleet_roles import NO_GUILD, DayWithRoles, Roles, bot_is_in, draw_guilds
-from bench.fleet_tally import Tally, quantile
+from bench.fleet import simulation
+from bench.fleet.discord import BAN, INVALID_REQUESTS, PER_GUILD, PER_SECOND, Discord, WaitCompliance, Weather
+from bench.fleet.ours import MIDNIGHT, Gatekeeper, Guildhall, Row, is_fresh
+from bench.fleet.peers import Events
+from bench.fleet.people import DAY, HOUR, MINUTE, NEVER, SECOND, draw
+from bench.fleet.roles import NO_GUILD, DayWithRoles, Roles, bot_is_in, draw_guilds
+from bench.fleet.tally import Tally, quantile
 from guilds.engine.freshness import Reason, Tier, Windows, decide, refresh_moment
 
 PEOPLE = 400
@@ -40,8 +40,8 @@ def discord() -> Discord:
     return Discord(100, 1, CLEAR)
 
 
-def _outcome(name: str, weather: Weather | None = None, people: int = PEOPLE) -> fleet.Outcome:
-    return fleet.live(name, draw(people, 1), 1, weather)
+def _outcome(name: str, weather: Weather | None = None, people: int = PEOPLE) -> simulation.Outcome:
+    return simulation.live(name, draw(people, 1), 1, weather)
 
 
 def test_the_same_seed_gives_the_same_day_and_another_seed_another() -> None:
@@ -53,7 +53,7 @@ def test_the_same_seed_gives_the_same_day_and_another_seed_another() -> None:
 
 
 def test_a_strategy_lives_the_same_day_twice() -> None:
-    figures = [_outcome(name).figures() for name in fleet.STRATEGIES for _ in range(2)]
+    figures = [_outcome(name).figures() for name in simulation.STRATEGIES for _ in range(2)]
 
     assert figures[::2] == figures[1::2]
 
@@ -181,7 +181,7 @@ def test_compliance_is_judged_from_the_wire(sent_at: tuple[int, ...], violations
     assert discord.compliance.violations == violations
 
 
-@pytest.mark.parametrize("name", fleet.STRATEGIES)
+@pytest.mark.parametrize("name", simulation.STRATEGIES)
 def test_every_view_is_served_or_an_error_once(name: str) -> None:
     outcome = _outcome(name)
 
@@ -190,7 +190,7 @@ def test_every_view_is_served_or_an_error_once(name: str) -> None:
 
 
 def test_this_site_keeps_its_promises_where_others_do_not() -> None:
-    ours, naive = _outcome(fleet.OURS), _outcome("naive_ttl")
+    ours, naive = _outcome(simulation.OURS), _outcome("naive_ttl")
 
     assert ours.broken() == []
     assert ours.discord.requests < naive.discord.requests
@@ -199,7 +199,7 @@ def test_this_site_keeps_its_promises_where_others_do_not() -> None:
 
 
 def test_no_error_is_shown_by_this_site_while_nothing_is_wrong() -> None:
-    assert _outcome(fleet.OURS, CLEAR).tally.errors == 0
+    assert _outcome(simulation.OURS, CLEAR).tally.errors == 0
 
 
 def test_this_site_stays_within_its_send_rate_when_all_come_at_once(settings: Settings) -> None:
@@ -229,7 +229,7 @@ def test_a_burst_beyond_discords_limit_is_told(monkeypatch: pytest.MonkeyPatch) 
         site.read(person, person)
     events.run_out()
 
-    assert any("requests in one second" in what for what in fleet.Outcome(discord, tally).broken())
+    assert any("requests in one second" in what for what in simulation.Outcome(discord, tally).broken())
 
 
 def test_this_site_holds_back_once_the_brake_is_on(settings: Settings) -> None:
@@ -255,8 +255,8 @@ def test_this_site_holds_back_once_the_brake_is_on(settings: Settings) -> None:
         (lambda outcome: setattr(outcome.discord.compliance, "violations", 1), "1 requests beside the probe"),
     ],
 )
-def test_each_broken_promise_is_told(spoil: Callable[[fleet.Outcome], None], said: str) -> None:
-    outcome = _outcome(fleet.OURS, people=100)
+def test_each_broken_promise_is_told(spoil: Callable[[simulation.Outcome], None], said: str) -> None:
+    outcome = _outcome(simulation.OURS, people=100)
 
     spoil(outcome)
 
@@ -266,19 +266,19 @@ def test_each_broken_promise_is_told(spoil: Callable[[fleet.Outcome], None], sai
 def test_a_site_that_does_not_shut_its_gate_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Gatekeeper, "learn", lambda *_: None)
 
-    assert any("while told to wait" in what for what in _outcome(fleet.OURS, people=4000).broken())
+    assert any("while told to wait" in what for what in _outcome(simulation.OURS, people=4000).broken())
 
 
 def test_the_bench_prints_a_table_and_a_line_of_json_and_draws(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code = fleet.run(None, _options("--people", "300", "--picture", str(tmp_path / "fleet.png")))
+    code = simulation.run(None, _options("--people", "300", "--picture", str(tmp_path / "fleet.png")))
     *table, last = capsys.readouterr().out.splitlines()
 
     assert code == 0
     assert any(line.startswith("rate limited") for line in table)
     assert json.loads(last)["people"] == 300
-    assert set(json.loads(last)["strategies"]) == set(fleet.STRATEGIES)
+    assert set(json.loads(last)["strategies"]) == set(simulation.STRATEGIES)
     assert set(json.loads(last)["with_roles"]) == {"list", "roles"}
     assert (tmp_path / "fleet.png").read_bytes().startswith(b"\x89PNG")
 
@@ -286,9 +286,9 @@ def test_the_bench_prints_a_table_and_a_line_of_json_and_draws(
 def test_the_bench_fails_when_this_site_breaks_a_promise(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(fleet, "STRATEGIES", {fleet.OURS: fleet.STRATEGIES["naive_ttl"]})
+    monkeypatch.setattr(simulation, "STRATEGIES", {simulation.OURS: simulation.STRATEGIES["naive_ttl"]})
 
-    code = fleet.run(None, _options("--people", "300", "--picture", str(tmp_path / "fleet.png")))
+    code = simulation.run(None, _options("--people", "300", "--picture", str(tmp_path / "fleet.png")))
 
     assert code == 1
     assert "BROKEN " in capsys.readouterr().out
@@ -318,14 +318,14 @@ def test_one_visit_in_five_is_behind_a_role_and_the_bot_is_in_half_of_the_guilds
 
 
 def test_a_view_behind_a_role_reads_the_list_and_then_the_roles_unless_it_has_none() -> None:
-    day = fleet.live_with_roles(draw(PEOPLE, 1), 1)
+    day = simulation.live_with_roles(draw(PEOPLE, 1), 1)
     list_views, role_views = day.site.tally.views, day.roles.tally.views
     guilds = draw_guilds(draw(PEOPLE, 1), 1)
 
     assert list_views == len(guilds)
     assert 0 <= (guilds != NO_GUILD).sum() - role_views <= day.site.tally.errors
     assert day.site.requests + day.roles.requests == day.discord.requests
-    assert day.figures() == fleet.live_with_roles(draw(PEOPLE, 1), 1).figures()
+    assert day.figures() == simulation.live_with_roles(draw(PEOPLE, 1), 1).figures()
     assert list(day.broken()) == []
 
 
@@ -385,7 +385,7 @@ def test_roles_from_the_bot_are_due_earlier() -> None:
 
 
 def test_old_roles_are_told() -> None:
-    day = fleet.live_with_roles(draw(100, 1), 1)
+    day = simulation.live_with_roles(draw(100, 1), 1)
 
     day.roles.tally.max_age = DAY
 
@@ -398,5 +398,5 @@ def test_quantiles_are_the_first_bin_that_reaches_the_part() -> None:
 
 def _options(*arguments: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
-    fleet.add_options(parser)
+    simulation.add_options(parser)
     return parser.parse_args(arguments)

@@ -14,7 +14,7 @@ from datetime import timedelta
 from functools import partial
 from typing import NamedTuple
 
-from bench.fleet_people import DAY, HOUR, MINUTE, NEVER, SECOND
+from bench.fleet.people import DAY, HOUR, MINUTE, NEVER, SECOND
 from sandbox.limits import Bucket, Limits
 
 PER_SECOND = 50

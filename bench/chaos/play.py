@@ -27,8 +27,8 @@ from accounts import scopes, tokens
 from accounts.database import is_unavailable
 from accounts.discord import Tokens
 from accounts.models import DiscordAccount, DiscordGate, DiscordRefusal, User
-from bench import chaos_history
-from bench.chaos_checker import (
+from bench.chaos import history
+from bench.chaos.checker import (
     LISTS,
     MEMBERS,
     Finding,
@@ -269,7 +269,7 @@ class Chaos:
     # People
 
     def join(self, name: str) -> None:
-        with self._another_version(name), chaos_history.acting_as("sign-in"):
+        with self._another_version(name), history.acting_as("sign-in"):
             person = sign_in(self.stage, name, guilds=4, scopes=SCOPES)
             self.users[person.user_id] = name
         self.people[name] = person
@@ -277,7 +277,7 @@ class Chaos:
     def sign_in_again(self, name: str) -> None:
         """Do what social-auth's pipeline does at a sign-in."""
         brought = Tokens.from_json(self.sandbox.token(name, *SCOPES))
-        with chaos_history.acting_as("sign-in"):
+        with history.acting_as("sign-in"):
             tokens.replace(DiscordAccount.objects.get(user_id=self.people[name].user_id), brought)
             services.relink(self.people[name].user_id)
 
@@ -294,7 +294,7 @@ class Chaos:
         if chance % 2:
             self.ask(site, person, "POST", "/servers/delete-my-data/")
         if user := User.objects.filter(pk=person.user_id).first():
-            with chaos_history.acting_as("forget"):
+            with history.acting_as("forget"):
                 personal_data.forget_user(user)
         self.join(name)
 
@@ -302,7 +302,7 @@ class Chaos:
 
     def age(self, names: tuple[str, ...], hours: float) -> None:
         delta = timedelta(hours=hours)
-        with chaos_history.acting_as("age"):
+        with history.acting_as("age"):
             for rows in self._rows(names):
                 rows.update(verified_at=F("verified_at") - delta, refresh_after=F("refresh_after") - delta)
 
@@ -312,7 +312,7 @@ class Chaos:
         Allowances stay, because Discord's windows do.
         """
         delta = timedelta(seconds=seconds)
-        with chaos_history.acting_as("pass"):
+        with history.acting_as("pass"):
             for rows in self._rows(names):
                 rows.update(not_before=F("not_before") - delta)
             gate = {"until": F("until") - delta, "tat": F("tat") - delta, "version": F("version") + 1}
@@ -547,7 +547,7 @@ class Chaos:
         return Run(
             KNOWN,
             self.users,
-            chaos_history.read(),
+            history.read(),
             requests,
             self.reads,
             self.moods,
@@ -574,7 +574,7 @@ def run(stage: Stage, options: argparse.Namespace) -> int:
     """Play, check and print. Returns the exit code: 0 if every guarantee held."""
     seconds = options.minutes * 60
     plan = draw(options.seed, seconds)
-    chaos_history.install()
+    history.install()
     with cluster(stage, PROCESSES, THREADS, "bench.member_site:application", **ENVIRONMENT) as sites:
         # Its window is as long as Discord's, so the checker counts instead.
         stage.sandbox.limits(members_per_300_seconds=None)

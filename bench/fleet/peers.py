@@ -10,9 +10,9 @@ from array import array
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from bench.fleet_discord import Discord, Response
-from bench.fleet_people import DAY, HOUR, NEVER, SECOND, Population
-from bench.fleet_tally import Tally
+from bench.fleet.discord import Discord, Response
+from bench.fleet.people import DAY, HOUR, NEVER, SECOND, Population
+from bench.fleet.tally import Tally
 
 # The timeout of a request to Discord, as the site's DISCORD_REQUEST_TIMEOUT_MS.
 REQUEST_TIMEOUT = 4 * SECOND

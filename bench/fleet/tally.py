@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from bench.fleet_discord import Weather
-from bench.fleet_people import DAY, HOUR, SECOND
+from bench.fleet.discord import Weather
+from bench.fleet.people import DAY, HOUR, SECOND
 
 # The resolution and the upper bound of the histogram of waits.
 STEP, MAX_WAIT = SECOND // 100, 60 * SECOND

@@ -18,10 +18,10 @@ from django.conf import settings
 
 from accounts import gate
 from accounts.limits import INVALID_REQUEST_WINDOW, OPEN, Gate, GateShut, Priority
-from bench.fleet_discord import Discord, Response
-from bench.fleet_peers import Events
-from bench.fleet_people import NEVER, SECOND, Population
-from bench.fleet_tally import Tally
+from bench.fleet.discord import Discord, Response
+from bench.fleet.peers import Events
+from bench.fleet.people import NEVER, SECOND, Population
+from bench.fleet.tally import Tally
 from guilds.engine.freshness import Decision, Reason, Wait, Windows, decide, refresh_moment, retry_pause, soft_wait_left
 from guilds.engine.refresh import MIN_PAUSE, Failed
 from guilds.resources.guild_list import GUILD_LIST

@@ -18,13 +18,13 @@ from typing import Any
 from django.conf import settings
 from django.test import override_settings
 
-from bench import fleet_roles
-from bench.fleet_discord import PER_SECOND, Discord, Weather
-from bench.fleet_ours import Guildhall
-from bench.fleet_peers import Events, FailSafePerNode, NaiveTTL, StaleWhileRevalidate, Strategy, play
-from bench.fleet_people import DAY, SECOND, Population, draw
-from bench.fleet_roles import DayWithRoles, Roles
-from bench.fleet_tally import Tally
+from bench.fleet import roles
+from bench.fleet.discord import PER_SECOND, Discord, Weather
+from bench.fleet.ours import Guildhall
+from bench.fleet.peers import Events, FailSafePerNode, NaiveTTL, StaleWhileRevalidate, Strategy, play
+from bench.fleet.people import DAY, SECOND, Population, draw
+from bench.fleet.roles import DayWithRoles, Roles
+from bench.fleet.tally import Tally
 
 OURS = "guildhall"
 STRATEGIES: dict[str, Callable[[Population, Discord, Tally, Events, int], Strategy]] = {
@@ -80,7 +80,7 @@ def live_with_roles(population: Population, seed: int, weather: Weather | None =
     weather = weather or Weather()
     discord = Discord(population.people, seed, weather)
     site = Guildhall(population, discord, Tally(weather), Events(), seed)
-    return fleet_roles.live(population, site, Roles(site, Tally(weather), seed), seed)
+    return roles.live(population, site, Roles(site, Tally(weather), seed), seed)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -101,9 +101,9 @@ def run(_stage: None, options: argparse.Namespace) -> int:
     for name in STRATEGIES:
         with override_settings(DISCORD_SEND_RATE=options.send_rate):
             outcomes[name] = live(name, population, options.seed)
-    from bench import fleet_picture  # its import takes longer than a short day, and only this line draws
+    from bench.fleet import picture  # its import takes longer than a short day, and only this line draws
 
-    fleet_picture.save(
+    picture.save(
         options.picture,
         {name: outcome.discord.per_minute for name, outcome in outcomes.items()},
         {name: outcome.tally for name, outcome in outcomes.items()},

@@ -10,9 +10,9 @@ import matplotlib as mpl
 mpl.use("Agg")
 from matplotlib import pyplot as plt
 
-from bench.fleet_discord import PER_SECOND, Weather
-from bench.fleet_people import HOUR
-from bench.fleet_tally import Tally
+from bench.fleet.discord import PER_SECOND, Weather
+from bench.fleet.people import HOUR
+from bench.fleet.tally import Tally
 
 # The lines also differ in dashes and width, for printing in greyscale; ours is the thick black one.
 STYLES: dict[str, dict[str, Any]] = {

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from accounts import allowance
 from accounts.limits import Allowance, Kind, Priority
-from bench.fleet_discord import Discord, Response
-from bench.fleet_ours import Engine, Guildhall
-from bench.fleet_people import DAY, SECOND, Population
-from bench.fleet_tally import Tally
+from bench.fleet.discord import Discord, Response
+from bench.fleet.ours import Engine, Guildhall
+from bench.fleet.people import DAY, SECOND, Population
+from bench.fleet.tally import Tally
 from guilds.models import GuildMember
 from guilds.resources.member import MEMBER
 
