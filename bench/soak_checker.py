@@ -8,29 +8,29 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from bench.chaos import checker as rules
-from bench.chaos.checker import Finding, Run
+from bench.chaos import limits, lists
+from bench.chaos.known import Finding, Run
 
 # The number of the site in gaps and reads: any machine, for nginx chooses one.
 ANY = 0
 # Of what Discord may be sent, and of what is shown and said. The others are about what a process without a database
 # can't store, or about members.
 RULES = (
-    rules.g1_one_attempt_at_a_time,
-    rules.g2_an_attempt_is_one_request_and_its_retries,
-    rules.g2_failing_people_are_asked_once_in_30_seconds,
-    rules.g2_nobody_is_asked_before_not_before,
-    rules.g2_what_discord_told_to_wait_is_waited,
-    rules.g3_stored_lists_are_served,
-    rules.g4_lists_change_only_with_their_generation,
-    rules.g4_stored_is_what_discord_sent,
-    rules.g5_nothing_passes_a_shut_gate,
-    rules.g5_every_request_passed_the_gate,
-    rules.g7_the_brake_holds,
-    rules.g8_a_dead_token_is_sent_at_most_twice,
-    rules.g9_no_list_is_a_day_old_and_its_age_is_true,
-    rules.g9_nothing_fresh_is_asked_for,
-    rules.g13_a_refusal_says_truly_how_long,
+    lists.g1_one_attempt_at_a_time,
+    lists.g2_an_attempt_is_one_request_and_its_retries,
+    lists.g2_failing_people_are_asked_once_in_30_seconds,
+    lists.g2_nobody_is_asked_before_not_before,
+    lists.g2_what_discord_told_to_wait_is_waited,
+    lists.g3_stored_lists_are_served,
+    lists.g4_lists_change_only_with_their_generation,
+    lists.g4_stored_is_what_discord_sent,
+    limits.g5_nothing_passes_a_shut_gate,
+    limits.g5_every_request_passed_the_gate,
+    limits.g7_the_brake_holds,
+    limits.g8_a_dead_token_is_sent_at_most_twice,
+    lists.g9_no_list_is_a_day_old_and_its_age_is_true,
+    lists.g9_nothing_fresh_is_asked_for,
+    lists.g13_a_refusal_says_truly_how_long,
 )
 # Seconds. Before, workers fill their caches and pools.
 WARM, LAST = 120.0, 30.0

@@ -15,7 +15,7 @@ from typing import Any
 from django.conf import settings
 from psycopg import OperationalError
 
-from bench.chaos.checker import Gap
+from bench.chaos.known import Gap
 from bench.chaos.play import PEOPLE, Chaos, Event, changes, weather
 from bench.sites import Site
 from bench.soak_checker import ANY, Answer, Favourite, Sample, Shown, most_connections

@@ -13,7 +13,7 @@ from typing import Any
 from django.db import connection, transaction
 
 from accounts.models import DiscordAccount, DiscordAllowance, DiscordGate, DiscordRefusal
-from bench.chaos.checker import Change, Row
+from bench.chaos.known import Change, Row
 from guilds.models import GuildListVerification, GuildMember, UserGuildMembership
 
 RECORD = (

@@ -28,7 +28,8 @@ from accounts.database import is_unavailable
 from accounts.discord import Tokens
 from accounts.models import DiscordAccount, DiscordGate, DiscordRefusal, User
 from bench.chaos import history
-from bench.chaos.checker import (
+from bench.chaos.checker import check
+from bench.chaos.known import (
     LISTS,
     MEMBERS,
     Finding,
@@ -41,7 +42,6 @@ from bench.chaos.checker import (
     Run,
     Settings,
     Version,
-    check,
 )
 from bench.cluster import Cluster, Person, cluster, sign_in
 from bench.sites import Site

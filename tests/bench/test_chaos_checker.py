@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from bench.chaos import checker
-from bench.chaos.checker import (
-    CHECKS,
+from bench.chaos import limits, lists, members
+from bench.chaos.checker import CHECKS, check
+from bench.chaos.known import (
     DAY,
     Change,
     Finding,
@@ -21,7 +21,6 @@ from bench.chaos.checker import (
     Run,
     Settings,
     Version,
-    check,
 )
 
 SETTINGS = Settings(
@@ -216,7 +215,8 @@ def test_a_run_that_keeps_every_promise_breaks_none_and_leaves_none_unchecked() 
 
 
 def test_every_check_is_part_of_the_run() -> None:
-    named = {name for name in vars(checker) if name[0] in "gr" and name[1].isdigit()}
+    rules = {**vars(lists), **vars(limits), **vars(members)}
+    named = {name for name in rules if name[0] in "gr" and name[1].isdigit()}
 
     assert named == {promise.__name__ for promise in CHECKS}
 
@@ -233,7 +233,7 @@ def test_g1_finds_a_claim_beside_a_lease_that_runs() -> None:
     story.claim(500, BOB)
     story.claim(504, BOB)
 
-    assert broken(checker.g1_one_attempt_at_a_time, story) == ["claimed 2.00 s before another lease ended"]
+    assert broken(lists.g1_one_attempt_at_a_time, story) == ["claimed 2.00 s before another lease ended"]
 
 
 def test_g1_finds_a_lease_that_ends_before_its_attempt() -> None:
@@ -241,14 +241,14 @@ def test_g1_finds_a_lease_that_ends_before_its_attempt() -> None:
     story = a_day()
     story.list(508, BOB, lease_until=506)
 
-    assert broken(checker.g1_one_attempt_at_a_time, story) == ["acquired a lease of only -2.00 s"]
+    assert broken(lists.g1_one_attempt_at_a_time, story) == ["acquired a lease of only -2.00 s"]
 
 
 def test_g1_finds_a_request_without_a_lease() -> None:
     story = a_day()
     story.ask(500, "bob", 200)
 
-    assert broken(checker.g1_one_attempt_at_a_time, story) == ["bob's list was requested without a lease"]
+    assert broken(lists.g1_one_attempt_at_a_time, story) == ["bob's list was requested without a lease"]
 
 
 def test_g1_finds_a_request_after_its_lease() -> None:
@@ -256,7 +256,7 @@ def test_g1_finds_a_request_after_its_lease() -> None:
     story.claim(500, BOB)
     story.ask(506.5, "bob", 200)
 
-    assert broken(checker.g1_one_attempt_at_a_time, story)
+    assert broken(lists.g1_one_attempt_at_a_time, story)
 
 
 @pytest.mark.parametrize("noticed", [508, 509], ids=["at once", "late"])
@@ -266,7 +266,7 @@ def test_g1_excuses_what_was_on_its_way_when_its_process_was_frozen(noticed: flo
     story.gaps.append(Gap(1, 500.1, 508, noticed, "frozen"))
     story.ask(508.1, "bob", 200)
 
-    assert not broken(checker.g1_one_attempt_at_a_time, story)
+    assert not broken(lists.g1_one_attempt_at_a_time, story)
 
 
 def test_g1_finds_two_requests_of_one_attempt_at_once() -> None:
@@ -275,7 +275,7 @@ def test_g1_finds_two_requests_of_one_attempt_at_once() -> None:
     story.ask(500.1, "bob", 200, lasts=1)
     story.ask(500.5, "bob", 200)
 
-    assert broken(checker.g1_one_attempt_at_a_time, story) == ["two requests of one attempt at once"]
+    assert broken(lists.g1_one_attempt_at_a_time, story) == ["two requests of one attempt at once"]
 
 
 def test_g2_finds_a_second_request_after_an_answer_that_needed_none() -> None:
@@ -284,7 +284,7 @@ def test_g2_finds_a_second_request_after_an_answer_that_needed_none() -> None:
     story.ask(500.1, "bob", 503)
     story.ask(500.5, "bob", 503)
 
-    assert broken(checker.g2_an_attempt_is_one_request_and_its_retries, story)
+    assert broken(lists.g2_an_attempt_is_one_request_and_its_retries, story)
 
 
 def test_g2_finds_a_fourth_retry() -> None:
@@ -293,7 +293,7 @@ def test_g2_finds_a_fourth_retry() -> None:
     for retry in range(5):
         story.ask(500.1 + retry, "bob", 429)
 
-    assert broken(checker.g2_an_attempt_is_one_request_and_its_retries, story)
+    assert broken(lists.g2_an_attempt_is_one_request_and_its_retries, story)
 
 
 def fail_twice(seconds: float) -> Story:
@@ -308,8 +308,8 @@ def fail_twice(seconds: float) -> Story:
 def test_g2_finds_a_person_asked_for_again_within_30_seconds() -> None:
     story = fail_twice(20)
 
-    assert broken(checker.g2_failing_people_are_asked_once_in_30_seconds, story)
-    assert not broken(checker.g2_failing_people_are_asked_once_in_30_seconds, fail_twice(31))
+    assert broken(lists.g2_failing_people_are_asked_once_in_30_seconds, story)
+    assert not broken(lists.g2_failing_people_are_asked_once_in_30_seconds, fail_twice(31))
 
 
 def test_g2_takes_into_account_what_the_bench_let_pass() -> None:
@@ -318,7 +318,7 @@ def test_g2_takes_into_account_what_the_bench_let_pass() -> None:
     story.write(510, LISTS, BOB, actor="pass", not_before=story.rows[LISTS, BOB]["not_before"] - 3600)
     story.changes += fail_twice(20).changes[-1:]
 
-    assert not broken(checker.g2_failing_people_are_asked_once_in_30_seconds, story)
+    assert not broken(lists.g2_failing_people_are_asked_once_in_30_seconds, story)
 
 
 @pytest.mark.parametrize(
@@ -336,7 +336,7 @@ def test_g2_allows_a_claim_once_a_silence_has_ended(row: dict[str, Any], recover
     story.write(500, GATE, 1, recovered_at=recovered_at)
     story.claim(510, BOB)
 
-    assert broken(checker.g2_nobody_is_asked_before_not_before, story) == (
+    assert broken(lists.g2_nobody_is_asked_before_not_before, story) == (
         [] if is_allowed else ["claimed 90.00 s before not_before"]
     )
 
@@ -346,7 +346,7 @@ def test_g2_finds_a_claim_before_not_before() -> None:
     story.write(500, LISTS, BOB, not_before=530)
     story.claim(510, BOB)
 
-    assert broken(checker.g2_nobody_is_asked_before_not_before, story) == ["claimed 20.00 s before not_before"]
+    assert broken(lists.g2_nobody_is_asked_before_not_before, story) == ["claimed 20.00 s before not_before"]
 
 
 @pytest.mark.parametrize(("again", "kept"), [(504.0, False), (505.3, True)])
@@ -358,7 +358,7 @@ def test_g2_finds_a_request_before_the_end_of_a_wait_that_discord_named(again: f
     story.ask(again, "bob", 200)
     story.verified(again + 0.2, BOB, 500)
 
-    assert (not broken(checker.g2_what_discord_told_to_wait_is_waited, story)) is kept
+    assert (not broken(lists.g2_what_discord_told_to_wait_is_waited, story)) is kept
 
 
 def test_g3_finds_a_lease_that_nobody_takes_over() -> None:
@@ -366,7 +366,7 @@ def test_g3_finds_a_lease_that_nobody_takes_over() -> None:
     story.claim(500, BOB)
     story.read(506.3, BOB, reason="in_progress", verified_at=150.0, age=356, guilds=LIST)
 
-    assert broken(checker.g3_an_abandoned_list_is_taken_over, story)
+    assert broken(lists.g3_an_abandoned_list_is_taken_over, story)
 
 
 def test_g3_is_content_with_a_reason_for_not_asking() -> None:
@@ -374,7 +374,7 @@ def test_g3_is_content_with_a_reason_for_not_asking() -> None:
     story.claim(500, BOB)
     story.read(506.3, BOB, reason="global_limit", verified_at=150.0, age=356, guilds=LIST)
 
-    assert not broken(checker.g3_an_abandoned_list_is_taken_over, story)
+    assert not broken(lists.g3_an_abandoned_list_is_taken_over, story)
 
 
 @pytest.mark.parametrize("status", [None, 429, 500, 503])
@@ -382,14 +382,14 @@ def test_g3_finds_an_error_in_place_of_a_stored_list(status: int | None) -> None
     story = a_day()
     story.read(500, BOB, status)
 
-    assert broken(checker.g3_stored_lists_are_served, story)
+    assert broken(lists.g3_stored_lists_are_served, story)
 
 
 def test_g3_finds_a_fault_of_ours_also_where_there_is_no_list() -> None:
     story = a_day()
     story.read(500, CAROL, 500, kind="refresh")
 
-    assert broken(checker.g3_stored_lists_are_served, story)
+    assert broken(lists.g3_stored_lists_are_served, story)
 
 
 def test_g3_excuses_the_readers_of_a_process_that_was_killed_or_frozen() -> None:
@@ -397,7 +397,7 @@ def test_g3_excuses_the_readers_of_a_process_that_was_killed_or_frozen() -> None
     story.gaps.append(Gap(0, 499, 508, 508, "killed"))
     story.read(500, BOB, None)
 
-    assert not broken(checker.g3_stored_lists_are_served, story)
+    assert not broken(lists.g3_stored_lists_are_served, story)
 
 
 def test_g4_finds_a_membership_that_changes_after_its_attempt_was_taken_over() -> None:
@@ -405,14 +405,14 @@ def test_g4_finds_a_membership_that_changes_after_its_attempt_was_taken_over() -
     story.claim(500, BOB)
     story.write(501, MEMBERSHIPS, 207, within=story.changes[-1].within, name="Late")
 
-    assert broken(checker.g4_lists_change_only_with_their_generation, story)
+    assert broken(lists.g4_lists_change_only_with_their_generation, story)
 
 
 def test_g4_finds_a_membership_that_changes_in_a_transaction_of_its_own() -> None:
     story = a_day()
     story.write(501, MEMBERSHIPS, 207, name="Late")
 
-    assert broken(checker.g4_lists_change_only_with_their_generation, story)
+    assert broken(lists.g4_lists_change_only_with_their_generation, story)
 
 
 def test_g4_finds_a_list_that_discord_did_not_send() -> None:
@@ -421,7 +421,7 @@ def test_g4_finds_a_list_that_discord_did_not_send() -> None:
     story.ask(500.1, "bob", 200)
     story.verified(500.4, BOB, 500, frozenset({(7, "Older Name")}))
 
-    assert broken(checker.g4_stored_is_what_discord_sent, story)
+    assert broken(lists.g4_stored_is_what_discord_sent, story)
 
 
 def test_g4_finds_a_list_that_came_from_a_failure() -> None:
@@ -430,7 +430,7 @@ def test_g4_finds_a_list_that_came_from_a_failure() -> None:
     story.ask(500.1, "bob", 503)
     story.verified(500.4, BOB, 500)
 
-    assert broken(checker.g4_stored_is_what_discord_sent, story)
+    assert broken(lists.g4_stored_is_what_discord_sent, story)
 
 
 def shut(story: Story) -> Story:
@@ -442,7 +442,7 @@ def test_g5_finds_a_send_through_a_shut_gate() -> None:
     story = shut(a_day())
     story.ask(510, "bob", 200)
 
-    assert broken(checker.g5_nothing_passes_a_shut_gate, story) == [
+    assert broken(limits.g5_nothing_passes_a_shut_gate, story) == [
         "passed the gate 10.05 s before its end (global_limit)"
     ]
 
@@ -450,25 +450,25 @@ def test_g5_finds_a_send_through_a_shut_gate() -> None:
 def test_g6_finds_a_second_probe() -> None:
     story = shut(a_day())
     story.write(521, GATE, 1, tat=521.1, until=527)
-    assert not broken(checker.g5_nothing_passes_a_shut_gate, story)
+    assert not broken(limits.g5_nothing_passes_a_shut_gate, story)
 
     story.write(522, GATE, 1, tat=522.1, until=528)
 
-    assert broken(checker.g5_nothing_passes_a_shut_gate, story)
+    assert broken(limits.g5_nothing_passes_a_shut_gate, story)
 
 
 def test_g6_finds_a_probe_that_lets_others_follow() -> None:
     story = shut(a_day())
     story.write(521, GATE, 1, tat=521.1)
 
-    assert broken(checker.g5_nothing_passes_a_shut_gate, story) == ["the probe left the gate open"]
+    assert broken(limits.g5_nothing_passes_a_shut_gate, story) == ["the probe left the gate open"]
 
 
 def test_g5_finds_a_request_that_did_not_pass_the_gate() -> None:
     story = shut(a_day())
     story.requests.append(Request(510, 510.1, True, "bob", 200))
 
-    assert broken(checker.g5_every_request_passed_the_gate, story)
+    assert broken(limits.g5_every_request_passed_the_gate, story)
 
 
 def test_g5_finds_two_requests_for_one_admission() -> None:
@@ -476,7 +476,7 @@ def test_g5_finds_two_requests_for_one_admission() -> None:
     story.ask(500, "bob", 200)
     story.requests.append(Request(500.01, 500.1, False, "bob", 200))
 
-    assert broken(checker.g5_every_request_passed_the_gate, story)
+    assert broken(limits.g5_every_request_passed_the_gate, story)
 
 
 @pytest.mark.parametrize("until", [None, 503.0])
@@ -487,7 +487,7 @@ def test_g5_finds_a_limit_for_everybody_that_shuts_no_gate_or_for_too_short(unti
     if until:
         story.write(500.2, GATE, 1, until=until, reason="global_limit", streak=1)
 
-    assert broken(checker.g5_a_limit_for_all_shuts_the_gate, story)
+    assert broken(limits.g5_a_limit_for_all_shuts_the_gate, story)
 
 
 def test_g7_finds_a_refresh_of_a_stored_list_above_the_soft_limit() -> None:
@@ -496,7 +496,7 @@ def test_g7_finds_a_refresh_of_a_stored_list_above_the_soft_limit() -> None:
     story.claim(450, BOB)
     story.ask(450.1, "bob", 200)
 
-    assert broken(checker.g7_the_brake_holds, story) == ["a request for bob was sent after 5 refusals"]
+    assert broken(limits.g7_the_brake_holds, story) == ["a request for bob was sent after 5 refusals"]
 
 
 def test_g7_finds_a_request_above_the_hard_limit() -> None:
@@ -505,7 +505,7 @@ def test_g7_finds_a_request_above_the_hard_limit() -> None:
     story.claim(450, CAROL)
     story.ask(450.1, "carol", 200)
 
-    assert broken(checker.g7_the_brake_holds, story) == ["a request for carol was sent after 6 refusals"]
+    assert broken(limits.g7_the_brake_holds, story) == ["a request for carol was sent after 6 refusals"]
 
 
 def test_g7_lets_them_ask_when_the_window_has_moved_on() -> None:
@@ -517,14 +517,14 @@ def test_g7_lets_them_ask_when_the_window_has_moved_on() -> None:
     story.claim(450, CAROL)
     story.ask(450.1, "carol", 200)
 
-    assert not broken(checker.g7_the_brake_holds, story)
+    assert not broken(limits.g7_the_brake_holds, story)
 
 
 def test_g7_finds_a_refusal_that_was_not_counted() -> None:
     story = a_day()
     story.requests.append(Request(500, 500.1, True, "bob", 403))
 
-    assert broken(checker.g7_every_refusal_is_counted, story) == ["a response 403 was not counted"]
+    assert broken(limits.g7_every_refusal_is_counted, story) == ["a response 403 was not counted"]
 
 
 @pytest.mark.parametrize(("lasts", "gap"), [(1.9, []), (0.1, [Gap(1, 500.05, 503, 503, "killed")])])
@@ -533,7 +533,7 @@ def test_g7_excuses_refusals_that_nobody_lived_to_count(lasts: float, gap: list[
     story.requests.append(Request(500, 500 + lasts, True, "bob", 403))
     story.gaps += gap
 
-    assert not broken(checker.g7_every_refusal_is_counted, story)
+    assert not broken(limits.g7_every_refusal_is_counted, story)
 
 
 def test_g7_knows_that_shared_limits_do_not_count() -> None:
@@ -541,7 +541,7 @@ def test_g7_knows_that_shared_limits_do_not_count() -> None:
     story.moods.append(Mood(499, 501, "shared_limit", wait=5.0))
     story.requests.append(Request(500, 500.1, True, "bob", 429))
 
-    assert not broken(checker.g7_every_refusal_is_counted, story)
+    assert not broken(limits.g7_every_refusal_is_counted, story)
 
 
 def test_g8_finds_a_third_request_with_a_dead_token() -> None:
@@ -550,7 +550,7 @@ def test_g8_finds_a_third_request_with_a_dead_token() -> None:
     for again in range(3):
         story.ask(500.1 + again, "bob", 401)
 
-    assert broken(checker.g8_a_dead_token_is_sent_at_most_twice, story) == ["3 requests with dead tokens"]
+    assert broken(limits.g8_a_dead_token_is_sent_at_most_twice, story) == ["3 requests with dead tokens"]
 
 
 def test_g8_finds_a_request_for_a_disconnected_person() -> None:
@@ -558,7 +558,7 @@ def test_g8_finds_a_request_for_a_disconnected_person() -> None:
     story.claim(500, ADA)
     story.ask(500.1, "ada", 401)
 
-    assert broken(checker.g8_a_dead_token_is_sent_at_most_twice, story) == ["sent while disconnected"]
+    assert broken(limits.g8_a_dead_token_is_sent_at_most_twice, story) == ["sent while disconnected"]
 
 
 def test_g8_finds_a_revoked_token_that_is_sent_without_a_lease() -> None:
@@ -566,11 +566,11 @@ def test_g8_finds_a_revoked_token_that_is_sent_without_a_lease() -> None:
     story.revoked.append((499, "bob"))
     story.claim(500, BOB)
     story.ask(500.1, None, 401)
-    assert not broken(checker.g8_a_dead_token_is_sent_at_most_twice, story)
+    assert not broken(limits.g8_a_dead_token_is_sent_at_most_twice, story)
 
     story.ask(520, None, 401)
 
-    assert broken(checker.g8_a_dead_token_is_sent_at_most_twice, story)
+    assert broken(limits.g8_a_dead_token_is_sent_at_most_twice, story)
 
 
 @pytest.mark.parametrize(
@@ -587,18 +587,18 @@ def test_g9_finds_an_untrue_age_or_list(wrong: dict[str, Any]) -> None:
     true = {"verified_at": 150.0, "age": 350, "guilds": LIST}
     story = a_day()
     story.read(500, BOB, **true)
-    assert not broken(checker.g9_no_list_is_a_day_old_and_its_age_is_true, story)
+    assert not broken(lists.g9_no_list_is_a_day_old_and_its_age_is_true, story)
 
     story.read(500, BOB, **{**true, **wrong})
 
-    assert broken(checker.g9_no_list_is_a_day_old_and_its_age_is_true, story)
+    assert broken(lists.g9_no_list_is_a_day_old_and_its_age_is_true, story)
 
 
 def test_g9_finds_a_request_for_a_fresh_list() -> None:
     story = a_day()
     story.claim(180, BOB)
 
-    assert broken(checker.g9_nothing_fresh_is_asked_for, story) == ["a fresh list was requested"]
+    assert broken(lists.g9_nothing_fresh_is_asked_for, story) == ["a fresh list was requested"]
 
 
 def test_g9_lets_refresh_now_ask_for_a_fresh_list() -> None:
@@ -606,21 +606,21 @@ def test_g9_lets_refresh_now_ask_for_a_fresh_list() -> None:
     story.claim(180, BOB)
     story.read(179.9, BOB, 202, kind="refresh")
 
-    assert not broken(checker.g9_nothing_fresh_is_asked_for, story)
+    assert not broken(lists.g9_nothing_fresh_is_asked_for, story)
 
 
 def test_g9_finds_a_claim_for_a_refused_person() -> None:
     story = a_day()
     story.claim(500, ADA)
 
-    assert broken(checker.g9_nothing_fresh_is_asked_for, story) == ["the list of a refused person was requested"]
+    assert broken(lists.g9_nothing_fresh_is_asked_for, story) == ["the list of a refused person was requested"]
 
 
 def test_g11_finds_a_wait_that_was_set_by_another_persons_failure() -> None:
     story = a_day()
     story.write(500, LISTS, BOB, not_before=530)
 
-    assert broken(checker.g11_only_ones_own_attempt_sets_ones_wait, story) == [
+    assert broken(lists.g11_only_ones_own_attempt_sets_ones_wait, story) == [
         "not_before changed without an attempt for the person"
     ]
 
@@ -631,7 +631,7 @@ def test_g11_finds_a_limit_that_was_another_persons() -> None:
     story.ask(500.1, "bob", 503)
     story.failed(500.3, BOB, "rate_limited", 531)
 
-    assert broken(checker.g11_only_ones_own_attempt_sets_ones_wait, story)
+    assert broken(lists.g11_only_ones_own_attempt_sets_ones_wait, story)
 
 
 def test_g11_knows_that_renewing_a_token_may_be_limited_too() -> None:
@@ -640,7 +640,7 @@ def test_g11_knows_that_renewing_a_token_may_be_limited_too() -> None:
     story.requests.append(Request(500.1, 500.2, False, "bob", 429))
     story.failed(500.3, BOB, "rate_limited", 531)
 
-    assert not broken(checker.g11_only_ones_own_attempt_sets_ones_wait, story)
+    assert not broken(lists.g11_only_ones_own_attempt_sets_ones_wait, story)
 
 
 @pytest.mark.parametrize("told", [None, 0, 12, 40])
@@ -648,7 +648,7 @@ def test_g13_finds_a_refusal_with_no_retry_after_or_an_untrue_one(told: int | No
     story = a_day()
     story.reads = [replace(read, retry_after=told) if read.status == 429 else read for read in story.reads]
 
-    assert broken(checker.g13_a_refusal_says_truly_how_long, story)
+    assert broken(lists.g13_a_refusal_says_truly_how_long, story)
 
 
 def shut_by_the_reader(brake_at: float | None = None) -> Story:
@@ -673,7 +673,7 @@ def test_g13_demands_the_obstacle_that_ends_last(brake_at: float | None, told: i
     story = shut_by_the_reader(brake_at)
     story.read(600, CAROL, 429, reason="cloudflare", retry_after=told)
 
-    assert bool(broken(checker.g13_a_refusal_says_truly_how_long, story)) is not kept
+    assert bool(broken(lists.g13_a_refusal_says_truly_how_long, story)) is not kept
 
 
 def test_g13_knows_the_cool_down_of_a_refresh() -> None:
@@ -683,14 +683,14 @@ def test_g13_knows_the_cool_down_of_a_refresh() -> None:
     story.read(101, BOB, 429, kind="refresh", reason="/problems/refresh-too-soon", retry_after=4)
     story.read(101, BOB, 429, kind="refresh", reason="rate_limited", retry_after=4)
 
-    assert len(broken(checker.g13_a_refusal_says_truly_how_long, story)) == 1
+    assert len(broken(lists.g13_a_refusal_says_truly_how_long, story)) == 1
 
 
 def test_r1_finds_a_member_that_was_asked_for_without_a_lease() -> None:
     story = a_day_with_members()
     story.ask_for_member(1900, BOB, 200, window_ends_at=1920, sent=1)
 
-    assert broken(checker.g1_one_attempt_at_a_time, story) == ["bob's member was requested without a lease"]
+    assert broken(lists.g1_one_attempt_at_a_time, story) == ["bob's member was requested without a lease"]
 
 
 @pytest.mark.parametrize(("last", "kept"), [(1915.0, True), (1914.9, False)])
@@ -699,7 +699,7 @@ def test_r2_finds_a_sixth_request_in_a_window(last: float, kept: bool) -> None:
     for at in (1900, 1901, 1902, 1903, 1904, last):
         story.ask_for_member(at, BOB, 200, window_ends_at=1920, sent=1)
 
-    assert (broken(checker.r2_five_requests_in_a_window, story) == []) is kept
+    assert (broken(members.r2_five_requests_in_a_window, story) == []) is kept
 
 
 def test_r2_excuses_a_request_that_was_frozen_on_its_way() -> None:
@@ -708,14 +708,14 @@ def test_r2_excuses_a_request_that_was_frozen_on_its_way() -> None:
     for at in (1900, 1901, 1902, 1903, 1904, 1905.1):
         story.ask_for_member(at, BOB, 200, window_ends_at=1920, sent=1)
 
-    assert broken(checker.r2_five_requests_in_a_window, story) == []
+    assert broken(members.r2_five_requests_in_a_window, story) == []
 
 
 def test_r2_finds_a_request_that_was_not_counted() -> None:
     story = a_day_with_members()
     story.requests.append(Request(1900, 1900.1, False, "bob", 200, CHESS))
 
-    assert broken(checker.r2_each_request_was_taken, story) == ["a member request that was not counted"]
+    assert broken(members.r2_each_request_was_taken, story) == ["a member request that was not counted"]
 
 
 @pytest.mark.parametrize(
@@ -730,7 +730,7 @@ def test_r3_finds_what_was_taken_though_the_allowance_was_closed(taken: dict[str
     story = a_day_with_members()
     story.write(1715, ALLOWANCES, CAROL, **taken)
 
-    assert what in broken(checker.r2_each_request_was_taken, story)
+    assert what in broken(members.r2_each_request_was_taken, story)
 
 
 def test_r3_finds_a_wait_that_did_not_close_the_allowance() -> None:
@@ -738,7 +738,7 @@ def test_r3_finds_a_wait_that_did_not_close_the_allowance() -> None:
     story.moods.append(Mood(1899, 1902, "rate_limited", wait=30.0))
     story.ask_for_member(1900, BOB, 429, window_ends_at=1920, sent=1)
 
-    (what,) = broken(checker.r3_a_wait_closes_the_allowance, story)
+    (what,) = broken(members.r3_a_wait_closes_the_allowance, story)
     assert what == "Discord named 30 s for bob, but the allowance was not closed for that long"
 
 
@@ -746,7 +746,7 @@ def test_r5_finds_a_late_answer_that_was_stored() -> None:
     story = a_day_with_members()
     story.member_verified(1900, BOB, 1890, "Bob")
 
-    (what,) = broken(checker.r5_members_change_only_with_their_generation, story)
+    (what,) = broken(members.r5_members_change_only_with_their_generation, story)
     assert what == "a member changed outside the end of the newest attempt"
 
 
@@ -756,7 +756,7 @@ def test_r5_finds_an_answer_that_discord_did_not_send() -> None:
     story.ask_for_member(1900.1, BOB, 200, window_ends_at=1920, sent=1)
     story.member_verified(1900.3, BOB, 1900, "Robert")
 
-    (what,) = broken(checker.r5_members_change_only_with_their_generation, story)
+    (what,) = broken(members.r5_members_change_only_with_their_generation, story)
     assert what.startswith("stored 'Robert'")
 
 
@@ -767,7 +767,7 @@ def test_r5_finds_an_absence_that_discord_did_not_tell(nick: str | None, status:
     story.ask_for_member(1900.1, BOB, status, window_ends_at=1920, sent=1)
     story.member_verified(1900.3, BOB, 1900, nick)
 
-    (what,) = broken(checker.r5_members_change_only_with_their_generation, story)
+    (what,) = broken(members.r5_members_change_only_with_their_generation, story)
     assert what.startswith(f"stored {nick!r}")
 
 
@@ -775,7 +775,7 @@ def test_r6_finds_a_member_changed_by_no_list() -> None:
     story = a_day_with_members()
     story.member(1900, BOB, verified_at=1890, refresh_after=None)
 
-    (what,) = broken(checker.r5_members_change_only_with_their_generation, story)
+    (what,) = broken(members.r5_members_change_only_with_their_generation, story)
     assert what == "a member was changed by a list that was not stored then, or made one"
 
 
@@ -791,7 +791,7 @@ def test_r4_finds_a_member_that_is_too_old_or_was_not_stored(told: dict[str, Any
     story = a_day_with_members()
     story.read_member(1900, BOB, **told)
 
-    assert what in broken(checker.r9_members_are_true_and_less_than_a_day_old, story)
+    assert what in broken(members.r9_members_are_true_and_less_than_a_day_old, story)
 
 
 @pytest.mark.parametrize(("retry_after", "kept"), [(20, True), (30, False)])
@@ -802,4 +802,4 @@ def test_g13_counts_the_allowance_of_a_member(retry_after: int, kept: bool) -> N
     story.write(1895, ALLOWANCES, BOB, window_ends_at=1920, sent=5)
     story.read_member(1900, BOB, 429, reason="rate_limited", retry_after=retry_after)
 
-    assert (broken(checker.g13_a_refusal_says_truly_how_long, story) == []) is kept
+    assert (broken(lists.g13_a_refusal_says_truly_how_long, story) == []) is kept

@@ -6,7 +6,7 @@ from itertools import islice
 import pytest
 
 from bench import soak_checker, soak_run
-from bench.chaos.checker import Gap, Run, Settings
+from bench.chaos.known import Gap, Run, Settings
 from bench.soak_checker import ANY, Answer, Favourite, Sample, Shown
 from bench.soak_machines import Missing, network
 
