@@ -345,14 +345,14 @@ class Run:
     @cached_property
     def gate_ends(self) -> list[tuple[float, float]]:
         """When the gate opens, or 0 if it is open, after each of its changes."""
-        return [(at, (gate["until"] or 0.0) if gate and gate["streak"] else 0.0) for at, gate in _steps(self.gate)]
+        return [(at, (gate["until"] or 0.0) if gate and gate["streak"] else 0.0) for at, gate in steps(self.gate)]
 
     @cached_property
     def brake_ends(self) -> list[tuple[float, tuple[float, float]]]:
         """When the brake ends at the soft and the hard limit, or 0 if it is off, after each change of the refusals."""
         limits = (self.settings.brake_soft, self.settings.brake_hard)
         found = []
-        for at, moments in _refusals(self.of("discordrefusal")):
+        for at, moments in refusals(self.of("discordrefusal")):
             soft, hard = (
                 moments[-limit] + INVALID_WINDOW
                 if len(moments) >= limit and moments[-limit] > at - INVALID_WINDOW
@@ -364,12 +364,12 @@ class Run:
 
     def rows_during(self, key: Key, start: float, end: float) -> list[Row | None]:
         """Return the states of the record in between; None for no row."""
-        return _during(self.records.get(key, []), start, end)
+        return during(self.records.get(key, []), start, end)
 
     @cached_property
     def stored(self) -> dict[int, list[tuple[Change, Guilds]]]:
         """Each person's stored list after each transaction."""
-        return {user_id: list(_stored(changes)) for user_id, changes in _by_user(self.of(MEMBERSHIPS))}
+        return {user_id: list(_stored(changes)) for user_id, changes in by_user(self.of(MEMBERSHIPS))}
 
     def stored_during(self, user_id: int, start: float, end: float) -> list[Guilds]:
         known = self.stored.get(user_id, [])
@@ -396,7 +396,7 @@ def _is_no_later(other: Change, change: Change) -> bool:
     return other.id < change.id or other.within == change.within
 
 
-def _by_user(changes: Iterable[Change]) -> Iterable[tuple[int, list[Change]]]:
+def by_user(changes: Iterable[Change]) -> Iterable[tuple[int, list[Change]]]:
     found: dict[int, list[Change]] = defaultdict(list)
     for change in changes:
         found[change.user_id].append(change)
@@ -421,7 +421,7 @@ def _attempts(people: Mapping[int, str], changes: Sequence[Change], by_lists: se
                 before,
                 after["lease_until"],
             )
-        elif running and (ended := "void" if change.id in by_lists else _ending(change)):
+        elif running and (ended := "void" if change.id in by_lists else ending(change)):
             running.end, running.outcome, running.change = change.at, ended, change
             yield running
             running = None
@@ -441,7 +441,7 @@ def is_claim(change: Change) -> bool:
     )
 
 
-def _ending(change: Change) -> str:
+def ending(change: Change) -> str:
     before, after = change.before, change.after
     if before is None:
         return ""
@@ -454,7 +454,7 @@ def _ending(change: Change) -> str:
     return "verified" if after["verified_at"] != before["verified_at"] else "failed"
 
 
-def _during(changes: Sequence[Change], start: float, end: float) -> list[Row | None]:
+def during(changes: Sequence[Change], start: float, end: float) -> list[Row | None]:
     first = bisect_right(changes, start, key=lambda change: change.at)
     before = changes[first - 1].after if first else None
     return [before, *(change.after for change in changes[first:] if change.at <= end)]
@@ -472,7 +472,7 @@ def _stored(changes: Sequence[Change]) -> Iterator[tuple[Change, Guilds]]:
             yield change, frozenset(rows.items())
 
 
-def _refusals(changes: Sequence[Change]) -> Iterator[tuple[float, list[float]]]:
+def refusals(changes: Sequence[Change]) -> Iterator[tuple[float, list[float]]]:
     """Yield the sorted times of all refusals after each change."""
     moments: dict[int, float] = {}
     for change in changes:
@@ -483,5 +483,5 @@ def _refusals(changes: Sequence[Change]) -> Iterator[tuple[float, list[float]]]:
         yield change.at, sorted(moments.values())
 
 
-def _steps(changes: Iterable[Change]) -> list[tuple[float, Row | None]]:
+def steps(changes: Iterable[Change]) -> list[tuple[float, Row | None]]:
     return [(change.at, change.after) for change in changes]

@@ -11,9 +11,9 @@ from bench.chaos.known import (
     Change,
     Finding,
     Run,
-    _by_user,
-    _during,
-    _refusals,
+    by_user,
+    during,
+    refusals,
 )
 
 
@@ -63,7 +63,7 @@ def g5_a_limit_for_all_shuts_the_gate(run: Run) -> Finding:
         if request.status != 429 or not moods or not all(mood.limits_all for mood in moods):
             continue
         wait = min(mood.wait or 0.0 for mood in moods)
-        rows = _during(run.gate, request.end - BLINK, request.end + WIRE)
+        rows = during(run.gate, request.end - BLINK, request.end + WIRE)
         learnt = any(row and row["streak"] and (row["until"] or 0) >= request.end + wait - BLINK for row in rows)
         opened = any(change.actor for change in run.gate if request.at - BLINK <= change.at <= request.end + WIRE)
         if not learnt and (opened or run.lost(request)):
@@ -82,7 +82,7 @@ def g7_the_brake_holds(run: Run) -> Finding:
     found = Finding("G7 brake")
     levels = [
         (at, sum(moment > at - INVALID_WINDOW for moment in moments))
-        for at, moments in _refusals(run.of("discordrefusal"))
+        for at, moments in refusals(run.of("discordrefusal"))
     ]
     warm = {
         id(request)
@@ -124,14 +124,14 @@ def g7_every_refusal_is_counted(run: Run) -> Finding:
 def g8_a_dead_token_is_sent_at_most_twice(run: Run) -> Finding:
     """A dead token is sent at most twice in an attempt, and never after the account is disconnected."""
     found = Finding("G8 dead tokens")
-    accounts: dict[int, list[Change]] = dict(_by_user(run.of("discordaccount")))
+    accounts: dict[int, list[Change]] = dict(by_user(run.of("discordaccount")))
     for attempt in run.all_attempts():
         dead_ones = sum(request.status == 401 for request in attempt.requests)
         if dead_ones:
             found.expect(dead_ones <= 2, attempt.at, attempt.user_id, f"{dead_ones} requests with dead tokens")
         changes = accounts.get(attempt.user_id, [])
         for request in attempt.requests:
-            rows = _during(changes, request.at - WIRE, request.at)
+            rows = during(changes, request.at - WIRE, request.at)
             dead = all(row and row["disconnected_at"] for row in rows)
             found.expect(
                 not dead or run.frozen_before(request.at), request.at, attempt.user_id, "sent while disconnected"

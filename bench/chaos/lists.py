@@ -26,9 +26,9 @@ from bench.chaos.known import (
     Run,
     Settings,
     Version,
-    _ending,
-    _steps,
+    ending,
     is_claim,
+    steps,
 )
 
 T = TypeVar("T")
@@ -132,7 +132,7 @@ def _has_recovered(run: Run, row: Row, start: float, end: float) -> bool:
         return False
     if end - silent_at >= 30:
         return True
-    gates = (gate for _, gate in _in_force(_steps(run.gate), start, end))
+    gates = (gate for _, gate in _in_force(steps(run.gate), start, end))
     return any(gate and (gate.get("recovered_at") or 0.0) > silent_at for gate in gates)
 
 
@@ -260,7 +260,7 @@ def g4_lists_change_only_with_their_generation(run: Run) -> Finding:
             found.expect(
                 last
                 and last.within == change.within
-                and (_ending(last) == "verified" or (change.after is None and _is_forgetting(last))),
+                and (ending(last) == "verified" or (change.after is None and _is_forgetting(last))),
                 change.at,
                 change.user_id,
                 "a membership changed outside the end of the newest attempt",
@@ -422,7 +422,7 @@ def _last_ends(run: Run, read: Read) -> Iterator[float]:
     except to the attempt that wrote it, which gave the record its wait.
     """
     end = read.end + BLINK
-    for since, row in _in_force(_steps(run.records.get(read.key, [])), read.at - COMMIT, end):
+    for since, row in _in_force(steps(run.records.get(read.key, [])), read.at - COMMIT, end):
         if row is None:
             continue
         seen = since if row["not_before"] else since - COMMIT
@@ -432,7 +432,7 @@ def _last_ends(run: Run, read: Read) -> Iterator[float]:
         brakes = {ends for _, ends in _in_force(run.brake_ends, seen, end)} or {(0.0, 0.0)}
         held = {0.0}
         if read.guild_id:
-            allowances = _in_force(_steps(run.allowances.get(read.user_id, [])), seen, end)
+            allowances = _in_force(steps(run.allowances.get(read.user_id, [])), seen, end)
             held = {used for _, each in allowances for used in _closed_until(run.settings, each, end)} or held
         for shut, brake, used_up in product(shuts, brakes, held):
             if read.reason == TOO_SOON:

@@ -14,7 +14,7 @@ from bench.chaos.known import (
     Request,
     Row,
     Run,
-    _during,
+    during,
 )
 
 
@@ -97,7 +97,7 @@ def r3_a_wait_closes_the_allowance(run: Run) -> Finding:
         rows = [
             row
             for user_id in names[request.person]
-            for row in _during(run.allowances.get(user_id, []), request.end - BLINK, request.end + QUEUE)
+            for row in during(run.allowances.get(user_id, []), request.end - BLINK, request.end + QUEUE)
         ]
         gone = any(
             change.after is None and request.at - BLINK <= change.at <= request.end + QUEUE

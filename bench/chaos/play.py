@@ -278,7 +278,7 @@ class Chaos:
         """Do what social-auth's pipeline does at a sign-in."""
         brought = Tokens.from_json(self.sandbox.token(name, *SCOPES))
         with history.acting_as("sign-in"):
-            tokens.replace(DiscordAccount.objects.get(user_id=self.people[name].user_id), brought)
+            tokens.store_sign_in(DiscordAccount.objects.get(user_id=self.people[name].user_id), brought)
             services.relink(self.people[name].user_id)
 
     def revoke(self, name: str) -> None:
