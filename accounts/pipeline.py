@@ -63,7 +63,7 @@ def save_profile(user: User, response: dict[str, Any], *args: Any, **kwargs: Any
 
 def save_tokens(social: DiscordAccount, response: dict[str, Any], *args: Any, **kwargs: Any) -> None:
     brought: Tokens = response["tokens"]
-    tokens.replace(social, brought)
+    tokens.store_sign_in(social, brought)
 
 
 def call_sign_in_hooks(user: User, response: dict[str, Any], is_new: bool, *args: Any, **kwargs: Any) -> None:

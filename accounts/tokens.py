@@ -224,7 +224,7 @@ def sealed(tokens: Tokens, user_id: int) -> dict[str, object]:
     }
 
 
-def replace(account: DiscordAccount, tokens: Tokens) -> None:
+def store_sign_in(account: DiscordAccount, tokens: Tokens) -> None:
     """Store the tokens from a sign-in. Results obtained with older tokens are discarded from now on."""
     DiscordAccount.objects.filter(pk=account.pk).update(
         extra_data=sealed(tokens, account.user_id),

@@ -35,7 +35,7 @@ def account_of(user: User) -> DiscordAccount:
 def link_again(user: User, sandbox: Sandbox) -> Tokens:
     """Replace the tokens, as a sign-in in another browser does."""
     brought = Tokens.from_json(sandbox.token("ada", "identify", "guilds"))
-    tokens.replace(account_of(user), brought)
+    tokens.store_sign_in(account_of(user), brought)
     return brought
 
 

@@ -95,7 +95,7 @@ class PeoplesEngine(Engine):
         def link() -> None:
             account = DiscordAccount.objects.filter(user_id=key[0]).first()
             if account:
-                tokens.replace(account, fresh)
+                tokens.store_sign_in(account, fresh)
                 services.relink(key[0])
 
         self.start(process, key, "sign-in", link)

@@ -103,7 +103,7 @@ def once_refreshed(fleet: Fleet, reader: Reader, guild_id: int) -> Reply:
 
 def relink(reader: Reader, sandbox: Sandbox) -> None:
     account = DiscordAccount.objects.get(user=reader.user)
-    tokens.replace(account, Tokens.from_json(sandbox.token(reader.name, *SCOPES)))
+    tokens.store_sign_in(account, Tokens.from_json(sandbox.token(reader.name, *SCOPES)))
     services.relink(reader.user.pk)
 
 

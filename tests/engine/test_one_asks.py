@@ -117,7 +117,7 @@ def test_g4_the_answer_to_a_frozen_process_is_dropped_after_a_takeover(
 
 def relink(reader: Reader, sandbox: Sandbox) -> None:
     account = DiscordAccount.objects.get(user=reader.user)
-    tokens.replace(account, Tokens.from_json(sandbox.token(reader.name)))
+    tokens.store_sign_in(account, Tokens.from_json(sandbox.token(reader.name)))
     services.relink(reader.user.pk)
 
 

@@ -535,7 +535,7 @@ def test_an_attempt_whose_tokens_were_replaced_leaves_no_lease(with_list: WithLi
     sandbox.mood("healthy", latency_ms=700, routes=["/oauth2/token"])
     get_guild_list(ada)
 
-    tokens.replace(account, Tokens.from_json(sandbox.token("ada", "identify", "guilds")))
+    tokens.store_sign_in(account, Tokens.from_json(sandbox.token("ada", "identify", "guilds")))
     threading_join()
 
     assert (row_of(ada).lease_until, row_of(ada).reason) == (None, "")
@@ -558,7 +558,7 @@ def test_a_sign_in_ends_a_refusal(with_list: WithList, sandbox: Sandbox) -> None
     sandbox.mood("healthy")
 
     account = DiscordAccount.objects.get(user=ada)
-    tokens.replace(account, Tokens.from_json(sandbox.token("ada", "identify", "guilds")))
+    tokens.store_sign_in(account, Tokens.from_json(sandbox.token("ada", "identify", "guilds")))
     services.relink(ada.pk)
 
     assert get_guild_list(ada).freshness == "fresh"
