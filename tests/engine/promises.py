@@ -18,9 +18,10 @@ KEEPS = {
     "lease": frozenset({"G1", "G3", "R1", *R13}),
     "generation": frozenset({"G4", "R5", *R13}),
     "not_before": frozenset({"G2", "G12", *R13}),
-    "gate": frozenset({"G5", "G6"}),
+    # G13 is about the last block that ends: without the gate or the brake, there is none to be told about.
+    "gate": frozenset({"G5", "G6", "G13"}),
     "allowance": frozenset({"R2", "R3"}),
-    "brake": frozenset({"G7"}),
+    "brake": frozenset({"G7", "G13"}),
     "jitter": frozenset({"G14"}),
     "renewal": frozenset({"G19", "R8", "R15"}),
     "news": frozenset({"R12"}),
