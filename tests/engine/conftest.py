@@ -18,6 +18,7 @@ import pytest
 import requests
 from django.conf import settings
 from django.core.management import call_command
+from django.db import transaction
 from django.test import Client, override_settings
 from pytest_django import Settings
 
@@ -176,6 +177,15 @@ def jobs(site: Site) -> int:
 def hold(site: Site) -> None:
     """Let the process leave all further responses of Discord unread until `site.thaw()`."""
     requests.get(f"{site.url}/_hold", timeout=30).raise_for_status()
+
+
+def freeze(site: Site) -> None:
+    """Freeze the process while it doesn't hold the lock of SQLite that all writes need.
+
+    A transaction begins with that lock, so the process is waiting for it, if it is writing at all.
+    """
+    with transaction.atomic():
+        site.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,7 @@ from guilds.resources.guild_list import GUILD_LIST
 from guilds.resources.member import MEMBER
 from sandbox.calls import BOT
 from sandbox.remote import BOT_MEMBER, LIST, ROLES
-from tests.engine.conftest import Fleet, eventually, hold, jobs
+from tests.engine.conftest import Fleet, eventually, freeze, hold, jobs
 from tests.fixtures import Sandbox, let_pass
 
 CLUB, OTHER = 1000, 1001
@@ -119,7 +119,7 @@ def test_r13_a_late_answer_is_dropped_after_a_takeover(kept: Kept) -> None:
         pool.submit(kept.read, frozen)
         eventually(lambda: kept.asked() == 1, "the request has been sent")
         eventually(lambda: kept.asked(status=None) == 0, "the sandbox has answered")
-        frozen.freeze()
+        freeze(frozen)
 
         let_pass(seconds=kept.resource.windows().lease.total_seconds())
         kept.change()

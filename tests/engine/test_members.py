@@ -21,7 +21,7 @@ from bench.sites import Site
 from guilds import personal_data, services
 from guilds.models import BotGuild, GuildListVerification, GuildMember
 from sandbox.remote import BOT_MEMBER, MEMBER
-from tests.engine.conftest import BUDGET, LEASE, Fleet, Reader, Reply, eventually, hold, jobs
+from tests.engine.conftest import BUDGET, LEASE, Fleet, Reader, Reply, eventually, freeze, hold, jobs
 from tests.fixtures import Sandbox, let_pass
 
 SCOPES = ("identify", "guilds", "guilds.members.read")
@@ -227,7 +227,7 @@ def test_r5_a_late_answer_is_dropped(fleet: Fleet, join_member: JoinMember) -> N
     assert {(reply.freshness, *reply.json["roles"]) for reply in replies} == {("stale", OLD)}
     assert asked(fleet) == len(people)
     eventually(lambda: asked(fleet, status=None) == 0, "the sandbox has answered")
-    frozen.freeze()
+    freeze(frozen)
 
     let_pass(seconds=LEASE)
     taken_over, (guild_id,) = people["taken_over"]

@@ -16,7 +16,7 @@ from accounts.models import DiscordAccount, DiscordRefusal
 from bench.sites import Site, start_all, stop_all
 from guilds import personal_data, services
 from guilds.models import GuildListVerification, UserGuildMembership
-from tests.engine.conftest import BUDGET, LEASE, PROCESSES, STALLED, Fleet, Reader, eventually, hold, jobs
+from tests.engine.conftest import BUDGET, LEASE, PROCESSES, STALLED, Fleet, Reader, eventually, freeze, hold, jobs
 from tests.fixtures import Sandbox, let_pass
 
 
@@ -92,7 +92,7 @@ def frozen_with_an_old_answer(fleet: Fleet, reader: Reader) -> Site:
     assert reader.get(site).freshness == "stale"
     assert fleet.asked() == 1
     eventually(lambda: fleet.on_the_wire() == 0, "the sandbox has answered")
-    site.freeze()
+    freeze(site)
     return site
 
 
@@ -165,10 +165,9 @@ def test_g4_a_frozen_process_that_finds_its_claim_lost_sends_no_more(fleet: Flee
     ada = join(hours=2)
     fleet.sandbox.mood("rate_limited", retry_after=1)
     ada.get(fleet[0])
-    # Wait until it is stored, so that the process isn't frozen while it holds SQLite's lock.
     eventually(DiscordRefusal.objects.exists, "the 429 is counted")
     assert jobs(fleet[0]) == 1
-    fleet[0].freeze()
+    freeze(fleet[0])
     fleet.sandbox.mood()
     let_pass(seconds=LEASE)
     assert ada.get(fleet[1]).freshness == "fresh"
