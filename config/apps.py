@@ -32,7 +32,7 @@ class Queue(AppConfig):
     name = "config"
 
     def ready(self) -> None:
-        # What has been loaded stays, so the garbage collector need not look through it, neither now nor at the end.
+        # Loaded code stays as long as the process, so the garbage collector can skip it.
         gc.freeze()
         gc.enable()
         observability.start()

@@ -58,7 +58,7 @@ class Remote:
         return json.loads(text) if text.startswith(("{", "[")) and path != "requests" else text
 
     def _send(self, method: str, path: str, body: bytes | None) -> tuple[HTTPConnection, HTTPResponse]:
-        """Send a request on an idle connection, or on a new one if there is none that the sandbox has kept open."""
+        """Send a request on an idle connection. If the sandbox has closed all of them, open a new one."""
         while True:
             try:
                 connection, is_new = _idle[self.url].pop(), False
