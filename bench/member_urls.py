@@ -13,13 +13,17 @@ from config.urls import handler400, handler403, handler404, handler500  # noqa: 
 from config.urls import urlpatterns as site_urls
 from guilds.decorators import guild_required
 from guilds.middleware import GuildRequest
+from guilds.problems.catalogue import NOT_SIGNED_IN
+from guilds.problems.responses import problem_response
 from guilds.services import get_member
 
 STAFF = 41771983423143936
 
 
 def member(request: HttpRequest, guild_id: int) -> HttpResponse:
-    assert request.user.is_authenticated
+    # Signed out or forgotten since the request was sent, as the chaos bench does at any moment.
+    if not request.user.is_authenticated:
+        return problem_response(request, NOT_SIGNED_IN)
     found = get_member(request.user, guild_id)
     answer: dict[str, Any] = {
         "is_member": found.is_member,

@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+from django.test import Client
 
 from bench import herd, outage, stall, takeover
 from bench.cluster import Person
@@ -150,3 +151,8 @@ def test_a_stall_is_no_error_with_a_list_and_a_503_without(stale: Response, cold
     phase = Phase([stale], [cold], [SERVED])
 
     assert stall._report(phase, phase, 1.0) == code
+
+
+@pytest.mark.urls("bench.member_urls")
+def test_a_member_is_refused_to_a_person_who_was_forgotten_just_now(client: Client) -> None:
+    assert client.get("/_member/1/").status_code == 401
