@@ -1,6 +1,8 @@
 """Provides the fixtures of docs/testing.md to all tests, and runs more than one file in parallel."""
 
+import gc
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,17 @@ class Scheduling(LoadScopeScheduling):
             return nodeid
         folder = next((folder for folder in TOGETHER if nodeid.startswith(folder)), nodeid.partition("[")[0])
         return f"{folder} apart" if nodeid.startswith(APART) else folder
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Collect without searching for garbage: thousands of tests are hardly any, and stay as long as the process."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:

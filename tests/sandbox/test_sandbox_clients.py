@@ -16,6 +16,8 @@ with warnings.catch_warnings():
     import discord
     from discord.http import HTTPClient, Route
 
+pytestmark = pytest.mark.thorough
+
 LIST = "/users/@me/guilds"
 CALLBACK = "http://localhost:8000/complete/discord/"
 SCOPES = ["identify", "guilds"]
