@@ -260,10 +260,12 @@ KEPT_TABLES = {"django_content_type", "auth_permission"}
 def tables_are_emptied_fast() -> Iterator[None]:
     """After a test, delete the rows of the few tables that have any, instead of flushing all tables as Django does.
 
-    Permissions and content types stay; Django would recreate them, which takes as long as many tests do.
+    Permissions and content types stay; Django would recreate them, which takes as long as many tests do. A connection
+    stays open, too, if it has seen no error after which it may not be usable.
     """
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(TransactionTestCase, "_fixture_teardown", empty_tables)
+        patched.setattr(TransactionTestCase, "_should_reload_connections", lambda _test: connection.errors_occurred)
         yield
 
 
