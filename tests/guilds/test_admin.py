@@ -3,6 +3,7 @@
 import html
 import re
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -80,6 +81,8 @@ MODELS = {
     SERVICES: ServiceToken,
 }
 LISTS = list(MODELS)
+OF_PEOPLE = [VERIFICATIONS, MEMBERSHIPS, ACCOUNTS, TOKENS, LEASES, USERS]
+FRONT = ["/admin/", "/admin/guilds/servingminute/"]
 
 
 @pytest.fixture
@@ -94,8 +97,8 @@ def operator(transactional_db: None) -> Client:
 def rows(with_list: WithList, sandbox: Sandbox) -> User:
     """Ada with a stale list and a lease, an open gate and a refusal; the sandbox fails and its journal is empty."""
     ada = with_list("ada", hours=5)
-    GuildListVerification.objects.update(lease_until=database_now() + timedelta(seconds=10))
     now = database_now()
+    GuildListVerification.objects.update(lease_until=now + timedelta(seconds=10))
     DiscordRefusal.objects.create(status=401, at=now)
     BotGuild.objects.create(pk=41771983423143937, name="Lisbon Board Gamers", first_seen_at=now, verified_at=now)
     GuildMember.objects.create(user=ada, guild_id=41771983423143937, is_member=True, roles=[5, 7], verified_at=now)
@@ -122,15 +125,75 @@ def found_on(response: Any) -> list[Any]:
     return list(response.context["cl"].result_list)
 
 
+@dataclass
+class Seen:
+    """The pages of the admin with `rows`, as one operator loaded them, and what loading them did."""
+
+    ada: User
+    secrets: list[str]
+    pages: dict[str, Any] = field(default_factory=dict)
+    details: dict[str, str] = field(default_factory=dict)
+    queries: dict[str, list[str]] = field(default_factory=dict)
+    requests: list[Any] = field(default_factory=list)
+
+    def __getitem__(self, url: str) -> str:
+        return words_of(self.pages[url])
+
+    def links(self, changelist: str) -> set[tuple[str, str]]:
+        """The links to other rows of a person on the page, each with its words."""
+        return set(re.findall(r'<a href="(/admin/[^"]+)">(person|account|list|servers|tokens)</a>', self[changelist]))
+
+
+def look(operator: Client, ada: User, sandbox: Sandbox) -> Seen:
+    """Load every list with a search, its first row's page and history, and what the lists of people link to."""
+    GuildListVerification.objects.update(not_before=database_now() + timedelta(hours=1))
+    stored = DiscordAccount.objects.get(user=ada).extra_data
+    digests = PersonalAccessToken.objects.get().digest, ServiceToken.objects.get().digest
+    seen = Seen(ada, secrets=[stored["access_token"], stored["refresh_token"], "gAAAA", *digests])
+    for changelist in LISTS:
+        with CaptureQueriesContext(connection) as queries:
+            seen.pages[changelist] = operator.get(changelist)
+        seen.queries[changelist] = [query["sql"] for query in queries]
+        seen.details[changelist] = detail = detail_of(changelist)
+        for page in (detail, detail.replace("change/", "history/"), f"{changelist}?q=ada"):
+            seen.pages[page] = operator.get(page, follow=True)
+    linked = {url for changelist in OF_PEOPLE for url, _words in seen.links(changelist) if is_about(ada, url)}
+    for page in {*FRONT, *linked} - set(seen.pages):
+        seen.pages[page] = operator.get(page)
+    end_jobs()
+    seen.requests = [*sandbox.requests(), *sandbox.requests("/oauth2/token")]
+    return seen
+
+
+def is_about(person: User, url: str) -> bool:
+    return bool(re.search(rf"\b{person.pk}\b", url))
+
+
+@pytest.fixture(scope="module")
+def looks() -> list[Seen]:
+    return []
+
+
+@pytest.fixture
+def seen(request: pytest.FixtureRequest, looks: list[Seen]) -> Seen:
+    """The pages, loaded once for all tests that only look at them, because rendering takes most of the time."""
+    if not looks:
+        looks.append(look(*(request.getfixturevalue(name) for name in ("operator", "rows", "sandbox"))))
+    return looks[0]
+
+
 def choose(operator: Client, *people: int) -> Any:
     return operator.post(VERIFICATIONS, {"action": "verify_again", "_selected_action": people}, follow=True)
 
 
-@pytest.mark.parametrize(
-    ("wanted", "found"), [("ada", 1), ("41771983423143937", 1), ("41771983423143938", 0), ("linus", 0)]
-)
-def test_members_are_found_by_person_or_server(operator: Client, rows: User, wanted: str, found: int) -> None:
-    assert len(found_on(operator.get(f"{MEMBERS}?q={wanted}"))) == found
+def counts_of(operator: Client, changelist: str, *wanted: str) -> dict[str, int]:
+    return {words: len(found_on(operator.get(changelist, {"q": words}))) for words in wanted}
+
+
+def test_members_are_found_by_person_or_server(operator: Client, rows: User) -> None:
+    counts = {"ada": 1, "41771983423143937": 1, "41771983423143938": 0, "linus": 0}
+
+    assert counts_of(operator, MEMBERS, *counts) == counts
 
 
 def test_a_member_shows_the_servers_name_beside_its_id(operator: Client, rows: User) -> None:
@@ -148,28 +211,29 @@ def test_a_member_shows_the_servers_name_in_the_persons_list_where_the_bot_is_no
     assert f"<bdi>{listed.name}</bdi> ({listed.guild_id})</a>" in words_of(operator.get(MEMBERS))
 
 
-@pytest.mark.parametrize(("wanted", "found"), [("lisbon", 1), ("41771983423143937", 1), ("", 1), ("1", 0), ("x", 0)])
-def test_directories_are_found_by_the_servers_name_or_id(operator: Client, rows: User, wanted: str, found: int) -> None:
-    assert len(found_on(operator.get(f"{DIRECTORIES}?q={wanted}"))) == found
+def test_directories_are_found_by_the_servers_name_or_id(operator: Client, rows: User) -> None:
+    counts = {"lisbon": 1, "41771983423143937": 1, "": 1, "1": 0, "x": 0}
+
+    assert counts_of(operator, DIRECTORIES, *counts) == counts
 
 
-def test_a_directory_shows_its_server_and_the_names_of_its_roles(operator: Client, rows: User) -> None:
-    shown = words_of(operator.get(detail_of(DIRECTORIES)))
+def test_a_directory_shows_its_server_and_the_names_of_its_roles(seen: Seen) -> None:
+    shown = seen[seen.details[DIRECTORIES]]
 
     assert "<bdi>Lisbon Board Gamers</bdi>" in shown
     assert "<bdi>Staff</bdi> (5)" in shown
 
 
-@pytest.mark.parametrize(("wanted", "found"), [("ada", "member"), ("41771983423143937", "bot_member")])
-def test_allowances_are_found_by_person_or_server(operator: Client, rows: User, wanted: str, found: str) -> None:
-    assert [row.kind for row in found_on(operator.get(f"{ALLOWANCES}?q={wanted}"))] == [found]
+def test_allowances_are_found_by_person_or_server(operator: Client, rows: User) -> None:
+    for wanted, found in (("ada", "member"), ("41771983423143937", "bot_member")):
+        assert [row.kind for row in found_on(operator.get(f"{ALLOWANCES}?q={wanted}"))] == [found]
 
 
-def test_an_allowance_says_whether_it_is_used_up(operator: Client, rows: User) -> None:
-    shown = words_of(operator.get(ALLOWANCES))
+def test_an_allowance_says_whether_it_is_used_up(seen: Seen) -> None:
+    shown = seen[ALLOWANCES]
 
     assert "used up for another " in shown
-    assert f'<a href="/admin/accounts/user/{rows.pk}/change/">person {rows.pk}</a>' in shown
+    assert f'<a href="/admin/accounts/user/{seen.ada.pk}/change/">person {seen.ada.pk}</a>' in shown
     assert ">open<" in shown
 
 
@@ -181,7 +245,7 @@ def test_an_allowance_says_whether_it_is_used_up(operator: Client, rows: User) -
         (allowance.BOT_DIRECTORY, "Roles and channels of server 2"),
     ],
 )
-def test_an_allowances_title_is_in_words(operator: Client, rows: User, kind: str, title: str) -> None:
+def test_an_allowances_title_is_in_words(operator: Client, kind: str, title: str) -> None:
     row = DiscordAllowance.objects.create(kind=kind, owner=2)
 
     assert f"<h2>{title}</h2>" in words_of(operator.get(f"{ALLOWANCES}{row.pk}/change/"))
@@ -190,49 +254,40 @@ def test_an_allowances_title_is_in_words(operator: Client, rows: User, kind: str
 # looking
 
 
-@pytest.mark.parametrize("changelist", LISTS)
-def test_looking_never_asks_discord(operator: Client, rows: User, sandbox: Sandbox, changelist: str) -> None:
-    pages = [operator.get(changelist), operator.get(detail_of(changelist)), operator.get(f"{changelist}?q=ada")]
+def test_looking_never_asks_discord(seen: Seen) -> None:
+    assert {url: page.status_code for url, page in seen.pages.items() if page.status_code != 200} == {}
+    assert seen.requests == []
 
-    assert {page.status_code for page in pages[:2]} == {200}
-    assert pages[2].status_code in (200, 302)
-    assert sandbox.requests() == sandbox.requests("/oauth2/token") == []
+
+def test_what_only_the_site_writes_is_read_only(operator: Client, rows: User) -> None:
+    for changelist in READ_ONLY:
+        detail = detail_of(changelist)
+        model = MODELS[changelist]
+        before = list(model._default_manager.values())
+
+        answers = [
+            operator.get(f"{changelist}add/"),
+            operator.post(f"{changelist}add/", {}),
+            operator.post(detail, {"name": "changed"}),
+            operator.get(detail.replace("change/", "delete/")),
+            operator.post(detail.replace("change/", "delete/"), {"post": "yes"}),
+        ]
+        operator.post(
+            changelist, {"action": "delete_selected", "_selected_action": [before[0].get("id", 1)], "post": "yes"}
+        )
+
+        assert [answer.status_code for answer in answers] == [403] * 5, changelist
+        assert list(model._default_manager.values()) == before
 
 
 @pytest.mark.parametrize("changelist", READ_ONLY)
-def test_what_only_the_site_writes_is_read_only(operator: Client, rows: User, changelist: str) -> None:
-    detail = detail_of(changelist)
-    model = MODELS[changelist]
-    before = list(model._default_manager.values())
-
-    answers = [
-        operator.get(f"{changelist}add/"),
-        operator.post(f"{changelist}add/", {}),
-        operator.post(detail, {"name": "changed"}),
-        operator.get(detail.replace("change/", "delete/")),
-        operator.post(detail.replace("change/", "delete/"), {"post": "yes"}),
-    ]
-    operator.post(
-        changelist, {"action": "delete_selected", "_selected_action": [before[0].get("id", 1)], "post": "yes"}
-    )
-
-    assert [answer.status_code for answer in answers] == [403] * 5
-    assert list(model._default_manager.values()) == before
-    assert 'name="_save"' not in words_of(operator.get(detail))
+def test_what_only_the_site_writes_has_no_save_button(seen: Seen, changelist: str) -> None:
+    assert 'name="_save"' not in seen[seen.details[changelist]]
 
 
-@pytest.mark.parametrize("changelist", LISTS)
-def test_no_page_of_the_admin_shows_a_token(operator: Client, rows: User, changelist: str) -> None:
-    stored = DiscordAccount.objects.get(user=rows).extra_data
-    digests = PersonalAccessToken.objects.get().digest, ServiceToken.objects.get().digest
-    detail = detail_of(changelist)
-
-    pages = [changelist, detail, detail.replace("change/", "history/"), f"{changelist}?q=ada", "/admin/"]
-
-    for page in pages:
-        shown = words_of(operator.get(page, follow=True))
-        assert not [secret for secret in (stored["access_token"], stored["refresh_token"], "gAAAA") if secret in shown]
-        assert not [digest for digest in digests if digest in shown]
+def test_no_page_of_the_admin_shows_a_token(seen: Seen) -> None:
+    for url in seen.pages:
+        assert not [secret for secret in seen.secrets if secret in seen[url]], url
 
 
 @pytest.mark.parametrize("model", ["usersocialauth", "nonce", "association"])
@@ -240,29 +295,26 @@ def test_the_pages_of_social_auth_are_gone(operator: Client, model: str) -> None
     assert operator.get(f"/admin/social_django/{model}/").status_code == 404
 
 
-@pytest.mark.parametrize(
-    "page",
-    [
+def test_nobody_can_filter_by_a_token(operator: Client, rows: User) -> None:
+    pages = [
         *(f"{ACCOUNTS}?{query}" for query in ("extra_data__regex=^gAAAA", "extra_data__startswith=g", "extra_data=x")),
         f"{TOKENS}?digest__startswith=0",
         f"{SERVICES}?digest__startswith=0",
         f"{VERIFICATIONS}?user__discord_account__extra_data__startswith=g",
         f"{MEMBERSHIPS}?user__personal_access_tokens__digest__startswith=0",
         f"{USERS}?password__startswith=p",
-    ],
-)
-def test_nobody_can_filter_by_a_token(operator: Client, rows: User, page: str) -> None:
-    response = operator.get(page)
+    ]
 
-    assert response.status_code == 400
+    assert {page: operator.get(page).status_code for page in pages} == dict.fromkeys(pages, 400)
 
 
-@pytest.mark.parametrize("page", ["/admin/", MEMBERSHIPS, VERIFICATIONS])
-def test_a_person_is_no_operator(rows: User, client_of: Callable[[User], Client], page: str) -> None:
-    response = client_of(rows).get(page)
+def test_a_person_is_no_operator(ada: User, client_of: Callable[[User], Client]) -> None:
+    browser = client_of(ada)
 
-    assert response.status_code == 302
-    assert response["Location"].startswith("/admin/login/")
+    for page in ("/admin/", MEMBERSHIPS, VERIFICATIONS):
+        response = browser.get(page)
+        assert response.status_code == 302
+        assert response["Location"].startswith("/admin/login/")
 
 
 def test_the_door_for_operators_takes_a_password(transactional_db: None) -> None:
@@ -289,20 +341,20 @@ def test_operators_can_come_in_with_discord(db: None) -> None:
     assert "Sign in with Discord" in form[2]
 
 
-def test_a_person_without_rights_reads_why_they_are_not_let_in(rows: User, client_of: Callable[[User], Client]) -> None:
-    page = login_page(client_of(rows))
+def test_a_person_without_rights_reads_why_they_are_not_let_in(ada: User, client_of: Callable[[User], Client]) -> None:
+    page = login_page(client_of(ada))
 
     assert "You don't have access to the admin" in page
-    assert f"signed in as <bdi>{rows.display_name}</bdi>. This account isn't a staff account." in page
-    assert rows.username not in page
+    assert f"signed in as <bdi>{ada.display_name}</bdi>. This account isn't a staff account." in page
+    assert ada.username not in page
     assert 'name="password"' in page
 
 
-def test_a_person_cannot_be_deleted_here(operator: Client, rows: User) -> None:
-    response = operator.post(f"{USERS}{rows.pk}/delete/", {"post": "yes"})
+def test_a_person_cannot_be_deleted_here(operator: Client, ada: User) -> None:
+    response = operator.post(f"{USERS}{ada.pk}/delete/", {"post": "yes"})
 
     assert response.status_code == 403
-    assert User.objects.filter(pk=rows.pk).exists()
+    assert User.objects.filter(pk=ada.pk).exists()
 
 
 def test_shutting_a_person_out_ends_their_visit(
@@ -353,22 +405,19 @@ def test_the_list_of_verifications_costs_the_same_for_one_and_for_many(operator:
 # finding
 
 
-@pytest.mark.parametrize(
-    ("query", "names"),
-    [
-        ("lisbon", {"Lisbon Board Gamers"}),
-        ("نادي", {"نادي القراءة العربي"}),
-        ("no such server", set()),
-        ("9" * 30, set()),
-        ("²", set()),
-    ],
-)
-def test_a_membership_is_found_by_the_servers_name(
-    operator: Client, with_list: WithList, query: str, names: set[str]
-) -> None:
+def test_a_membership_is_found_by_the_servers_name(operator: Client, with_list: WithList) -> None:
     with_list("ada")
+    names: dict[str, set[str]] = {
+        "lisbon": {"Lisbon Board Gamers"},
+        "نادي": {"نادي القراءة العربي"},
+        "no such server": set(),
+        "9" * 30: set(),
+        "²": set(),
+    }
 
-    assert {row.name for row in found_on(operator.get(MEMBERSHIPS, {"q": query}))} == names
+    found = {query: found_on(operator.get(MEMBERSHIPS, {"q": query})) for query in names}
+
+    assert {query: {row.name for row in rows} for query, rows in found.items()} == names
 
 
 def test_a_membership_is_found_by_the_servers_id(operator: Client, with_list: WithList) -> None:
@@ -381,18 +430,14 @@ def test_a_membership_is_found_by_the_servers_id(operator: Client, with_list: Wi
     assert sorted(row.user.discord_username for row in found) == ["ada", "linus"]
 
 
-@pytest.mark.parametrize("changelist", [MEMBERSHIPS, VERIFICATIONS, ACCOUNTS, USERS])
-@pytest.mark.parametrize("by", ["name", "id"])
-def test_a_person_is_found_by_name_and_by_id_at_discord(
-    operator: Client, with_list: WithList, changelist: str, by: str
-) -> None:
-    ada = with_list("ada")
+def test_a_person_is_found_by_name_and_by_id_at_discord(operator: Client, with_list: WithList) -> None:
+    with_list("ada")
     linus = with_list("linus")
 
-    found = found_on(operator.get(changelist, {"q": "Linus" if by == "name" else str(linus.discord_id)}))
-
-    assert [getattr(row, "user", row) for row in found] == [linus]
-    assert ada not in found
+    for changelist in (MEMBERSHIPS, VERIFICATIONS, ACCOUNTS, USERS):
+        for query in ("Linus", str(linus.discord_id)):
+            found = found_on(operator.get(changelist, {"q": query}))
+            assert [getattr(row, "user", row) for row in found] == [linus], (changelist, query)
 
 
 @pytest.fixture
@@ -406,15 +451,14 @@ def people(with_list: WithList, sign_up: WithList) -> dict[str, User]:
     return {"expired": expired, "stale": stale, "fresh": fresh, "none": never}
 
 
-@pytest.mark.parametrize("freshness", ["fresh", "stale", "expired", "none"])
-def test_lists_are_found_by_freshness(operator: Client, people: dict[str, User], freshness: str) -> None:
-    verifications = operator.get(VERIFICATIONS, {"freshness": freshness})
-    memberships = operator.get(MEMBERSHIPS, {"freshness": freshness})
+def test_lists_are_found_by_freshness(operator: Client, people: dict[str, User]) -> None:
+    for freshness, user in people.items():
+        verifications = operator.get(VERIFICATIONS, {"freshness": freshness})
+        memberships = operator.get(MEMBERSHIPS, {"freshness": freshness})
 
-    user = people[freshness]
-    assert [row.user for row in found_on(verifications)] == [user]
-    assert {row.user for row in found_on(memberships)} == ({user} if freshness != "none" else set())
-    assert ("never verified" if freshness == "none" else freshness) in words_of(verifications)
+        assert [row.user for row in found_on(verifications)] == [user]
+        assert {row.user for row in found_on(memberships)} == ({user} if freshness != "none" else set())
+        assert ("never verified" if freshness == "none" else freshness) in words_of(verifications)
 
 
 @pytest.mark.parametrize(("seconds", "fresh"), [(3590, 1), (3600, 0)])
@@ -670,30 +714,28 @@ def test_an_operator_opens_the_gate_and_it_is_written_down(operator: Client) -> 
 PAGES = ["/admin/", GATE, USERS, "/admin/guilds/servingminute/", "/admin/password_change/"]
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_every_page_says_that_the_gate_is_shut(operator: Client, page: str) -> None:
-    shut_gate(minutes=5)
-
-    strip = strip_of(operator.get(page))
-
-    assert "The gate is shut for another 5 minutes, until " in strip
-    assert "(global limit): no requests are sent to Discord." in strip
+def test_every_page_says_that_the_gate_is_shut(operator: Client) -> None:
+    for page in PAGES:
+        shut_gate(minutes=5)
+        strip = strip_of(operator.get(page))
+        assert "The gate is shut for another 5 minutes, until " in strip
+        assert "(global limit): no requests are sent to Discord." in strip
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_every_page_says_that_the_brake_is_on(operator: Client, settings: Settings, page: str) -> None:
+def test_every_page_says_that_the_brake_is_on(operator: Client, settings: Settings) -> None:
     settings.DISCORD_BRAKE_SOFT = 2
     now = database_now()
     DiscordRefusal.objects.bulk_create(DiscordRefusal(status=401, at=now) for _ in range(2))
 
-    assert re.search(r"The brake is on for another \d+ minutes: requests .* Until ", strip_of(operator.get(page)))
+    for page in PAGES:
+        assert re.search(r"The brake is on for another \d+ minutes: requests .* Until ", strip_of(operator.get(page)))
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_no_page_warns_while_nothing_stops_requests(operator: Client, page: str) -> None:
+def test_no_page_warns_while_nothing_stops_requests(operator: Client) -> None:
     shut_gate(seconds=-1)
 
-    assert strip_of(operator.get(page)) == ""
+    for page in PAGES:
+        assert strip_of(operator.get(page)) == ""
 
 
 def test_visitors_without_rights_do_not_see_the_gate(db: None) -> None:
@@ -768,32 +810,30 @@ def test_only_claimed_lists_are_leases_and_a_dead_ones_is_overdue(operator: Clie
 
 
 @pytest.mark.parametrize("changelist", LISTS)
-def test_no_list_counts_all_its_rows(operator: Client, rows: User, changelist: str) -> None:
-    with CaptureQueriesContext(connection) as queries:
-        operator.get(changelist)
-
-    counts = [query["sql"] for query in queries if "COUNT(" in query["sql"]]
+def test_no_list_counts_all_its_rows(seen: Seen, changelist: str) -> None:
+    counts = [sql for sql in seen.queries[changelist] if "COUNT(" in sql]
     table = f'FROM "{MODELS[changelist]._meta.db_table}"'
     assert [sql for sql in counts if table in sql and "LIMIT" not in sql and "WHERE" not in sql] == []
     assert any("LIMIT" in sql for sql in counts)
 
 
-@pytest.mark.parametrize("query", ["", "?q=ada"])
 def test_a_list_that_ends_at_the_bound_says_so(
-    operator: Client, rows: User, monkeypatch: pytest.MonkeyPatch, query: str
+    operator: Client, with_list: WithList, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    with_list("ada")
     monkeypatch.setattr(BoundedPaginator, "MAX_COUNT", 11)
 
-    page = operator.get(f"{MEMBERSHIPS}{query}")
-
-    assert page.context["cl"].result_count == 11
-    assert "more than 11 memberships; search or filter to find the rest" in " ".join(words_of(page).split())
-    assert "11 results" not in words_of(page)
+    for query in ("", "?q=ada"):
+        page = operator.get(f"{MEMBERSHIPS}{query}")
+        assert page.context["cl"].result_count == 11
+        assert "more than 11 memberships; search or filter to find the rest" in " ".join(words_of(page).split())
+        assert "11 results" not in words_of(page)
 
 
 def test_a_list_that_fits_says_how_many_there_are(
-    operator: Client, rows: User, monkeypatch: pytest.MonkeyPatch
+    operator: Client, with_list: WithList, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    with_list("ada")
     monkeypatch.setattr(BoundedPaginator, "MAX_COUNT", 12)
 
     page = operator.get(MEMBERSHIPS)
@@ -803,10 +843,8 @@ def test_a_list_that_fits_says_how_many_there_are(
     assert "more than" not in words_of(page)
 
 
-def test_nobody_selects_all_of_a_list_that_ends_at_the_bound(
-    operator: Client, rows: User, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    crowd(120)
+def test_nobody_selects_all_of_a_list_that_ends_at_the_bound(operator: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    crowd(121)
     before = words_of(operator.get(VERIFICATIONS))
     monkeypatch.setattr(BoundedPaginator, "MAX_COUNT", 110)
 
@@ -972,10 +1010,10 @@ def test_the_front_page_costs_the_same_for_one_and_for_many(operator: Client, wi
 
 
 @pytest.mark.parametrize("changelist", LISTS)
-def test_whatever_the_admin_calls_things_can_be_translated(operator: Client, rows: User, changelist: str) -> None:
-    page = operator.get(changelist)
+def test_whatever_the_admin_calls_things_can_be_translated(seen: Seen, changelist: str) -> None:
+    page = seen.pages[changelist]
     shown, opts = page.context["cl"].model_admin, page.context["cl"].opts
-    columns = {*page.context["cl"].list_display, *flatten_fieldsets(shown.get_fieldsets(page.wsgi_request, rows))}
+    columns = {*page.context["cl"].list_display, *flatten_fieldsets(shown.get_fieldsets(page.wsgi_request, seen.ada))}
     columns.discard("action_checkbox")
 
     words = {
@@ -995,49 +1033,39 @@ def fields_of(opts: Any) -> set[str]:
     return {field.name for field in opts.get_fields()}
 
 
-@pytest.mark.parametrize("changelist", LISTS)
-def test_every_page_of_the_admin_says_once_that_times_are_utc(operator: Client, rows: User, changelist: str) -> None:
-    for page in (changelist, detail_of(changelist), "/admin/", "/admin/guilds/servingminute/"):
+def test_every_page_of_the_admin_says_once_that_times_are_utc(seen: Seen) -> None:
+    for url in (*seen.details, *seen.details.values(), *FRONT):
         # As a word, because a form's random token may have these letters in it.
-        assert len(re.findall(r"\bUTC\b", words_of(operator.get(page)))) == 1
+        assert len(re.findall(r"\bUTC\b", seen[url])) == 1, url
 
 
-@pytest.mark.parametrize("changelist", LISTS)
-def test_moments_are_formatted_alike_in_lists_and_on_pages(operator: Client, rows: User, changelist: str) -> None:
-    GuildListVerification.objects.update(not_before=database_now() + timedelta(hours=1))
-
-    for page in (changelist, detail_of(changelist)):
-        shown = words_of(operator.get(page))
-        assert "+00:00" not in shown
-        assert not re.search(r"[ap]\.m\.|midnight|noon", shown)
+def test_moments_are_formatted_alike_in_lists_and_on_pages(seen: Seen) -> None:
+    for url in (*seen.details, *seen.details.values()):
+        assert "+00:00" not in seen[url]
+        assert not re.search(r"[ap]\.m\.|midnight|noon", seen[url]), url
 
 
-@pytest.mark.parametrize("changelist", [VERIFICATIONS, MEMBERSHIPS, ACCOUNTS, TOKENS, LEASES, USERS])
-def test_each_list_of_people_leads_to_the_others(operator: Client, rows: User, changelist: str) -> None:
-    links = re.findall(
-        r'<a href="(/admin/[^"]+)">(person|account|list|servers|tokens)</a>', words_of(operator.get(changelist))
-    )
+@pytest.mark.parametrize("changelist", OF_PEOPLE)
+def test_each_list_of_people_leads_to_the_others(seen: Seen, changelist: str) -> None:
+    links = seen.links(changelist)
 
     assert {words for _url, words in links} == {
         words
         for words, model in (("person", USERS), ("account", ACCOUNTS), ("list", VERIFICATIONS))
         if model != changelist
     } | {words for words, model in (("servers", MEMBERSHIPS), ("tokens", TOKENS)) if model != changelist}
-    for url, words in links:
-        if not re.search(rf"\b{rows.pk}\b", url):
-            continue
-        page = operator.get(url)
-        assert page.status_code == 200
+    about_ada = [link for link in links if is_about(seen.ada, link[0])]
+    assert about_ada
+    for url, words in about_ada:
+        assert seen.pages[url].status_code == 200
         if words != "person":
-            assert {row.user_id for row in found_on(page)} == {rows.pk}
+            assert {row.user_id for row in found_on(seen.pages[url])} == {seen.ada.pk}
 
 
-@pytest.mark.parametrize("changelist", [VERIFICATIONS, MEMBERSHIPS, ACCOUNTS, TOKENS, LEASES, USERS])
-def test_people_with_the_same_name_are_told_apart(operator: Client, rows: User, changelist: str) -> None:
-    words = words_of(operator.get(changelist))
-
-    handle = f"@{rows.discord_username} · {rows.discord_id}"
-    assert f'<bdi>{rows.display_name}</bdi> <span class="handle">{handle}</span>' in words
+@pytest.mark.parametrize("changelist", OF_PEOPLE)
+def test_people_with_the_same_name_are_told_apart(seen: Seen, changelist: str) -> None:
+    handle = f"@{seen.ada.discord_username} · {seen.ada.discord_id}"
+    assert f'<bdi>{seen.ada.display_name}</bdi> <span class="handle">{handle}</span>' in seen[changelist]
 
 
 def test_an_operator_without_discord_is_shown_by_username(operator: Client) -> None:
@@ -1054,15 +1082,15 @@ def test_an_operator_without_discord_is_shown_by_username(operator: Client) -> N
         (GUILDS, "good: present"),
     ],
 )
-def test_a_state_has_a_colour_and_a_word(operator: Client, rows: User, changelist: str, state: str) -> None:
-    found = re.findall(r'<span class="state (\w+)">([^<]+)</span>', words_of(operator.get(changelist)))
+def test_a_state_has_a_colour_and_a_word(seen: Seen, changelist: str, state: str) -> None:
+    found = re.findall(r'<span class="state (\w+)">([^<]+)</span>', seen[changelist])
 
     assert [f"{kind}: {words}" for kind, words in found] == [state]
 
 
 @pytest.mark.parametrize("changelist", [VERIFICATIONS, USERS])
-def test_only_what_cannot_be_undone_is_red(operator: Client, rows: User, changelist: str) -> None:
-    page = " ".join(words_of(operator.get(detail_of(changelist))).split())
+def test_only_what_cannot_be_undone_is_red(seen: Seen, changelist: str) -> None:
+    page = " ".join(seen[seen.details[changelist]].split())
     buttons = re.findall(r'class="(button[^"]*)" type="submit" name="action" value="(\w+)"', page)
 
     assert buttons == [("button", "verify_again"), ("button danger", "forget")]
@@ -1147,18 +1175,14 @@ def test_the_list_of_servers_costs_the_same_for_one_and_for_many(operator: Clien
 
 # Refusals are few: the gate itself deletes the old ones.
 @pytest.mark.parametrize("changelist", [page for page in LISTS if page != REFUSALS])
-def test_no_filter_looks_through_all_rows_for_its_choices(operator: Client, rows: User, changelist: str) -> None:
-    with CaptureQueriesContext(connection) as queries:
-        operator.get(changelist)
-
-    assert [query["sql"] for query in queries if "DISTINCT" in query["sql"]] == []
-    assert "Show counts" not in words_of(operator.get(changelist))
+def test_no_filter_looks_through_all_rows_for_its_choices(seen: Seen, changelist: str) -> None:
+    assert [sql for sql in seen.queries[changelist] if "DISTINCT" in sql] == []
+    assert "Show counts" not in seen[changelist]
 
 
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite reads the table: it serves small sites")
 @pytest.mark.parametrize("changelist", [MEMBERSHIPS, VERIFICATIONS, USERS, GUILDS])
 def test_a_search_is_by_index(operator: Client, rows: User, changelist: str) -> None:
-    if connection.vendor != "postgresql":
-        pytest.skip("SQLite reads the table: it serves small sites")
     with CaptureQueriesContext(connection) as queries:
         operator.get(changelist, {"q": "lisbon"})
 
