@@ -110,7 +110,7 @@ def test_each_answer_means_the_same_on_every_path(
 
     assert reason_of(failure.value) is reason
     assert [entry["event"] for entry in log if entry["log_level"] == "error"] == LOGGED.get(reason, [])
-    assert (status.read().site_refused is not None) is (reason is Reason.SITE_REFUSED)
+    assert status.read_facts(*gate.read()).is_misconfigured is (reason is Reason.SITE_REFUSED)
     told = problem_of(failure.value)
     if isinstance(failure.value, InvalidGrant):
         assert told is None, "a sign-in that failed, or ReconnectRequired from the tokens"
@@ -136,10 +136,12 @@ def test_the_operator_reads_which_credentials_are_refused(path: str, answer: str
     with pytest.raises(DiscordAPIError):
         ask(gate.gated(discord_client(), Priority.COLD))
 
-    state, words = report.verdict(status.read())
+    found = status.read()
+    state, words = report.verdict(found)
+    assert found.site_refused
     assert state == "misconfigured"
     assert names in words
-    assert names in report.as_text(status.read())
+    assert names in report.as_text(found)
 
 
 def test_a_refused_redirect_address_does_not_count_towards_the_ban(sandbox: Sandbox) -> None:
