@@ -560,7 +560,8 @@ def test_that_a_person_left_at_about_the_moment_of_an_answer_makes_their_list_du
         assert freshness.tier(record, now, MEMBER.windows()) is Tier.DUE
 
 
-ORDERS = [order for count in (2, 3, 4) for order in permutations(range(count))]
+# Each is checked after every event, so the orders of two and of three are among their beginnings.
+ORDERS = list(permutations(range(4)))
 
 
 @pytest.mark.parametrize("order", ORDERS, ids=lambda order: "".join(map(str, order)))
