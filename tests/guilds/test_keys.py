@@ -21,6 +21,8 @@ OLD, BOTH, TURNED, NEW = ("old",), ("old", "new"), ("new", "old"), ("new",)
 STEPS = ((OLD, OLD), (BOTH, OLD), (BOTH, BOTH), (TURNED, BOTH), (TURNED, TURNED))
 LAST_STEPS = ((NEW, TURNED), (NEW, NEW))
 TOKEN_KEYS = {name: Fernet.generate_key().decode() for name in BOTH}
+# All have a session, and the first of them have tokens.
+PEOPLE, TOKENS = 5, 3
 CREDENTIALS = {"access_token": "access", "refresh_token": "refresh", "scopes": ["guilds"]}
 
 
@@ -42,8 +44,8 @@ def said(*arguments: str) -> dict[str, str]:
 @pytest.fixture
 def people() -> list[User]:
     with machine(OLD):
-        found = [User.objects.create_user(username=f"person {number}") for number in range(20)]
-        for user in found[:10]:
+        found = [User.objects.create_user(username=f"person {number}") for number in range(PEOPLE)]
+        for user in found[:TOKENS]:
             stored = {**CREDENTIALS, "user_id": user.pk}
             DiscordAccount.objects.create(user=user, provider="discord", uid=str(user.pk), extra_data=stored)
     return found
@@ -60,7 +62,7 @@ def signed_in(browsers: list[Client]) -> int:
 
 
 def readable(people: list[User]) -> int:
-    return sum(tokens.read(user.pk).access_token == "access" for user in people[:10])
+    return sum(tokens.read(user.pk).access_token == "access" for user in people[:TOKENS])
 
 
 def replace_one(people: list[User], number: int) -> None:
@@ -77,7 +79,7 @@ def test_nobody_is_signed_out_by_a_rotation_and_every_token_stays_readable(
     def serve(step: tuple[tuple[str, ...], ...]) -> None:
         for names in (*step, *step):
             with machine(names):
-                assert (signed_in(browsers), readable(people)) == (20, 10)
+                assert (signed_in(browsers), readable(people)) == (PEOPLE, TOKENS)
                 # Each machine also signs people in, and the other one meets them.
                 browsers[0] = client_of(people[0])
                 replace_one(people, 0)
@@ -90,8 +92,8 @@ def test_nobody_is_signed_out_by_a_rotation_and_every_token_stays_readable(
     for step in LAST_STEPS:
         serve(step)
 
-    assert (counted["TOKEN_KEYS, key 1"], counted["TOKEN_KEYS, key 2"]) == ("10", "0")
-    assert int(counted["SECRET_KEY"]) >= 20
+    assert (counted["TOKEN_KEYS, key 1"], counted["TOKEN_KEYS, key 2"]) == (str(TOKENS), "0")
+    assert int(counted["SECRET_KEY"]) >= PEOPLE
     assert counted["SECRET_KEY_FALLBACKS, key 1"] == "0"
 
 
@@ -114,12 +116,12 @@ def test_the_command_counts_and_changes_nothing_until_it_is_told_to(people: list
         again = said("--reseal")
     with machine(NEW):
         alone = said()
-        assert (signed_in(browsers), readable(people)) == (20, 10)
+        assert (signed_in(browsers), readable(people)) == (PEOPLE, TOKENS)
 
-    assert counted["TOKEN_KEYS, key 2"] == "10"
-    assert counted["SECRET_KEY_FALLBACKS, key 1"] == "20"
+    assert counted["TOKEN_KEYS, key 2"] == str(TOKENS)
+    assert counted["SECRET_KEY_FALLBACKS, key 1"] == str(PEOPLE)
     assert not before & set(Session.objects.values_list("session_data"))
-    assert resealed["resealed"] == "20"
+    assert resealed["resealed"] == str(PEOPLE)
     assert again["resealed"] == alone["no key opens"] == "0"
 
 
@@ -127,10 +129,10 @@ def test_what_no_key_opens_is_counted_and_left_alone(people: list[User], browser
     with machine(NEW):
         tokens_found, sessions_found = keys.tokens(reseal=True), keys.sessions(reseal=True)
 
-    assert (tokens_found.counts[keys.NO_KEY], tokens_found.resealed) == (10, 0)
-    assert (sessions_found.counts[keys.NO_KEY], sessions_found.resealed) == (20, 0)
+    assert (tokens_found.counts[keys.NO_KEY], tokens_found.resealed) == (TOKENS, 0)
+    assert (sessions_found.counts[keys.NO_KEY], sessions_found.resealed) == (PEOPLE, 0)
     with machine(OLD):
-        assert (signed_in(browsers), readable(people)) == (20, 10)
+        assert (signed_in(browsers), readable(people)) == (PEOPLE, TOKENS)
 
 
 def test_a_token_renewed_and_a_session_changed_meanwhile_are_kept(people: list[User], browsers: list[Client]) -> None:
@@ -149,10 +151,10 @@ def test_a_token_renewed_and_a_session_changed_meanwhile_are_kept(people: list[U
 
 
 def test_pages_are_counted_to_the_end(people: list[User], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keys, "PAGE", 3)
+    monkeypatch.setattr(keys, "PAGE", 2)
 
     with machine(OLD):
-        assert keys.tokens().counts == {0: 10}
+        assert keys.tokens().counts == {0: TOKENS}
 
 
 def test_a_session_of_another_password_is_not_revived(people: list[User], client_of: ClientOf) -> None:
