@@ -80,9 +80,11 @@ def at_once(jobs: list[Callable[[], object]]) -> list[object]:
         return [future.result() for future in [pool.submit(run, job) for job in jobs]]
 
 
-def test_hundreds_of_lists_that_share_guilds_are_written_at_once_beside_purge_and_forget() -> None:
+@pytest.mark.parametrize("count", [10, pytest.param(40, marks=pytest.mark.thorough)])
+def test_lists_that_share_guilds_are_written_at_once_beside_purge_and_forget(count: int) -> None:
+    """Each person's list ten times: a hundred writes, and four hundred."""
     chance = random.Random(1)
-    staying, leaving, old = people(40), people(20), people(20)
+    staying, leaving, old = people(count), people(count // 2), people(count // 2)
     for user_id in old:
         write(user_id, SHARED[:3])
     GuildListVerification.objects.filter(pk__in=old).update(verified_at=F("verified_at") - timedelta(days=31))
@@ -117,10 +119,11 @@ def test_two_answers_for_one_person_never_mix() -> None:
     assert any(stored)
 
 
-def test_twenty_writers_within_the_send_budget_find_no_locked_database() -> None:
+@pytest.mark.parametrize("count", [2 * WRITERS, pytest.param(10 * WRITERS, marks=pytest.mark.thorough)])
+def test_twenty_writers_within_the_send_budget_find_no_locked_database(count: int) -> None:
     """Each takes a claim, a place in the send budget and the lock of its list."""
     gate.read()
-    users = people(200)
+    users = people(count)
 
     def attempt(user_id: int) -> bool:
         claimed = claim(user_id)
