@@ -7,20 +7,23 @@ sources: the bot's token and the person's.
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
 from pytest_django import DjangoAssertNumQueries, Settings
 
-from accounts import allowance, gate
+from accounts import allowance, gate, tokens
 from accounts.clock import database_now
 from accounts.limits import Priority
 from accounts.models import DiscordAccount, DiscordAllowance, User
 from accounts.tokens import discord_client
 from guilds import services
+from guilds.engine import refresh
 from guilds.engine.freshness import Reason
 from guilds.models import BotGuild, GuildMember
+from guilds.resources.guild_list import GUILD_LIST
 from guilds.services import GuildMembership, NoAnswer, get_member
 from tests.fixtures import Sandbox, let_pass, threading_join
 from tests.guilds.rows import sync_bot_guilds
@@ -68,9 +71,11 @@ def guilds_of(user: User) -> set[int]:
     return {guild.guild_id for guild in services.get_guild_list(user)}
 
 
-def guilds_of_the_bot() -> set[int]:
+@cache
+def guilds_of_the_bot() -> frozenset[int]:
+    """Request them once: they are the same in each new state of the sandbox."""
     pages = discord_client().iter_bot_guilds(django_settings.DISCORD_BOT_TOKEN)
-    return {guild_id for page in pages for guild_id in page.ids}
+    return frozenset(guild_id for page in pages for guild_id in page.ids)
 
 
 def know_the_bot(guild_id: int) -> None:
@@ -82,6 +87,9 @@ def know_the_bot(guild_id: int) -> None:
 def case_of(sign_up: SignUp, sandbox: Sandbox) -> Callable[..., Case]:
     def case_of(source: str = "person", age: str = "none", scopes: tuple[str, ...] = SCOPES) -> Case:
         user = sign_up("ada", scopes=scopes)
+        # Without the engine's thread, which takes longer than most tests.
+        page = discord_client().get_user_guilds(tokens.read(user.pk).access_token)
+        refresh.push(GUILD_LIST, user.pk, value=page, at=database_now(), create=True)
         guild_id = min(guilds_of(user) & guilds_of_the_bot())
         if source == "bot":
             know_the_bot(guild_id)
