@@ -54,10 +54,12 @@ def test_the_site_keeps_its_word_in_every_mood(
     client_of: Callable[[User], Client],
     sandbox: Sandbox,
 ) -> None:
-    grace = with_list("grace", hours=5) if stored == "stale" else sign_up("grace")
-    client = client_of(grace)
+    # A page that is short holds one less than its limit, so it takes a person in as many servers as the limit.
+    name, servers = ("grace", 200) if mode in ("healthy", "short_page") else ("ada", 12)
+    user = with_list(name, hours=5) if stored == "stale" else sign_up(name)
+    client = client_of(user)
     if mode == "dead_refresh":
-        account = DiscordAccount.objects.get(user=grace)
+        account = DiscordAccount.objects.get(user=user)
         account.extra_data = {**account.extra_data, "access_token": "worn-out"}
         account.save()
     sandbox.mood(mode, **OPTIONS.get(mode, {}))
@@ -68,7 +70,7 @@ def test_the_site_keeps_its_word_in_every_mood(
     expected = OUTCOMES[mode][stored == "none"]
     assert (page.status_code, api.status_code) == (expected, expected)
     if expected == 200:
-        count = {"null_body": 0, "short_page": 199}.get(mode, 200)
+        count = {"null_body": 0, "short_page": 199}.get(mode, servers)
         assert len(api.json()["guilds"]) == count
         assert page.content.count(b'<li class="h') == count
     elif expected in (429, 503):
