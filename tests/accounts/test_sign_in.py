@@ -230,12 +230,12 @@ def test_after_the_tokens_were_refused_a_granted_scope_is_requested_again(visito
     assert visitor.get("/sign-in/", {"scope": ROLES}).status_code == 200
 
 
-@pytest.mark.parametrize("scope", ["bot", "email", "webhook.incoming", "identify", "", "x" * 5000, "guilds\x00"])
-def test_only_scopes_of_the_list_can_be_requested(visitor: Client, scope: str) -> None:
+def test_only_scopes_of_the_list_can_be_requested(visitor: Client) -> None:
     sign_in(visitor)
 
-    assert visitor.get("/sign-in/", {"scope": scope}).status_code == 302
-    assert requested(ask(visitor, scope=scope)) == "identify guilds"
+    for scope in ("bot", "email", "webhook.incoming", "identify", "", "x" * 5000, "guilds\x00"):
+        assert visitor.get("/sign-in/", {"scope": scope}).status_code == 302, scope
+        assert requested(ask(visitor, scope=scope)) == "identify guilds", scope
 
 
 @pytest.mark.parametrize(
