@@ -111,6 +111,12 @@ def inspect(page: Page, part: Part | None = None, looks: Sequence[Look] = LOOKS,
         assert fits, look
 
 
+def inspect_at_its_size(page: Page) -> None:
+    """Check as `inspect` does, in the one of `TWO_LOOKS` that has the page's size, for tests that run at both."""
+    (look,) = (look for look in TWO_LOOKS if look[0] == page.viewport_size)
+    inspect(page, looks=[look])
+
+
 def check_that_it_fits(page: Page) -> None:
     """Check that the page fits on the narrowest screen, at each text size, whatever can be opened being open.
 

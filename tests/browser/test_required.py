@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Browser, ViewportSize, expect
 
 from tests.browser.conftest import Site, running_site, start_sign_in
-from tests.browser.looks import DESK, PHONE, TWO_LOOKS, faults_of, inspect
+from tests.browser.looks import DESK, PHONE, faults_of, inspect_at_its_size
 
 pytestmark = pytest.mark.thorough
 
@@ -41,7 +41,7 @@ def test_a_person_joins_and_comes_in(club_site: Site, browser: Browser, size: Vi
     start_sign_in(club_site, page, name)
     expect(page.get_by_role("heading", name="This site is for members")).to_be_visible()
     expect(page.get_by_role("link", name="Join the server")).to_have_attribute("href", "https://discord.gg/club")
-    inspect(page, looks=TWO_LOOKS)
+    inspect_at_its_size(page)
 
     club_site.sandbox.person(name, guilds=[{"id": str(CLUB), "name": "Club", "permissions": "0"}])
     club_site.sandbox.member(name, CLUB, roles=[str(STAFF)])
@@ -53,6 +53,6 @@ def test_a_person_joins_and_comes_in(club_site: Site, browser: Browser, size: Vi
 
     expect(page.get_by_role("heading", name="Your servers with the bot")).to_be_visible()
     expect(page.get_by_role("link", name="Club")).to_be_visible()
-    inspect(page, looks=TWO_LOOKS)
+    inspect_at_its_size(page)
     assert faults == []
     context.close()

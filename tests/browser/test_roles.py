@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Browser, Page, ViewportSize, expect
 
 from tests.browser.conftest import Site, consent, sign_in_over_http
-from tests.browser.looks import TWO_LOOKS, faults_of, inspect
+from tests.browser.looks import faults_of, inspect_at_its_size
 
 CLUB, STAFF, HELPERS, ELSEWHERE = 11, 501, 502, 12
 
@@ -67,14 +67,14 @@ def test_a_role_that_is_given_opens_the_page_and_one_taken_away_closes_it(
 
     page.goto(lounge)
     expect(page.get_by_text(re.compile("Just got the role"))).to_be_visible()
-    inspect(page, looks=TWO_LOOKS)
+    inspect_at_its_size(page)
 
     site.sandbox.member(person, CLUB, roles=["Staff"], nick="Countess")
     an_hour_passes(site, "GuildMember")
     page.get_by_role("button", name="Refresh your roles").click()
     expect(heading).to_be_visible()
     expect(page.get_by_text("Hello, Countess")).to_be_visible()
-    inspect(page, looks=TWO_LOOKS)
+    inspect_at_its_size(page)
 
     site.sandbox.member(person, CLUB, roles=[])
     page.goto(lounge)
@@ -93,7 +93,7 @@ def test_where_the_bot_is_not_a_person_shares_their_roles_and_comes_back(
     site.sandbox.member(person, ELSEWHERE, roles=[str(STAFF)])
 
     page.goto(lounge)
-    inspect(page, looks=TWO_LOOKS)
+    inspect_at_its_size(page)
     page.get_by_role("link", name="Allow this site to read your roles").click()
     page.get_by_role("main").get_by_role("button", name=re.compile("Discord")).click()
     consent(page, person)
@@ -115,4 +115,4 @@ def test_a_form_with_roles_and_channels_works_while_discord_is_down(
     site.sandbox.mood("outage")
     page.goto(form)
     expect(role.locator("option", has_text="Staff")).to_have_count(1)
-    inspect(page, looks=TWO_LOOKS)
+    inspect_at_its_size(page)

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Browser, Page, ViewportSize, expect
 
 from tests.browser.conftest import Site, consent
-from tests.browser.looks import DESK, PHONE, TWO_LOOKS, faults_of, inspect
+from tests.browser.looks import DESK, PHONE, faults_of, inspect_at_its_size
 
 
 @pytest.fixture(params=[PHONE, DESK], ids=["phone", "desk"])
@@ -34,7 +34,7 @@ def expect_signed_in_as(page: Page, name: str) -> None:
 def test_only_the_first_sign_in_shows_discords_page(site: Site, visitor: Page, person: str) -> None:
     faults = faults_of(visitor)
     visitor.goto(f"{site.url}/sign-in/?next=/account/")
-    inspect(visitor, looks=TWO_LOOKS)
+    inspect_at_its_size(visitor)
     click_sign_in(visitor)
     expect(visitor.get_by_text("see which servers you are in")).to_be_visible()
     consent(visitor, person)
@@ -70,7 +70,7 @@ def test_a_limited_sign_in_continues_by_itself(site: Site, visitor: Page, person
     site.sandbox.mood("rate_limited", people=[person], routes=["/oauth2/token"], retry_after=60)
     consent(visitor, person)
     expect(visitor.get_by_text("the sign-in continues automatically")).to_be_visible()
-    inspect(visitor, looks=TWO_LOOKS)
+    inspect_at_its_size(visitor)
     site.sandbox.mood("healthy")
     visitor.clock.fast_forward(61_000)
 
@@ -103,7 +103,7 @@ def test_one_more_scope_leads_back_to_the_page(site: Site, visitor: Page, person
 
     visitor.goto(f"{site.url}/sign-in/?scope=guilds.members.read&next=/account/")
     expect(visitor.get_by_text("your nickname and roles in your servers")).to_be_visible()
-    inspect(visitor, looks=TWO_LOOKS)
+    inspect_at_its_size(visitor)
     visitor.get_by_role("button", name="Continue with Discord").click()
     expect(visitor.get_by_text("see your nickname and roles in them")).to_be_visible()
     consent(visitor, person)
