@@ -42,6 +42,9 @@ QUIET = [
     "--disable-sync",
     "--disable-gpu",
     "--no-sandbox",
+    # All pages are of this machine, and one process for several of them takes less CPU than one for each.
+    "--renderer-process-limit=1",
+    "--disable-site-isolation-trials",
 ]
 
 SignIn = Callable[[Page, str], None]
