@@ -9,6 +9,8 @@ from playwright.sync_api import Browser, Page, ViewportSize, expect
 from tests.browser.conftest import Site, consent, sign_in_over_http
 from tests.browser.looks import faults_of, inspect_at_its_size
 
+pytestmark = pytest.mark.thorough
+
 CLUB, STAFF, HELPERS, ELSEWHERE = 11, 501, 502, 12
 
 
