@@ -115,20 +115,24 @@ class Development:
     def until(self, is_true: Callable[[], object], change: Callable[[], object] = lambda: None) -> None:
         """Make a change and wait until it is visible.
 
-        The change is repeated from time to time: the server answers before its reloader has seen the files once, and
+        The change is repeated until the server reloads: it answers before its reloader has seen the files once, and
         only later changes are noticed.
         """
         end = time.monotonic() + DEADLINE
         while True:
+            reloads = self.reloads()
             change()
-            again = time.monotonic() + 10.0
-            while time.monotonic() < again:
+            again = time.monotonic() + 2.0
+            while time.monotonic() < again or self.reloads() > reloads:
                 if is_true():
                     return
                 assert self.process
                 assert self.process.poll() is None, self.output
                 assert time.monotonic() < end, self.output[-3000:]
                 time.sleep(0.1)
+
+    def reloads(self) -> int:
+        return self.output.count("changed, reloading")
 
     def stop(self) -> int:
         assert self.process
