@@ -422,7 +422,7 @@ def body_again(connection: HTTPConnection) -> str:
 
 
 @pytest.fixture
-def versions(tmp_path: Path) -> Iterator[Application]:
+def unstarted(tmp_path: Path) -> Application:
     (tmp_path / "env").write_text("WEB_WORKERS=1\n")
     environment = {
         "ENV_FILE": str(tmp_path / "env"),
@@ -433,12 +433,17 @@ def versions(tmp_path: Path) -> Iterator[Application]:
     site = Site(environment, tmp_path / "log", application="versions:application", workers=None)
     found = Application(tmp_path / "versions.py", site)
     found.write("b'old'")
+    return found
+
+
+@pytest.fixture
+def versions(unstarted: Application) -> Iterator[Application]:
     try:
-        site.start()
-        site.wait_until_up()
-        yield found
+        unstarted.site.start()
+        unstarted.site.wait_until_up()
+        yield unstarted
     finally:
-        site.stop()
+        unstarted.site.stop()
 
 
 def test_a_reload_loses_no_request_and_the_old_workers_serve_until_the_new_ones_do(
@@ -491,11 +496,11 @@ def test_a_reload_reads_the_env_file_again(versions: Application, tmp_path: Path
     eventually(lambda: len(workers_of(versions.site)) == 2, "there are two workers")
 
 
-def test_the_server_does_not_outlive_the_process_that_started_it(versions: Application, tmp_path: Path) -> None:
+def test_the_server_does_not_outlive_the_process_that_started_it(unstarted: Application) -> None:
     code = "import subprocess, sys; subprocess.run(sys.argv[1:])"
     port = free_port()
     command = [sys.executable, "-m", "config.supervisor", "--config", "file:config/server.py", "versions:application"]
-    environment = {**os.environ, **versions.site.environment, "PORT": str(port)}
+    environment = {**os.environ, **unstarted.site.environment, "PORT": str(port)}
 
     with subprocess.Popen([sys.executable, "-c", code, *command], cwd=ROOT, env=environment) as starter:
         eventually(lambda: is_listening(port), "it listens")
