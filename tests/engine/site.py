@@ -1,6 +1,7 @@
 """The site for the engine's tests, optionally with a disabled guard or a wrong system clock.
 
 `/_jobs` returns the number of the process's background jobs, so that a test can tell whether they have ended.
+`/_finish` waits until there are none, and returns their number as well.
 `/_read/<resource>/<key>/…` reads any resource's record as a page does, and returns what the reader is told.
 `/_member/<guild id>/` is a page of `bench.member_site`, which returns what the person is in the server.
 `/_hold` lets the process leave all further responses of Discord unread until it is sent SIGCONT.
@@ -12,12 +13,11 @@ import json
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
-
-import time_machine
 
 # Imported before the models, because it sets Django up.
 from bench.member_site import application as django  # isort: split
@@ -37,8 +37,12 @@ from tests.engine import ablations
 
 ablations.apply(os.environ.get("GUILDHALL_ABLATE", ""))
 if skew := float(os.environ.get("CLOCK_SKEW_SECONDS", "0")):
+    import time_machine  # it imports pytest, which takes a tenth of a process's start
+
     time_machine.travel(datetime.now(UTC) + timedelta(seconds=skew), tick=True).start()
 
+# Seconds, longer than any job's budget.
+MAX_WAIT = 15
 # Set while responses of Discord are read as soon as they arrive.
 may_read = threading.Event()
 may_read.set()
@@ -56,6 +60,12 @@ transport._Pool.ConnectionCls = Connection
 
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
     if environ["PATH_INFO"] == "/_jobs":
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [str(running_jobs()).encode()]
+    if environ["PATH_INFO"] == "/_finish":
+        end = time.monotonic() + MAX_WAIT
+        while running_jobs() and time.monotonic() < end:
+            time.sleep(0.005)
         start_response("200 OK", [("Content-Type", "text/plain")])
         return [str(running_jobs()).encode()]
     if environ["PATH_INFO"] == "/_hold":

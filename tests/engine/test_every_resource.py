@@ -9,7 +9,6 @@ from itertools import cycle, islice
 from typing import Any
 
 import pytest
-import requests
 
 from accounts.clock import database_now
 from accounts.models import User
@@ -23,7 +22,7 @@ from guilds.resources.guild_list import GUILD_LIST
 from guilds.resources.member import MEMBER
 from sandbox.calls import BOT
 from sandbox.remote import BOT_MEMBER, LIST, ROLES
-from tests.engine.conftest import Fleet, eventually, freeze, hold, jobs
+from tests.engine.conftest import Fleet, eventually, finish, freeze, hold, send
 from tests.fixtures import Sandbox, let_pass
 
 CLUB, OTHER = 1000, 1001
@@ -48,7 +47,7 @@ class Kept:
     def read(self, site: Site) -> dict[str, Any]:
         """Return what a reader is told: `freshness`, None for no answer; `reason`, and `retry_after` in seconds."""
         path = "/".join(map(str, self.key))
-        told: dict[str, Any] = requests.get(f"{site.url}/_read/{self.resource.name}/{path}/", timeout=30).json()
+        told: dict[str, Any] = send(site, f"/_read/{self.resource.name}/{path}/").json
         return told
 
     def crowd(self, readers: int) -> list[dict[str, Any]]:
@@ -124,10 +123,10 @@ def test_r13_a_late_answer_is_dropped_after_a_takeover(kept: Kept) -> None:
         let_pass(seconds=kept.resource.windows().lease.total_seconds())
         kept.change()
         kept.read(other)
-        eventually(lambda: jobs(other) == 0, "the attempt has ended")
+        finish(other)
         newer = kept.stored()
         frozen.thaw()
-    eventually(lambda: jobs(frozen) == 0, "the frozen job has ended")
+    finish(frozen)
 
     assert kept.stored() == newer
     assert {kept.read(site)["freshness"] for site in kept.fleet.sites} == {"fresh"}

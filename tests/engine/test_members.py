@@ -21,7 +21,7 @@ from bench.sites import Site
 from guilds import personal_data, services
 from guilds.models import BotGuild, GuildListVerification, GuildMember
 from sandbox.remote import BOT_MEMBER, MEMBER
-from tests.engine.conftest import BUDGET, LEASE, Fleet, Reader, Reply, eventually, freeze, hold, jobs
+from tests.engine.conftest import BUDGET, LEASE, Fleet, Reader, Reply, eventually, finish, freeze, hold
 from tests.fixtures import Sandbox, let_pass
 
 SCOPES = ("identify", "guilds", "guilds.members.read")
@@ -238,7 +238,7 @@ def test_r5_a_late_answer_is_dropped(fleet: Fleet, join_member: JoinMember) -> N
     list_again(people["left"][0])
     personal_data.forget_user(people["forgotten"][0].user)
     frozen.thaw()
-    eventually(lambda: jobs(frozen) == 0, "the frozen jobs have ended")
+    finish(frozen)
 
     stored = {member.user.username: (member.is_member, *member.roles) for member in GuildMember.objects.all()}
     assert stored == {

@@ -7,7 +7,6 @@ from datetime import timedelta
 from itertools import cycle, islice
 
 import pytest
-import requests
 
 from accounts import tokens
 from accounts.clock import database_now
@@ -16,7 +15,20 @@ from accounts.models import DiscordAccount, DiscordRefusal
 from bench.sites import Site, start_all, stop_all
 from guilds import personal_data, services
 from guilds.models import GuildListVerification, UserGuildMembership
-from tests.engine.conftest import BUDGET, LEASE, PROCESSES, STALLED, Fleet, Reader, eventually, freeze, hold, jobs
+from tests.engine.conftest import (
+    BUDGET,
+    LEASE,
+    PROCESSES,
+    STALLED,
+    Fleet,
+    Reader,
+    eventually,
+    finish,
+    freeze,
+    hold,
+    jobs,
+    send,
+)
 from tests.fixtures import Sandbox, let_pass
 
 
@@ -107,7 +119,7 @@ def test_g4_the_answer_to_a_frozen_process_is_dropped_after_a_takeover(
 
     before = ada.row
     frozen.thaw()
-    eventually(lambda: jobs(frozen) == 0, "the frozen job has ended")
+    finish(frozen)
 
     assert ada.stored == ["Newer"]
     assert (ada.row.generation, ada.row.version) == (before.generation, before.version)
@@ -127,7 +139,7 @@ def test_g4_an_answer_to_older_tokens_is_dropped_after_a_new_sign_in(fleet: Flee
 
     relink(ada, fleet.sandbox)
     frozen.thaw()
-    eventually(lambda: jobs(frozen) == 0, "the frozen job has ended")
+    finish(frozen)
 
     assert ada.stored == ["As it was"]
     assert ada.row.lease_until is None
@@ -142,7 +154,7 @@ def test_g4_an_answer_is_dropped_after_the_account_was_disconnected(fleet: Fleet
     assert ada.get(fleet[1]).json["reason"] == "reconnect_required"
 
     frozen.thaw()
-    eventually(lambda: jobs(frozen) == 0, "the frozen job has ended")
+    finish(frozen)
 
     assert ada.stored == ["As it was"]
     assert ada.get(fleet[2]).json["reason"] == "reconnect_required"
@@ -154,7 +166,7 @@ def test_g4_an_answer_about_somebody_forgotten_is_dropped(fleet: Fleet, join: Ca
 
     personal_data.forget_user(ada.user)
     frozen.thaw()
-    eventually(lambda: jobs(frozen) == 0, "the frozen job has ended")
+    finish(frozen)
 
     assert not GuildListVerification.objects.exists()
     assert not UserGuildMembership.objects.exists()
@@ -174,7 +186,7 @@ def test_g4_a_frozen_process_that_finds_its_claim_lost_sends_no_more(fleet: Flee
     asked = fleet.asked()
 
     fleet[0].thaw()
-    eventually(lambda: jobs(fleet[0]) == 0, "the frozen job has ended")
+    finish(fleet[0])
 
     assert fleet.asked() == asked
     assert ada.row.reason == ""
@@ -204,7 +216,7 @@ def calls_at_once(fleet: Fleet, reader: Reader, count: int) -> list[str]:
     """Return the results of `count` calls with the person's token, from all processes, without the list's lease."""
 
     def call(site: Site) -> str:
-        return requests.get(f"{site.url}/_call?{reader.user.pk}", timeout=30).text
+        return send(site, f"/_call?{reader.user.pk}").text
 
     with ThreadPoolExecutor(count) as pool:
         return list(pool.map(call, islice(cycle(fleet.sites), count)))
