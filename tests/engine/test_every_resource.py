@@ -101,9 +101,9 @@ def test_r13_any_number_of_readers_cost_one_attempt(kept: Kept) -> None:
     """As G1 and G9. Readers that find no free thread to wait are told to retry."""
     kept.fleet.sandbox.mood(latency_ms=300)
 
-    first = kept.crowd(24)
+    first = kept.crowd(12)
     kept.fleet.settle()
-    again = kept.crowd(6)
+    again = kept.crowd(3)
 
     assert {told["freshness"] for told in first} <= {"fresh", None}
     assert {told["freshness"] for told in again} == {"fresh"}

@@ -53,7 +53,7 @@ def test_g1_as_many_requests_as_people_however_many_read(fleet: Fleet, crowd_of:
     readers = crowd_of(6)
     fleet.sandbox.mood(latency_ms=300)
 
-    fleet.crowd(readers, times=6)
+    fleet.crowd(readers, times=3)
 
     assert [fleet.asked(reader) for reader in readers] == [1] * len(readers)
 

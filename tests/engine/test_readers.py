@@ -58,7 +58,7 @@ def test_g9_nothing_of_a_day_or_more_is_served(
 def test_g9_a_fresh_list_causes_no_request(fleet: Fleet, crowd_of: Callable[..., list[Reader]]) -> None:
     readers = crowd_of(4, minutes=40)
 
-    replies = fleet.crowd(readers, times=10)
+    replies = fleet.crowd(readers, times=3)
 
     assert {(reply.status, reply.freshness) for reply in replies} == {(200, "fresh")}
     assert fleet.sandbox.requests("") == []
@@ -100,7 +100,7 @@ def test_g10_a_stall_holds_up_neither_stale_lists_nor_other_pages(
     fleet: Fleet, crowd_of: Callable[..., list[Reader]], join: Callable[..., Reader]
 ) -> None:
     """All these responses arrive while every request to Discord is still in flight."""
-    stale = crowd_of(12, hours=2)
+    stale = crowd_of(6, hours=2)
     cold = [join(f"newcomer{number}") for number in range(THREADS * 3 + 12)]
     fleet.sandbox.mood(**STALLED)
 
@@ -256,8 +256,8 @@ def test_g13_a_stale_answer_tells_its_true_age_and_why(fleet: Fleet, join: Calla
 
 
 def test_g14_lists_imported_together_come_due_spread_out(db: None) -> None:
-    """Of 800 lists stored in one minute, no minute has more than twice the mean number of due lists."""
-    people = User.objects.bulk_create(User(username=str(number), discord_id=number) for number in range(800))
+    """Of 400 lists stored in one minute, no minute has more than twice the mean number of due lists."""
+    people = User.objects.bulk_create(User(username=str(number), discord_id=number) for number in range(400))
     rows = GuildListVerification.objects.bulk_create(GuildListVerification(user=person) for person in people)
     now = database_now()
     for number, row in enumerate(rows):
