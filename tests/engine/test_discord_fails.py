@@ -182,7 +182,9 @@ def test_g5_who_is_on_the_wire_when_the_gate_shuts_is_the_last(
     assert fleet.asked() == asked
 
 
-@pytest.mark.parametrize("mood", [STALLED, {"mode": "outage"}], ids=["silent", "failing"])
+@pytest.mark.parametrize(
+    "mood", [pytest.param(STALLED, marks=pytest.mark.thorough), {"mode": "outage"}], ids=["silent", "failing"]
+)
 def test_g6_one_probe_after_the_gate_was_shut(
     fleet: Fleet, crowd_of: Callable[..., list[Reader]], mood: dict[str, Any]
 ) -> None:

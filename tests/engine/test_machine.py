@@ -39,7 +39,7 @@ def limits_of_the_site(settings: Any) -> None:
 
 
 QUICK = settings(
-    max_examples=40,
+    max_examples=12,
     stateful_step_count=30,
     deadline=None,
     database=None,
@@ -52,7 +52,12 @@ QUICK = settings(
 
 @pytest.mark.parametrize("machine", MACHINES)
 def test_nothing_breaks_a_promise(machine: type[Engine]) -> None:
-    run_state_machine_as_test(machine, settings=settings(QUICK, max_examples=40 if machine is OfGuildList else 12))
+    run_state_machine_as_test(machine, settings=QUICK)
+
+
+@pytest.mark.thorough
+def test_nothing_breaks_a_promise_about_a_list_in_more_runs() -> None:
+    run_state_machine_as_test(OfGuildList, settings=settings(QUICK, max_examples=40))
 
 
 @pytest.mark.deep
