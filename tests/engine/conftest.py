@@ -52,8 +52,8 @@ SETTINGS = {
     # Otherwise processes that outlive a test would write their counts into the next test's database.
     "SERVING_FLUSH_SECONDS": "0",
 }
-# The storage of the site's processes; that of the tests needs no collected files.
-STATIC_STORAGE = "whitenoise.storage.CompressedManifestStaticFilesStorage"
+# The site's processes need a manifest, which the storage of the tests lacks, and no test reads a compressed file.
+STATIC_STORAGE = "django.contrib.staticfiles.storage.ManifestStaticFilesStorage"
 # Longer than a request may take, so that such a request ends with the client's timeout.
 STALLED = {"latency_ms": 60_000}
 
