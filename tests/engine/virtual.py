@@ -204,6 +204,8 @@ class World:
     @contextmanager
     def installed(self) -> Iterator["World"]:
         """Install all replacements until the block ends."""
+        # Statements that the open connection has prepared would go on to use SQLite's own function.
+        connection.close()
         connection.ensure_connection()
         moment = "%Y-%m-%d %H:%M:%S.%f"
         # The function that provides the database's time for `Now()` and `database_now()`.
