@@ -168,7 +168,8 @@ class Worker(BaseWorker):
         for number, channel in enumerate(waiting):
             waited = now - channel.waiting_since
             late = waited > REQUEST_DEADLINE and not channel.total_outbufs_len
-            if late or (number < surplus and waited > GRACE):
+            # On a busy machine the worker may need longer than that to read what has arrived.
+            if late or (number < surplus and waited > GRACE and not _has_input(channel)):
                 channel.will_close = True
 
     def _drain(self, server: Server) -> None:
