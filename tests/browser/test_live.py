@@ -14,6 +14,8 @@ from tests.browser.conftest import SignIn, Site
 from tests.browser.looks import faults_of
 from tests.browser.test_waiting import look
 
+pytestmark = pytest.mark.thorough
+
 Tell = Callable[..., None]
 
 MANAGE = str(1 << 5)
