@@ -18,8 +18,8 @@ collect_ignore = [] if settings.MYSITE else ["mysite"]
 # Tests in these folders share processes that take seconds to start, so one worker runs all tests of a folder.
 TOGETHER = ("tests/browser/", "tests/engine/")
 
-# The longest proofs of a folder in `TOGETHER` that don't use the site which its other files share, so that another worker
-# can run them at the same time, with nothing more to start than a browser.
+# The longest proofs of a folder in `TOGETHER` that don't use the site of its other files, so that another worker can run
+# them at the same time, with nothing more to start than a browser.
 APART = tuple(
     f"tests/browser/test_{name}.py" for name in ("every_state", "journey", "required", "roles", "sandbox_pages")
 )
