@@ -125,16 +125,20 @@ def sign_up(sandbox: Sandbox, transactional_db: None) -> Callable[..., User]:
     return sign_up
 
 
+def store_list(user: User, access_token: str) -> None:
+    """Store what a first read does, without the engine's thread, which takes longer than most tests."""
+    answer = discord_client().get_user_guilds(access_token)
+    refresh.push(GUILD_LIST, user.pk, value=answer, at=database_now(), create=True)
+
+
 @pytest.fixture
 def with_list(sandbox: Sandbox, transactional_db: None) -> Callable[..., User]:
     """Sign a person in with a list of the given age; the sandbox's request log is empty afterwards."""
 
     def with_list(name: str = "ada", **age: float) -> User:
         user, tokens = enter(sandbox, name, ("identify", "guilds"))
-        # What a read leaves behind, without the engine's thread, which takes longer than most tests.
         gate.read()
-        answer = discord_client().get_user_guilds(tokens.access_token)
-        refresh.push(GUILD_LIST, user.pk, value=answer, at=database_now(), create=True)
+        store_list(user, tokens.access_token)
         services.get_guild_list(user)
         if age:
             let_pass(**age)
@@ -260,8 +264,8 @@ KEPT_TABLES = {"django_content_type", "auth_permission"}
 def tables_are_emptied_fast() -> Iterator[None]:
     """After a test, delete the rows of the few tables that have any, instead of flushing all tables as Django does.
 
-    Permissions and content types stay; Django would recreate them, which takes as long as many tests do. A connection
-    stays open, too, if it has seen no error after which it may not be usable.
+    Permissions and content types stay; Django would recreate them, which takes as long as many tests do. The
+    connection stays open unless an error may have made it unusable.
     """
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(TransactionTestCase, "_fixture_teardown", empty_tables)

@@ -20,12 +20,10 @@ from accounts.limits import Priority
 from accounts.models import DiscordAccount, DiscordAllowance, User
 from accounts.tokens import discord_client
 from guilds import services
-from guilds.engine import refresh
 from guilds.engine.freshness import Reason
 from guilds.models import BotGuild, GuildMember
-from guilds.resources.guild_list import GUILD_LIST
 from guilds.services import GuildMembership, NoAnswer, get_member
-from tests.fixtures import Sandbox, let_pass, threading_join
+from tests.fixtures import Sandbox, let_pass, store_list, threading_join
 from tests.guilds.rows import sync_bot_guilds
 
 SCOPES = ("identify", "guilds", "guilds.members.read")
@@ -87,9 +85,7 @@ def know_the_bot(guild_id: int) -> None:
 def case_of(sign_up: SignUp, sandbox: Sandbox) -> Callable[..., Case]:
     def case_of(source: str = "person", age: str = "none", scopes: tuple[str, ...] = SCOPES) -> Case:
         user = sign_up("ada", scopes=scopes)
-        # Without the engine's thread, which takes longer than most tests.
-        page = discord_client().get_user_guilds(tokens.read(user.pk).access_token)
-        refresh.push(GUILD_LIST, user.pk, value=page, at=database_now(), create=True)
+        store_list(user, tokens.read(user.pk).access_token)
         guild_id = min(guilds_of(user) & guilds_of_the_bot())
         if source == "bot":
             know_the_bot(guild_id)
