@@ -61,11 +61,8 @@ transport._Pool.ConnectionCls = Connection
 
 
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    if environ["PATH_INFO"] == "/_jobs":
-        start_response("200 OK", [("Content-Type", "text/plain")])
-        return [str(running_jobs()).encode()]
-    if environ["PATH_INFO"] == "/_finish":
-        end = time.monotonic() + MAX_WAIT
+    if environ["PATH_INFO"] in ("/_jobs", "/_finish"):
+        end = time.monotonic() + (MAX_WAIT if environ["PATH_INFO"] == "/_finish" else 0)
         while running_jobs() and time.monotonic() < end:
             time.sleep(0.005)
         start_response("200 OK", [("Content-Type", "text/plain")])

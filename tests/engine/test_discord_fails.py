@@ -164,9 +164,9 @@ def test_g5_token_refreshes_stop_at_the_gate_too(fleet: Fleet, crowd_of: Callabl
 def test_g5_who_is_on_the_wire_when_the_gate_shuts_is_the_last(
     fleet: Fleet, crowd_of: Callable[..., list[Reader]]
 ) -> None:
-    """All readers at once: after each process's first response, only requests already in flight are sent.
+    """Once all requests in flight have met a limit for all, no more are sent.
 
-    They are too few for the brake, which would stop them as well.
+    They are too few for the brake, which would stop the next ones as well.
     """
     readers = crowd_of(BRAKE_SOFT - 1, hours=2)
     fleet.sandbox.mood("global_limit", retry_after=60, latency_ms=200)

@@ -98,7 +98,7 @@ def kept(request: pytest.FixtureRequest, fleet: Fleet, sandbox: Sandbox, sign_up
 
 
 def test_r13_any_number_of_readers_cost_one_attempt(kept: Kept) -> None:
-    """As G1 and G9. Readers that find no free thread to wait are told to retry."""
+    """As G1 and G9. A reader whose wait ends before the answer comes is told to retry."""
     kept.fleet.sandbox.mood(latency_ms=300)
 
     first = kept.crowd(12)

@@ -39,7 +39,6 @@ def limits_of_the_site(settings: Any) -> None:
 
 
 QUICK = settings(
-    max_examples=12,
     stateful_step_count=30,
     deadline=None,
     database=None,
@@ -50,14 +49,12 @@ QUICK = settings(
 )
 
 
-@pytest.mark.parametrize("machine", MACHINES)
-def test_nothing_breaks_a_promise(machine: type[Engine]) -> None:
-    run_state_machine_as_test(machine, settings=QUICK)
-
-
-@pytest.mark.thorough
-def test_nothing_breaks_a_promise_about_a_list_in_more_runs() -> None:
-    run_state_machine_as_test(OfGuildList, settings=settings(QUICK, max_examples=40))
+@pytest.mark.parametrize(
+    ("machine", "runs"),
+    [*((machine, 12) for machine in MACHINES), pytest.param(OfGuildList, 40, marks=pytest.mark.thorough)],
+)
+def test_nothing_breaks_a_promise(machine: type[Engine], runs: int) -> None:
+    run_state_machine_as_test(machine, settings=settings(QUICK, max_examples=runs))
 
 
 @pytest.mark.deep

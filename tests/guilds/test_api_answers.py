@@ -196,7 +196,7 @@ def test_what_can_always_go_wrong_is_in_the_document(
     for method, path in EVERY:
         response = ask(site, method, path, settings)
 
-        assert response.status_code == status, path
+        assert response.status_code == status, f"{method} {path}"
         assert_documented(response, method, path)
 
 

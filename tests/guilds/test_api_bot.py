@@ -294,6 +294,14 @@ def test_events_about_strangers_cost_one_query(eve: User, report: Report, django
         assert report(*strangers).status_code == 204
 
 
+def test_what_no_database_can_store_is_left_out_of_a_name(eve: User, report: Report) -> None:
+    new = {"id": "900", "name": "Chess\0Club", "icon": None, "owner": False, "permissions": "8", "features": []}
+
+    assert report(event("GUILD_CREATE", guild=new)).status_code == 204
+
+    assert BotGuild.objects.get(pk=900).name == "ChessClub"
+
+
 def test_the_bots_guilds_follow_its_events(eve: User, report: Report) -> None:
     new = {"id": "900", "name": "New", "icon": None, "owner": False, "permissions": "8", "features": []}
 

@@ -22,7 +22,7 @@ STEPS = ((OLD, OLD), (BOTH, OLD), (BOTH, BOTH), (TURNED, BOTH), (TURNED, TURNED)
 LAST_STEPS = ((NEW, TURNED), (NEW, NEW))
 TOKEN_KEYS = {name: Fernet.generate_key().decode() for name in BOTH}
 # All have a session, and the first of them have tokens.
-PEOPLE, TOKENS = 5, 3
+PEOPLE, TOKENS = 6, 5
 CREDENTIALS = {"access_token": "access", "refresh_token": "refresh", "scopes": ["guilds"]}
 
 

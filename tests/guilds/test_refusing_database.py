@@ -143,6 +143,9 @@ def test_what_must_write_says_when_to_come_back(
         ready = browser.get("/readyz").status_code
     if connection.vendor == "sqlite":
         connection.close()
+    else:
+        # The connection returns to a pool, with what was set.
+        _alter("RESET lock_timeout")
 
     # A row that is locked says nothing of the database, but for SQLite, which has one lock.
     is_ready = refusal is locked and connection.vendor == "postgresql"
