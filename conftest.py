@@ -18,8 +18,8 @@ collect_ignore = [] if settings.MYSITE else ["mysite"]
 # Tests in these folders share processes that take seconds to start, so one worker runs all tests of a folder.
 TOGETHER = ("tests/browser/", "tests/engine/")
 
-# The longest proofs of a folder in `TOGETHER` that don't use the site of its other files, so that another worker can run
-# them at the same time, with nothing more to start than a browser.
+# The longest proofs of a folder in `TOGETHER` that don't use the site of its other files. Another worker can run them
+# at the same time.
 APART = tuple(
     f"tests/browser/test_{name}.py" for name in ("every_state", "journey", "required", "roles", "sandbox_pages")
 )
@@ -43,7 +43,7 @@ class Scheduling(LoadScopeScheduling):
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Iterator[None]:
-    """Collect without searching for garbage: thousands of tests are hardly any, and stay as long as the process."""
+    """Turn garbage collection off while tests are collected: the new objects live as long as the process."""
     gc.disable()
     try:
         return (yield)

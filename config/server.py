@@ -168,7 +168,7 @@ class Worker(BaseWorker):
         for number, channel in enumerate(waiting):
             waited = now - channel.waiting_since
             late = waited > REQUEST_DEADLINE and not channel.total_outbufs_len
-            # On a busy machine the worker may need longer than that to read what has arrived.
+            # On a busy machine the worker may need longer than GRACE to read what has arrived.
             if late or (number < surplus and waited > GRACE and not _has_input(channel)):
                 channel.will_close = True
 

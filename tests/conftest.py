@@ -9,7 +9,7 @@ import pytest
 # The files of a site: `tests/docs/test_dashboard.py` runs its tests in a copy of the project, in the folder `mysite`.
 collect_ignore = ["mysite"]
 
-# What a file says of itself in which all tests are the longest proofs.
+# Matches the `pytestmark` of a file whose tests are all thorough.
 THOROUGH = re.compile(r"^pytestmark = .*\bpytest\.mark\.thorough\b", re.MULTILINE)
 
 REQUIRED = os.environ.get("GUILDHALL_REQUIRE", "").split()
@@ -26,7 +26,7 @@ def named(config: pytest.Config) -> set[Path]:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave out files in which no test is wanted: importing them takes longer than many tests."""
+    """Leave out files without a wanted test: importing one takes longer than many tests."""
     if collection_path.suffix != ".py" or config.getoption("thorough") or collection_path in named(config):
         return None
     return True if THOROUGH.search(collection_path.read_text()) else None
