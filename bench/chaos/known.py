@@ -18,6 +18,8 @@ Guilds = frozenset[tuple[int, str]]
 # Seconds from the last read of the rows before a request to its arrival, and from Discord's response until it is
 # stored, on a heavily loaded machine.
 WIRE = 2.0
+# Seconds from a process's resumption until it has sent what it was about to send, which all its waiting readers delay.
+THAW = 5.0
 # Seconds that a writer may wait for SQLite's lock on such a machine.
 QUEUE = 10.0
 # Seconds from a statement until its transaction is visible to others.
@@ -318,7 +320,7 @@ class Run:
 
     def frozen_before(self, at: float) -> list[float]:
         """Return when the processes were frozen that resumed just before `at`."""
-        return [gap.at for gap in self.gaps if gap.kind == "frozen" and gap.resumed - BLINK <= at <= gap.until + WIRE]
+        return [gap.at for gap in self.gaps if gap.kind == "frozen" and gap.resumed - BLINK <= at <= gap.until + THAW]
 
     def lost(self, request: Request) -> bool:
         """Whether the response may have come too late, or its process may have been stopped before storing it."""
