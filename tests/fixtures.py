@@ -274,6 +274,8 @@ def tables_are_emptied_fast() -> Iterator[None]:
 
 
 def empty_tables(test: TransactionTestCase) -> None:
+    # A job that still writes would lock rows in another order.
+    end_jobs()
     for alias in test._databases_names(include_mirrors=False):  # type: ignore[attr-defined]
         database = connections[alias]
         quote = database.ops.quote_name
