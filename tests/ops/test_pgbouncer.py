@@ -14,7 +14,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from django.db import connection, connections
+from django.db import OperationalError, connection, connections
 from django.test import Client
 
 from accounts.clock import database_now
@@ -163,6 +163,15 @@ def test_the_account_has_the_lock_timeout_instead(pgbouncer: int) -> None:
         cursor.execute(statement)
     console(pgbouncer, "RECONNECT")
 
-    with connection.cursor() as cursor:
-        cursor.execute("SHOW lock_timeout")
-        assert cursor.fetchone() == ("5s",)
+    eventually(lambda: lock_timeout() == "5s", "a new session has the account's timeout", within=60)
+
+
+def lock_timeout() -> str | None:
+    """None while PgBouncer refuses sessions after RECONNECT, as it sometimes does on a busy machine."""
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SHOW lock_timeout")
+            return str(cursor.fetchone()[0])
+    except OperationalError:
+        connection.close()
+        return None
