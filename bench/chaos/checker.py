@@ -1,7 +1,7 @@
 """Checks whether a run kept the guarantees: pure functions over requests, row histories and readers' responses.
 
 Each check is named after its guarantee and returns how many facts it checked and which broke it. Requests and responses
-just before a process was stopped break no guarantee; `WIRE` bounds that.
+just before a process was stopped break no guarantee; `Run.looked_at` and `WIRE` bound that.
 """
 
 from collections.abc import Callable

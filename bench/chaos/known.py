@@ -281,6 +281,30 @@ class Run:
     def gate(self) -> list[Change]:
         return self.of("discordgate")
 
+    def looked_at(self, request: Request) -> float:
+        """Return the earliest moment at which the sender of `request` may have looked at the gate and the brake.
+
+        A sender looks after its claim and after the response to its previous request, and then waits for its turn to
+        write, so what lies between that and the arrival is no measure of it on a machine that stalls.
+        """
+        steps = [
+            max([attempt.at, *(earlier.end for earlier in attempt.requests if earlier.end <= request.at)])
+            for attempt in self._senders[request.person]
+            if self.may_have_sent(attempt, request)
+        ]
+        # Without a claim: the tokens of people who have left are revoked, for instance.
+        longest = WIRE if steps else WIRE + QUEUE
+        return min([request.at - longest, *(at - longest for at in self.frozen_before(request.at)), *steps])
+
+    @cached_property
+    def _senders(self) -> dict[str | None, list[Attempt]]:
+        """The attempts for each person, and all of them for a token that Discord no longer knows."""
+        found: dict[str | None, list[Attempt]] = defaultdict(list)
+        for attempt in self.all_attempts():
+            found[attempt.person].append(attempt)
+        found[None] = list(self.all_attempts())
+        return found
+
     @cached_property
     def attempts(self) -> dict[Key, list[Attempt]]:
         found = {

@@ -44,8 +44,8 @@ def g5_every_request_passed_the_gate(run: Run) -> Finding:
     )
     free = list(admitted)
     for request in sorted(run.requests, key=lambda request: request.at):
-        earliest = min([request.at, *run.frozen_before(request.at)]) - WIRE
-        place = next((at for at in free if earliest <= at <= request.at + BLINK), None)
+        looked_at = run.looked_at(request)
+        place = next((at for at in free if looked_at <= at <= request.at + BLINK), None)
         found.expect(place is not None, request.at, None, f"a request for {request.person} did not pass the gate")
         if place is not None:
             free.remove(place)
@@ -63,9 +63,9 @@ def g5_a_limit_for_all_shuts_the_gate(run: Run) -> Finding:
         if request.status != 429 or not moods or not all(mood.limits_all for mood in moods):
             continue
         wait = min(mood.wait or 0.0 for mood in moods)
-        rows = during(run.gate, request.end - BLINK, request.end + WIRE)
+        rows = during(run.gate, request.end - BLINK, request.end + QUEUE)
         learnt = any(row and row["streak"] and (row["until"] or 0) >= request.end + wait - BLINK for row in rows)
-        opened = any(change.actor for change in run.gate if request.at - BLINK <= change.at <= request.end + WIRE)
+        opened = any(change.actor for change in run.gate if request.at - BLINK <= change.at <= request.end + QUEUE)
         if not learnt and (opened or run.lost(request)):
             continue
         found.expect(
@@ -91,8 +91,7 @@ def g7_the_brake_holds(run: Run) -> Finding:
         if attempt.before["verified_at"] and attempt.before["verified_at"] > attempt.at - DAY + WIRE
     }
     for request in run.requests:
-        since = min([request.at, *run.frozen_before(request.at)]) - WIRE
-        first = bisect_right(levels, since, key=lambda level: level[0])
+        first = bisect_right(levels, run.looked_at(request), key=lambda level: level[0])
         before = levels[first - 1][1] if first else 0
         least = min([before, *(count for at, count in levels[first:] if at <= request.at)])
         if least >= run.settings.brake_soft:
@@ -131,11 +130,9 @@ def g8_a_dead_token_is_sent_at_most_twice(run: Run) -> Finding:
             found.expect(dead_ones <= 2, attempt.at, attempt.user_id, f"{dead_ones} requests with dead tokens")
         changes = accounts.get(attempt.user_id, [])
         for request in attempt.requests:
-            rows = during(changes, request.at - WIRE, request.at)
+            rows = during(changes, run.looked_at(request), request.at)
             dead = all(row and row["disconnected_at"] for row in rows)
-            found.expect(
-                not dead or run.frozen_before(request.at), request.at, attempt.user_id, "sent while disconnected"
-            )
+            found.expect(not dead, request.at, attempt.user_id, "sent while disconnected")
     covered = {id(request) for attempt in run.all_attempts() for request in attempt.perhaps}
     unknown = [request for request in run.requests if request.is_list and request.person is None]
     refused = [request for request in unknown if request.status == 401]

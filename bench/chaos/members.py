@@ -8,7 +8,6 @@ from bench.chaos.known import (
     DAY,
     MEMBERS,
     QUEUE,
-    WIRE,
     Finding,
     Nick,
     Request,
@@ -73,8 +72,8 @@ def r2_each_request_was_taken(run: Run) -> Finding:
     for person, requests in _member_requests(run).items():
         free = sorted(taken[person])
         for request in requests:
-            earliest = min([request.at, *run.frozen_before(request.at)]) - WIRE - QUEUE
-            place = next((at for at in free if earliest <= at <= request.at + BLINK), None)
+            looked_at = run.looked_at(request)
+            place = next((at for at in free if looked_at <= at <= request.at + BLINK), None)
             found.expect(place is not None, request.at, names.get(person), "a member request that was not counted")
             if place is not None:
                 free.remove(place)

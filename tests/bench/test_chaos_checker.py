@@ -508,6 +508,18 @@ def test_g7_finds_a_request_above_the_hard_limit() -> None:
     assert broken(limits.g7_the_brake_holds, story) == ["a request for carol was sent after 6 refusals"]
 
 
+@pytest.mark.parametrize(("first", "kept"), [(439.8, True), (443, False)])
+def test_g7_counts_from_the_step_before_the_request(first: float, kept: bool) -> None:
+    """A sender that has looked at the brake may wait for its turn to write for long; it looks again at each retry."""
+    story = a_day()
+    story.claim(439, CAROL)
+    story.requests.append(Request(first, first, True, "carol", 503))
+    story.refused(440)
+    story.ask(443.5, "carol", 200)
+
+    assert (not broken(limits.g7_the_brake_holds, story)) is kept
+
+
 def test_g7_lets_them_ask_when_the_window_has_moved_on() -> None:
     story = a_day()
     story.refused(440)
