@@ -318,7 +318,7 @@ class TestAGatedClient:
         client.sleep(2.5)
 
         assert slept == [2.5]
-        assert waited_for_retries() - before == 2.5
+        assert waited_for_retries() - before == pytest.approx(2.5)
 
 
 def waited_for_retries() -> float:
