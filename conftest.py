@@ -1,4 +1,4 @@
-"""Provides the fixtures of docs/testing.md to all tests, and runs more than one file in parallel."""
+"""Provides the fixtures of docs/testing.md to all tests, and runs files in parallel."""
 
 import gc
 import os
@@ -29,7 +29,7 @@ SINGLE = ("tests/engine/test_machine.py",)
 
 
 class Scheduling(LoadScopeScheduling):
-    """Distributes single tests with all their parameters, each of which would take the controller a millisecond.
+    """Distributes whole files, whose tests share what they load once, such as the admin's pages.
 
     Those in `TOGETHER` start first because they take longest.
     """
@@ -37,7 +37,7 @@ class Scheduling(LoadScopeScheduling):
     def _split_scope(self, nodeid: str) -> str:
         if nodeid.startswith(SINGLE):
             return nodeid
-        folder = next((folder for folder in TOGETHER if nodeid.startswith(folder)), nodeid.partition("[")[0])
+        folder = next((folder for folder in TOGETHER if nodeid.startswith(folder)), nodeid.partition("::")[0])
         return f"{folder} apart" if nodeid.startswith(APART) else folder
 
 
