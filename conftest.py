@@ -27,12 +27,20 @@ APART = tuple(
 # The tests of these files share no process at all.
 SINGLE = ("tests/engine/test_machine.py",)
 
+# Few tests that take long: each starts the project in processes of its own, or in a copy.
+LONG = ("tests/docs/", "tests/ops/", "tests/config/test_dev.py", "tests/config/test_run.py")
+
 
 class Scheduling(LoadScopeScheduling):
     """Distributes whole files, whose tests share what they load once, such as the admin's pages.
 
-    Those in `TOGETHER` start first because they take longest.
+    Those in `TOGETHER` start first because they take longest, then `LONG`, then the files with the most tests.
     """
+
+    def schedule(self) -> None:
+        super().schedule()
+        for scope in [scope for scope in self.workqueue if scope.startswith(LONG)]:
+            self.workqueue.move_to_end(scope, last=False)
 
     def _split_scope(self, nodeid: str) -> str:
         if nodeid.startswith(SINGLE):
