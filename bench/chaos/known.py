@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from typing import Any
 
 Row = dict[str, Any]
@@ -281,49 +282,17 @@ class Run:
     def gate(self) -> list[Change]:
         return self.of("discordgate")
 
-    def looked_at(self, request: Request) -> float:
-        """Return the earliest moment at which the sender of `request` may have looked at the gate and the brake.
-
-        A sender looks after its claim and after the response to its previous request, and then waits for its turn to
-        write, so what lies between that and the arrival is no measure of it on a machine that stalls.
-        """
-        steps = [
-            max([attempt.at, *(earlier.end for earlier in attempt.requests if earlier.end <= request.at)])
-            for attempt in self._senders[request.person]
-            if self.may_have_sent(attempt, request)
-        ]
-        # Without a claim: the tokens of people who have left are revoked, for instance.
-        longest = WIRE if steps else WIRE + QUEUE
-        return min([request.at - longest, *(at - longest for at in self.frozen_before(request.at)), *steps])
-
-    @cached_property
-    def _senders(self) -> dict[str | None, list[Attempt]]:
-        """The attempts for each person, and all of them for a token that Discord no longer knows."""
-        found: dict[str | None, list[Attempt]] = defaultdict(list)
-        for attempt in self.all_attempts():
-            found[attempt.person].append(attempt)
-        found[None] = list(self.all_attempts())
-        return found
-
     @cached_property
     def attempts(self) -> dict[Key, list[Attempt]]:
         found = {
             key: list(_attempts(self.people, changes, self.said_by_lists)) for key, changes in self.records.items()
         }
-        by_person: dict[str, list[Attempt]] = defaultdict(list)
-        for attempts in found.values():
-            for attempt in attempts:
-                by_person[attempt.person].append(attempt)
+        by_person = _by_person(found.values())
         for request in self.requests:
             if not request.is_for_record:
                 continue
-            # Discord no longer knows the owner of a revoked token.
-            whose = [request.person] if request.person else {person for at, person in self.revoked if at <= request.at}
             candidates = [
-                attempt
-                for person in whose
-                for attempt in by_person[person]
-                if attempt.key[1] == request.guild_id and self.may_have_sent(attempt, request)
+                attempt for attempt in self._senders(request, by_person) if attempt.key[1] == request.guild_id
             ]
             for attempt in candidates:
                 attempt.perhaps.append(request)
@@ -331,16 +300,47 @@ class Run:
                     attempt.requests.append(request)
         return found
 
+    @cached_property
+    def looked_at(self) -> dict[int, float]:
+        """The earliest moment at which the sender of each request may have looked at the gate and the brake, by `id`.
+
+        A sender looks after its claim and after the response to its previous request, and then waits for its turn to
+        write. On a machine that stalls, only these two say when that was.
+        """
+        by_person = _by_person(self.attempts.values())
+        found = {}
+        for request in self.requests:
+            steps = [
+                max([attempt.at, *(earlier.end for earlier in attempt.requests if earlier.end <= request.at)])
+                for attempt in self._senders(request, by_person)
+            ]
+            # Without a claim, such as when the tokens of people who left are revoked, the wait to write is added.
+            longest = WIRE if steps else WIRE + QUEUE
+            found[id(request)] = min([*(at - longest for at in self._sent_at(request)), *steps])
+        return found
+
+    def _senders(self, request: Request, by_person: Mapping[str, Sequence[Attempt]]) -> list[Attempt]:
+        """Return the attempts for the request's person that were live when it was sent."""
+        # Discord no longer knows the owner of a revoked token.
+        whose = [request.person] if request.person else {person for at, person in self.revoked if at <= request.at}
+        moments = self._sent_at(request)
+        return [
+            attempt
+            for person in whose
+            for attempt in by_person.get(person, ())
+            if any(
+                attempt.at <= sent + BLINK and attempt.end >= sent - WIRE and attempt.lease_until >= sent - BLINK
+                for sent in moments
+            )
+        ]
+
+    def _sent_at(self, request: Request) -> list[float]:
+        """Return when the request may have been sent: just before its arrival or before a freeze."""
+        return [request.at, *self.frozen_before(request.at)]
+
     def all_attempts(self) -> Iterator[Attempt]:
         for attempts in self.attempts.values():
             yield from attempts
-
-    def may_have_sent(self, attempt: Attempt, request: Request) -> bool:
-        """Whether `attempt` was live when the request was sent: just before its arrival or before a freeze."""
-        return attempt.at <= request.at + BLINK and any(
-            attempt.at <= sent + BLINK and attempt.end >= sent - WIRE and attempt.lease_until >= sent - BLINK
-            for sent in (request.at, *self.frozen_before(request.at))
-        )
 
     def frozen_before(self, at: float) -> list[float]:
         """Return when the processes were frozen that resumed just before `at`."""
@@ -427,6 +427,13 @@ def by_user(changes: Iterable[Change]) -> Iterable[tuple[int, list[Change]]]:
     for change in changes:
         found[change.user_id].append(change)
     return found.items()
+
+
+def _by_person(attempts: Iterable[Sequence[Attempt]]) -> dict[str, list[Attempt]]:
+    found: dict[str, list[Attempt]] = defaultdict(list)
+    for attempt in chain.from_iterable(attempts):
+        found[attempt.person].append(attempt)
+    return found
 
 
 def _attempts(people: Mapping[int, str], changes: Sequence[Change], by_lists: set[int]) -> Iterator[Attempt]:

@@ -44,7 +44,7 @@ def g5_every_request_passed_the_gate(run: Run) -> Finding:
     )
     free = list(admitted)
     for request in sorted(run.requests, key=lambda request: request.at):
-        looked_at = run.looked_at(request)
+        looked_at = run.looked_at[id(request)]
         place = next((at for at in free if looked_at <= at <= request.at + BLINK), None)
         found.expect(place is not None, request.at, None, f"a request for {request.person} did not pass the gate")
         if place is not None:
@@ -91,7 +91,7 @@ def g7_the_brake_holds(run: Run) -> Finding:
         if attempt.before["verified_at"] and attempt.before["verified_at"] > attempt.at - DAY + WIRE
     }
     for request in run.requests:
-        first = bisect_right(levels, run.looked_at(request), key=lambda level: level[0])
+        first = bisect_right(levels, run.looked_at[id(request)], key=lambda level: level[0])
         before = levels[first - 1][1] if first else 0
         least = min([before, *(count for at, count in levels[first:] if at <= request.at)])
         if least >= run.settings.brake_soft:
@@ -130,7 +130,7 @@ def g8_a_dead_token_is_sent_at_most_twice(run: Run) -> Finding:
             found.expect(dead_ones <= 2, attempt.at, attempt.user_id, f"{dead_ones} requests with dead tokens")
         changes = accounts.get(attempt.user_id, [])
         for request in attempt.requests:
-            rows = during(changes, run.looked_at(request), request.at)
+            rows = during(changes, run.looked_at[id(request)], request.at)
             dead = all(row and row["disconnected_at"] for row in rows)
             found.expect(not dead, request.at, attempt.user_id, "sent while disconnected")
     covered = {id(request) for attempt in run.all_attempts() for request in attempt.perhaps}

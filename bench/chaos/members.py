@@ -72,7 +72,7 @@ def r2_each_request_was_taken(run: Run) -> Finding:
     for person, requests in _member_requests(run).items():
         free = sorted(taken[person])
         for request in requests:
-            looked_at = run.looked_at(request)
+            looked_at = run.looked_at[id(request)]
             place = next((at for at in free if looked_at <= at <= request.at + BLINK), None)
             found.expect(place is not None, request.at, names.get(person), "a member request that was not counted")
             if place is not None:
