@@ -16,6 +16,7 @@ import pytest
 from cryptography.fernet import Fernet
 from django.core.management import CommandError
 from django.db import OperationalError, ProgrammingError, connection
+from django.db.backends.sqlite3.base import DatabaseWrapper
 
 import manage
 from guilds.management.commands import migrate
@@ -199,3 +200,14 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path, monkeypatch
 
     with pytest.raises(CommandError, match=r"Can't write .*: No such file"), migrate.file_lock(other):
         pass
+
+
+@pytest.mark.parametrize("name", [":memory:", "file:of_tests?mode=memory&cache=shared"])
+def test_a_database_in_memory_leaves_no_lock_file(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    in_memory = DatabaseWrapper({"ENGINE": "django.db.backends.sqlite3", "NAME": name})
+
+    with migrate.file_lock(in_memory) as acquire:
+        assert acquire()
+
+    assert not list(tmp_path.iterdir())

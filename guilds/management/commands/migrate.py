@@ -10,6 +10,7 @@ from django.core.management.base import CommandError
 from django.core.management.commands import migrate
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.sqlite3.base import DatabaseWrapper
 
 from guilds.operations import migrations
 
@@ -85,7 +86,13 @@ def advisory_lock(connection: BaseDatabaseWrapper) -> Iterator[Callable[[], bool
 
 @contextmanager
 def file_lock(connection: BaseDatabaseWrapper) -> Iterator[Callable[[], bool]]:
-    """Yield a function that tries a lock file next to SQLite's, before the first connection can change the journal."""
+    """Yield a function that tries a lock file next to SQLite's, before the first connection can change the journal.
+
+    A database in memory has no file, and no other process.
+    """
+    if isinstance(connection, DatabaseWrapper) and connection.is_in_memory_db():
+        yield lambda: True
+        return
     path = f"{connection.settings_dict['NAME']}-migrate.lock"
     try:
         file = open(path, "a")  # noqa: SIM115 - closed below, after the lock's last use
