@@ -40,9 +40,10 @@ from guilds.middleware import GuildListRequest, GuildRequest
 from guilds.pages import switcher
 from guilds.pages.picker import Show, recently_used, sections
 from guilds.problems import NotInGuild
-from guilds.problems.catalogue import WHY
+from guilds.problems.catalogue import why
 from guilds.problems.responses import came_from, wants_json
 from guilds.resources.bot_guilds import verify_one
+from guilds.resources.guild_list import GUILD_LIST
 from guilds.services import GuildList, NoAnswer, Reason, RefreshTooSoon
 from guilds.templatetags.page_messages import NOT_REFRESHED, UNANSWERED
 
@@ -118,7 +119,7 @@ def favourites(request: GuildListRequest) -> HttpResponse:
     favourite = "star" in request.POST
     membership = request.guild_list.get(request.POST.get("star" if favourite else "unstar", ""))
     if membership is None:
-        raise Http404("not in this server")
+        raise NotInGuild
     set_favourite(request.user.pk, membership.guild_id, favourite=favourite)
     if request.htmx:
         return HttpResponse(status=204)
@@ -242,7 +243,8 @@ def refresh(request: HttpRequest) -> HttpResponse:
             )
             messages.info(request, words, extra_tags=UNANSWERED)
         else:
-            messages.warning(request, str(WHY[error.reason]), extra_tags=NOT_REFRESHED)
+            cause = why(error.resource, error.reason, limits_guild=error.limits_guild)
+            messages.warning(request, str(cause), extra_tags=NOT_REFRESHED)
     else:
         messages.success(request, _("Checked with Discord just now."))
     return HttpResponseRedirect(came_from(request) or reverse("guilds:picker"))
@@ -357,7 +359,7 @@ def _freshness(guild_list: GuildList) -> dict[str, object]:
         "verified": str(guild_list.verified_at.timestamp()),
         "hears_events": bot.has_token(),
         "age_seconds": int(guild_list.age.total_seconds()),
-        "why_stale": WHY.get(guild_list.reason) if guild_list.reason else None,
+        "why_stale": why(GUILD_LIST.name, guild_list.reason) if guild_list.reason else None,
         "next_attempt_seconds": _seconds_until(guild_list.next_attempt_at, read_at),
         "refresh_ready_seconds": _seconds_until(services.refresh_ready_at(guild_list), read_at),
         "is_asking": guild_list.is_asking,

@@ -400,6 +400,20 @@ def test_roles_are_not_refreshed_twice_in_a_row(eve: User, visitor: Client, sand
     assert sandbox.requests("", route=MEMBER) == []
 
 
+@pytest.mark.parametrize(("has_bot", "whose"), [(True, "about this server"), (False, "for your account")])
+def test_a_refresh_says_whose_limit_it_met(
+    eve: User, visitor: Client, sandbox: Sandbox, has_bot: bool, whose: str
+) -> None:
+    stored(eve, age=timedelta(minutes=2))
+    if has_bot:
+        bot_joins(CLUB)
+    sandbox.mood(mode="rate_limited", retry_after=40)
+
+    page = visitor.post("/servers/refresh/", {"guild": CLUB}, follow=True).content.decode()
+
+    assert f"Discord is rate-limiting requests {whose}." in page
+
+
 def test_roles_elsewhere_are_not_refreshed(visitor: Client, sandbox: Sandbox) -> None:
     assert visitor.post("/servers/refresh/", {"guild": ELSEWHERE}).status_code == 404
     assert visitor.post("/servers/refresh/", {"guild": "x"}).status_code == 404
