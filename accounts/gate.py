@@ -290,7 +290,7 @@ def learn(exchange: Exchange, probe: datetime | None) -> None:
         DiscordRefusal.objects.create(at=now, status=exchange.status or 0, reason=reason)
         DiscordRefusal.objects.filter(at__lt=now - REFUSAL_RETENTION).delete()
     if exchange.scope in ("global", "cloudflare"):
-        reason = Reason.GLOBAL_LIMIT if exchange.scope == "global" else Reason.CLOUDFLARE
+        reason = Reason.of_limit(exchange.scope)
         wait = None if exchange.retry_after is None else timedelta(seconds=exchange.retry_after)
         gate = change(lambda gate, now: gate.shut(reason, wait, now, probe=probe))
         logger.warning("discord_gate_shut", reason=str(reason), until=gate.until, streak=gate.streak)

@@ -323,8 +323,7 @@ def get_directory(guild_id: int, max_age: timedelta | None = None) -> Directory:
     not in the guild. The caller checks first that the person may see the guild.
     """
     wanted = _possible(max_age)
-    found = DIRECTORY.find(guild_id)
-    reading = policy.look(*found, max_age=wanted) if found else None
+    reading = policy.look_up(DIRECTORY, guild_id, max_age=wanted)
     if reading is None:
         reading = _read_directory(guild_id, wanted, timeout=gate.attempt_budget().total_seconds())
     return _directory_of(reading)
