@@ -14,9 +14,16 @@ from accounts.templatetags.durations import ago, span
 from guilds.operations.status import Failure, JobStatus, Refusal, ResourceStatus, Status
 from guilds.operations.verdict import WINDOW, Served, Verdict, exit_code, judge
 
-GATE_WORDS = {
+# Why requests were not sent or brought no answer.
+REASON_WORDS = {
     "global_limit": "Discord rate-limits the whole site (a global 429)",
     "cloudflare": "Cloudflare, which protects Discord, blocks this site's address",
+    "brake": "Discord has refused so many requests that the brake is on",
+    "busy": "Interactive requests are using up the send budget",
+    "unavailable": "Discord isn't responding",
+    "unusable": "Discord is sending unexpected replies",
+    "site_refused": "Discord rejects this site's credentials",
+    "misconfigured": "This site is misconfigured and can't contact Discord (see discord_status)",
 }
 CREDENTIALS = {
     "client": "DISCORD_CLIENT_ID or DISCORD_CLIENT_SECRET",
@@ -187,7 +194,7 @@ def _gate_words(status: Status) -> str:
     shut = status.gate
     if shut.state == "open":
         return "open"
-    words = f"{GATE_WORDS.get(shut.reason or '', shut.reason)}, {_number(shut.streak, 'time', 'times')} in a row"
+    words = f"{REASON_WORDS.get(shut.reason or '', shut.reason)}, {_number(shut.streak, 'time', 'times')} in a row"
     if shut.state == "shut" and shut.until:
         until = in_words(shut.until, status.now)
         return f"shut until {until}: {words}. If you know that the limit has ended: manage.py open_gate"

@@ -17,7 +17,7 @@ from accounts.tokens import revoker
 from guilds.management.commands.purge_memberships import MAX_REVOCATION_WAIT
 from guilds.management.operator import OperatorCommand
 from guilds.operations import restore
-from guilds.operations.report import GATE_WORDS
+from guilds.operations.report import REASON_WORDS
 
 
 class Command(OperatorCommand):
@@ -95,7 +95,7 @@ def _day(moment: datetime) -> str:
 
 def _gate(gate: Gate) -> str:
     until = gate.until if gate.streak else None
-    return f"shut until {_day(until)}: {GATE_WORDS.get(gate.reason, gate.reason)}" if until else "open"
+    return f"shut until {_day(until)}: {REASON_WORDS.get(gate.reason, gate.reason)}" if until else "open"
 
 
 def _name(user: User) -> str:

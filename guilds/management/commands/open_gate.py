@@ -7,7 +7,7 @@ from django.contrib.admin.models import CHANGE
 from accounts import gate
 from accounts.models import DiscordGate
 from guilds.management.operator import OperatorCommand, operator
-from guilds.operations.report import GATE_WORDS, at
+from guilds.operations.report import REASON_WORDS, at
 
 
 class Command(OperatorCommand):
@@ -21,7 +21,7 @@ class Command(OperatorCommand):
         self.acted(CHANGE, DiscordGate, 1, "opened")
         until = f" until {at(found.until)}" if found.until else ""
         self.stdout.write(
-            f"Opened. It was shut{until}: {GATE_WORDS.get(found.reason, found.reason)} (in a row: {found.streak}).\n"
+            f"Opened. It was shut{until}: {REASON_WORDS.get(found.reason, found.reason)} (in a row: {found.streak}).\n"
             "Requests resume within the send budget. People who were rate-limited are retried after their own pause. "
             "If Discord still limits the site, its next response shuts the gate again."
         )

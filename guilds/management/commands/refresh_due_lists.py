@@ -15,23 +15,14 @@ from guilds.engine.resource import Resource
 from guilds.engine.sweep import Round, sweep
 from guilds.operations import serving_minutes
 from guilds.operations.jobs import recorded
-from guilds.operations.report import GATE_WORDS, at
+from guilds.operations.report import REASON_WORDS, at
 from guilds.resources import ALL
 from guilds.resources.guild_list import GUILD_LIST
 
 logger = structlog.get_logger(__name__)
 
 ROUND_SECONDS = 60
-ENDINGS = {
-    **GATE_WORDS,
-    "brake": "Discord has refused so many requests that the brake is on",
-    "busy": "Interactive requests are using up the send budget",
-    "unavailable": "Discord isn't responding",
-    "unusable": "Discord is sending unexpected replies",
-    "site_refused": "Discord rejects this site's credentials",
-    "misconfigured": "This site is misconfigured and can't contact Discord (see discord_status)",
-    "limit": "Reached --limit",
-}
+ENDINGS = {**REASON_WORDS, "limit": "Reached --limit"}
 
 
 def people(text: str) -> int:
@@ -104,4 +95,4 @@ def line_of(done: Round) -> str:
     if not done.ended:
         return line
     until = f", until {at(done.until)}" if done.until else ""
-    return f"{line} {ENDINGS[done.ended]}{until}."
+    return f"{line} {ENDINGS.get(done.ended, done.ended)}{until}."

@@ -14,11 +14,10 @@ from guilds.engine.freshness import Tier
 from guilds.engine.policy import Served
 from guilds.engine.refusal import NoAnswer
 from guilds.listing import bot
-from guilds.management.commands.refresh_due_lists import ENDINGS
 from guilds.models import BotGuild
 from guilds.operations import serving_minutes
 from guilds.operations.jobs import JobCommand
-from guilds.operations.report import at
+from guilds.operations.report import REASON_WORDS, at
 from guilds.resources.bot_guilds import ALL_GUILDS, BOT_GUILDS
 
 
@@ -68,4 +67,4 @@ def _why(error: NoAnswer) -> str:
     if error.reason is Reason.SITE_REFUSED:
         return "Discord rejects DISCORD_BOT_TOKEN; nothing was changed. Copy it again from the developer portal."
     until = at(database_now() + timedelta(seconds=error.retry_after or 0))
-    return f"Nothing was changed: {ENDINGS.get(error.reason, error.reason)}; try again after {until}."
+    return f"Nothing was changed: {REASON_WORDS.get(error.reason, error.reason)}; try again after {until}."
