@@ -149,11 +149,12 @@ def _records(now: datetime) -> Iterator[Metric]:
     )
     stored = GaugeMetricFamily("guildhall_records", "Stored records by freshness.", labels=["resource", "freshness"])
     for resource in ALL:
-        by_tier = {tier.value: Count("pk", filter=bounds) for tier, bounds in resource.model.tiers(now).items()}
-        counts = resource.model._default_manager.aggregate(live=Count("pk", filter=resource.model.running()), **by_tier)
+        by_state = {state: Count("pk", filter=where) for state, where in resource.model.states(now).items()}
+        running = Count("pk", filter=resource.model.running())
+        counts = resource.model._default_manager.aggregate(live=running, **by_state)
         live.add_metric([resource.name], counts.pop("live"))
-        for tier, count in counts.items():
-            stored.add_metric([resource.name, tier], count)
+        for state, count in counts.items():
+            stored.add_metric([resource.name, state], count)
     yield live
     yield stored
 

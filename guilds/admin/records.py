@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any, ClassVar
 
 from django.contrib import admin
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.timesince import timesince
 from django.utils.translation import gettext
@@ -20,7 +20,6 @@ from accounts.limits import is_leased
 from guilds.engine.freshness import Reason, Tier, tier, wait_end
 from guilds.engine.records import Record
 from guilds.engine.resource import OF_THE_GATE
-from guilds.operations.status import REFUSED
 
 TIER_KINDS = {Tier.FRESH: "good", Tier.DUE: "good", Tier.STALE: "fair", Tier.EXPIRED: "bad", Tier.NONE: "none"}
 TIERS: dict[str, Words] = {
@@ -63,13 +62,10 @@ class FreshnessFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         record: type[Record] = self.record or queryset.model
-        bounds = {str(kind): where for kind, where in record.tiers(database_now(), self.path).items()}
-        bounds[Tier.FRESH] |= bounds.pop(Tier.DUE)
-        refused = Q(**{f"{self.path}reason__in": REFUSED})
-        if self.value() == "refused":
-            return queryset.filter(refused)
-        where = bounds.get(self.value() or "")
-        return queryset.filter(where & ~refused) if where else queryset
+        states = record.states(database_now(), self.path)
+        states[Tier.FRESH] |= states.pop(Tier.DUE)
+        where = states.get(self.value() or "")
+        return queryset.filter(where) if where else queryset
 
 
 class ReasonFilter(admin.SimpleListFilter):

@@ -108,6 +108,18 @@ class Record(models.Model):
         }
 
     @classmethod
+    def refused(cls, path: str = "") -> Q:
+        """Return `is_refused` as a condition for SQL; `path` is as in `tiers`."""
+        return Q(**{f"{path}reason__in": [reason for reason in Reason if reason.is_refusal]})
+
+    @classmethod
+    def states(cls, now: datetime, path: str = "") -> dict[str, Q]:
+        """Return the conditions by which records are counted and filtered: "refused", or else their tier."""
+        refused = cls.refused(path)
+        tiers = {tier.value: bounds & ~refused for tier, bounds in cls.tiers(now, path).items()}
+        return {**tiers, "refused": refused}
+
+    @classmethod
     def pausing(cls, now: datetime, recovered_at: datetime | None) -> Q:
         """The records for which `freshness.wait_end` names a moment, if a silence last ended at `recovered_at`."""
         waits = Q(not_before__gt=now)

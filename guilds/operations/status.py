@@ -25,7 +25,6 @@ from guilds.resources.guild_list import GUILD_LIST
 
 LATEST = 5
 SITE_CREDENTIALS = ("client", "redirect_uri", "bot")
-REFUSED = [reason for reason in Reason if reason.is_refusal]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +101,7 @@ class Failure:
 
     @property
     def is_refusal(self) -> bool:
-        return self.reason in REFUSED
+        return Reason(self.reason).is_refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,12 +272,11 @@ def _budget(state: Gate, now: datetime) -> BudgetStatus:
 def _records(resource: Resource[Any, Any], now: datetime) -> ResourceStatus:
     """The resource's records by state, and the leases among them: all of it in one pass."""
     model = resource.model
-    refused, live = Q(reason__in=REFUSED), model.running()
-    by_tier = {str(kind): Count("pk", filter=bounds & ~refused) for kind, bounds in model.tiers(now).items()}
+    live = model.running()
+    by_state = {state: Count("pk", filter=where) for state, where in model.states(now).items()}
     counts = model._default_manager.aggregate(
-        **by_tier,
+        **by_state,
         total=Count("pk"),
-        refused=Count("pk", filter=refused),
         failed=Count("pk", filter=~Q(reason="")),
         live=Count("pk", filter=live),
         overdue=Count("pk", filter=Q(lease_until__isnull=False) & ~live),

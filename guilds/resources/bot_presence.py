@@ -8,11 +8,10 @@ from datetime import datetime
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Case, F, Q, Value, When
+from django.db.models import Case, F, Value, When
 
 from accounts.clock import database_now
 from accounts.discord import DiscordClient, MissingAccess, PartialGuild, UnknownGuild, UnusableResponse
-from accounts.limits import Reason
 from guilds.models import BotGuild, BotGuilds, GuildDirectory, GuildMember, new_tag
 
 STORED_FIELDS = ("name", "icon", "owner", "permissions", "features")
@@ -108,10 +107,11 @@ def _lift_refusals(guild_ids: Collection[int]) -> None:
 
     A response on its way that says that the bot is absent is dropped.
     """
-    refused = Q(reason__in=[reason for reason in Reason if reason.is_refusal])
-    GuildMember.objects.filter(refused, guild_id__in=guild_ids).update(reason="", generation=F("generation") + 1)
+    GuildMember.objects.filter(GuildMember.refused(), guild_id__in=guild_ids).update(
+        reason="", generation=F("generation") + 1
+    )
     GuildDirectory.objects.filter(guild_id__in=guild_ids).update(
-        reason=Case(When(refused, then=Value("")), default=F("reason")),
+        reason=Case(When(GuildDirectory.refused(), then=Value("")), default=F("reason")),
         lease_until=None,
         generation=F("generation") + 1,
     )

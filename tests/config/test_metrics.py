@@ -460,15 +460,17 @@ def test_the_backlog_of_the_send_budget_is_how_far_its_clock_runs_ahead(monitor:
     assert monitor["guildhall_discord_send_backlog_seconds"] == pytest.approx(1.4, abs=0.5)
 
 
-def test_lists_are_counted_by_tier_and_live_leases_with_them(monitor: Monitor, with_list: Callable[..., User]) -> None:
+def test_lists_are_counted_by_state_and_live_leases_with_them(monitor: Monitor, with_list: Callable[..., User]) -> None:
     with_list("ada", hours=5)
-    linus = with_list("linus")
+    linus, grace = with_list("linus"), with_list("grace")
+    GuildListVerification.objects.filter(pk=grace.pk).update(reason="reconnect_required")
     GuildListVerification.objects.filter(pk=linus.pk).update(lease_until=database_now() + timedelta(seconds=10))
 
     numbers = numbers_of(monitor.text())
 
-    lists = {tier: numbers[f'guildhall_records{{freshness="{tier}",resource="guild_list"}}'] for tier in Tier}
-    assert lists == {Tier.FRESH: 1, Tier.DUE: 0, Tier.STALE: 1, Tier.EXPIRED: 0, Tier.NONE: 0}
+    states = [*Tier, "refused"]
+    lists = {state: numbers[f'guildhall_records{{freshness="{state}",resource="guild_list"}}'] for state in states}
+    assert lists == {Tier.FRESH: 1, Tier.DUE: 0, Tier.STALE: 1, Tier.EXPIRED: 0, Tier.NONE: 0, "refused": 1}
     assert numbers[f"guildhall_refresh_leases_live{OF_LISTS}"] == 1
 
 
