@@ -291,9 +291,7 @@ class Run:
         for request in self.requests:
             if not request.is_for_record:
                 continue
-            candidates = [
-                attempt for attempt in self._senders(request, by_person) if attempt.key[1] == request.guild_id
-            ]
+            candidates = self._senders(request, by_person)
             for attempt in candidates:
                 attempt.perhaps.append(request)
                 if len(candidates) == 1 and request.person:
@@ -320,7 +318,7 @@ class Run:
         return found
 
     def _senders(self, request: Request, by_person: Mapping[str, Sequence[Attempt]]) -> list[Attempt]:
-        """Return the attempts for the request's person that were live when it was sent."""
+        """Return the attempts that may have sent the request: for its person and record, and live at that time."""
         # Discord no longer knows the owner of a revoked token.
         whose = [request.person] if request.person else {person for at, person in self.revoked if at <= request.at}
         moments = self._sent_at(request)
@@ -328,7 +326,8 @@ class Run:
             attempt
             for person in whose
             for attempt in by_person.get(person, ())
-            if any(
+            if (attempt.key[1] == request.guild_id or not request.is_for_record)
+            and any(
                 attempt.at <= sent + BLINK and attempt.end >= sent - WIRE and attempt.lease_until >= sent - BLINK
                 for sent in moments
             )
