@@ -172,7 +172,7 @@ def looks() -> list[Seen]:
 
 
 @pytest.fixture
-def seen(request: pytest.FixtureRequest, looks: list[Seen]) -> Seen:
+def seen(request: pytest.FixtureRequest, db: None, looks: list[Seen]) -> Seen:
     """The pages, loaded once for all tests that only look at them, because rendering takes most of the time."""
     if not looks:
         looks.append(look(*(request.getfixturevalue(name) for name in ("operator", "rows"))))
