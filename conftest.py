@@ -37,10 +37,10 @@ class Scheduling(LoadScopeScheduling):
     Those in `TOGETHER` start first because they take longest, then `LONG`, then the files with the most tests.
     """
 
-    def schedule(self) -> None:
-        super().schedule()
-        for scope in [scope for scope in self.workqueue if scope.startswith(LONG)]:
-            self.workqueue.move_to_end(scope, last=False)
+    def _assign_work_unit(self, node: Any) -> None:
+        first = min(self.workqueue, key=lambda scope: (not scope.startswith(TOGETHER), not scope.startswith(LONG)))
+        self.workqueue.move_to_end(first, last=False)
+        super()._assign_work_unit(node)
 
     def _split_scope(self, nodeid: str) -> str:
         if nodeid.startswith(SINGLE):
