@@ -189,7 +189,7 @@ def test_a_fresh_answer_says_how_long_it_is_good(with_list: WithList, client_of:
     response = client.get(f"/api/v1/{page.format(guild_id)}")
 
     age = int(response["Age"])
-    assert 600 <= age < 610
+    assert 600 <= age < 660
     assert 3600 - age - 1 <= ttl_of(response) <= 3600 - age
     assert response["Cache-Control"] == "private, no-cache"
 
@@ -347,7 +347,7 @@ def test_a_refresh_brings_the_new_list(
     assert response.status_code == 200
     assert response.json()["freshness"] == "fresh"
     assert len(response.json()["guilds"]) == 12
-    assert int(response["Age"]) < 5
+    assert int(response["Age"]) < 60
     assert len(sandbox.requests()) == 1
 
 

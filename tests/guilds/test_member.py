@@ -245,7 +245,7 @@ def test_a_stale_member_stands_in_and_says_why(
     assert member.age >= timedelta(hours=5)
     assert member.next_attempt_at
     left = (member.next_attempt_at - database_now()).total_seconds()
-    assert left > 20 if wait is None else left == pytest.approx(wait, abs=5)
+    assert left > 20 if wait is None else left == pytest.approx(wait, abs=wait / 2)
     assert len(case.sent()) == (0 if obstacle in NOT_SENT else 1)
 
 
@@ -308,7 +308,7 @@ def test_without_a_servable_member_the_reader_learns_why_and_how_long(
             assert each.retry_after is None
         else:
             assert each.retry_after
-            assert each.retry_after > 20 if wait is None else each.retry_after == pytest.approx(wait, abs=5)
+            assert each.retry_after > 20 if wait is None else each.retry_after == pytest.approx(wait, abs=wait / 2)
     assert bool(sent) is (obstacle not in NOT_SENT)
     assert len(case.sent()) == sent
 
@@ -517,7 +517,7 @@ def test_a_wait_that_discord_names_holds_for_all_guilds_of_the_person(case_of: C
     for guild in services.get_guild_list(case.user).memberships[1:4]:
         with pytest.raises(NoAnswer, match="rate_limited") as error:
             get_member(case.user, guild.guild_id)
-        assert error.value.retry_after == pytest.approx(40, abs=5)
+        assert error.value.retry_after == pytest.approx(40, abs=20)
 
     assert len(case.sent()) == sent
     assert allowance.closed_until("member", linus, Priority.COLD) is None
@@ -531,7 +531,7 @@ def test_a_wait_of_the_bot_holds_for_all_people_of_the_guild_and_no_other_guild(
 
     until = allowance.closed_until("bot_member", case.guild_id, Priority.COLD)
     assert until
-    assert (until - database_now()).total_seconds() == pytest.approx(40, abs=5)
+    assert (until - database_now()).total_seconds() == pytest.approx(40, abs=20)
     assert allowance.closed_until("bot_member", case.guild_id + 1, Priority.COLD) is None
     assert allowance.closed_until("member", case.user.pk, Priority.COLD) is None
 

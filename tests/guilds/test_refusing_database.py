@@ -105,16 +105,22 @@ def test_every_page_of_a_list_is_read(
         *("/api/v1/guilds/", f"/api/v1/guilds/{membership.guild_id}/", "/api/v1/me/"),
     ]
 
-    with refusal():
+    waits = []
+
+    def get(page: str, client: Client = browser, **headers: str) -> Any:
         began = time.monotonic()
-        told = browser.get("/api/v1/guilds/").json()
-        words = browser.get("/servers/").content.decode()
-        statuses = {page: browser.get(page).status_code for page in pages}
-        statuses["token"] = Client().get("/api/v1/guilds/", headers={"authorization": f"Bearer {token}"}).status_code
-        took = time.monotonic() - began
+        response = client.get(page, headers=headers)
+        waits.append(time.monotonic() - began)
+        return response
+
+    with refusal():
+        told = get("/api/v1/guilds/").json()
+        words = get("/servers/").content.decode()
+        statuses = {page: get(page).status_code for page in pages}
+        statuses["token"] = get("/api/v1/guilds/", Client(), authorization=f"Bearer {token}").status_code
 
     assert {page: status for page, status in statuses.items() if status not in (200, 204)} == {}
-    assert took < LOCK_TIMEOUT_SECONDS  # all of them together
+    assert max(waits) < LOCK_TIMEOUT_SECONDS
     assert sandbox.requests() == []
     is_stale = told["freshness"] == "stale"
     assert told["reason"] == ("database" if is_stale else None)
@@ -136,16 +142,18 @@ def test_what_must_write_says_when_to_come_back(
     membership = GuildListVerification.objects.get().user.guild_memberships.first()
     assert membership
 
-    with refusal():
-        page = browser.post("/servers/favourites/", {"star": membership.guild_id})
-        program = browser.post("/api/v1/guilds/refresh/", headers={"accept": "application/json"})
-        healthy = browser.get("/healthz").status_code
-        ready = browser.get("/readyz").status_code
-    if connection.vendor == "sqlite":
-        connection.close()
-    else:
-        # The connection returns to a pool, with what was set.
-        _alter("RESET lock_timeout")
+    try:
+        with refusal():
+            page = browser.post("/servers/favourites/", {"star": membership.guild_id})
+            program = browser.post("/api/v1/guilds/refresh/", headers={"accept": "application/json"})
+            healthy = browser.get("/healthz").status_code
+            ready = browser.get("/readyz").status_code
+    finally:
+        if connection.vendor == "sqlite":
+            connection.close()
+        else:
+            # The connection returns to a pool, with what was set.
+            _alter("RESET lock_timeout")
 
     # A row that is locked says nothing of the database, but for SQLite, which has one lock.
     is_ready = refusal is locked and connection.vendor == "postgresql"

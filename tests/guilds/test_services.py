@@ -246,8 +246,9 @@ class TestWithoutAServableList:
         with pytest.raises(NoAnswer, match="rate_limited") as second:
             get_guild_list(ada)
 
-        assert first.value.retry_after == pytest.approx(45.5, abs=2)
-        assert second.value.retry_after == pytest.approx(45.5, abs=2)
+        assert first.value.retry_after
+        assert second.value.retry_after
+        assert 15 < second.value.retry_after < first.value.retry_after < 48
         assert len(sandbox.requests()) == 1
 
     @pytest.mark.parametrize(("mode", "options"), SILENT, ids=[mode for mode, _ in SILENT])
