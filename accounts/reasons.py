@@ -1,6 +1,7 @@
 """The mapping from exceptions of the client, the tokens and the gate to reasons, shared by all callers."""
 
 from accounts.discord import (
+    BotMissingAccess,
     DiscordAPIError,
     DiscordUnavailable,
     Forbidden,
@@ -25,6 +26,8 @@ def reason_of(error: Exception) -> Reason | None:
             return Reason.UNAVAILABLE
         case SiteRefused():
             return Reason.SITE_REFUSED
+        case BotMissingAccess():
+            return Reason.BOT_ABSENT
         case MissingScope():
             return Reason.MISSING_SCOPE
         case TokensUnreadable():

@@ -6,6 +6,7 @@ client's `before_send`, and learn the result through `on_response`.
 
 from .client import DEFAULT_BASE_URL, DiscordClient, Exchange
 from .errors import (
+    BotMissingAccess,
     DiscordAPIError,
     DiscordUnavailable,
     Forbidden,
@@ -44,6 +45,7 @@ from .types import (
 __all__ = [
     "DEFAULT_BASE_URL",
     "Application",
+    "BotMissingAccess",
     "Broken",
     "Channel",
     "ChannelKind",

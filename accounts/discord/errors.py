@@ -7,6 +7,7 @@
     ├── Forbidden              403 for the person's token
     │   ├── MissingScope       403 with code 50026: the person did not grant what this route needs
     │   └── MissingAccess      403 with code 50001: the token's owner is not in the guild
+    │       └── BotMissingAccess   the same for the bot's token, on a route about one guild
     ├── SiteRefused            this site's own credentials: its client id or secret, redirect URI or bot token
     ├── InvalidGrant           the code or the refresh token was used, expired or revoked: final, never transient
     ├── UnknownGuild           404 with code 10004
@@ -110,6 +111,12 @@ class MissingAccess(Forbidden):
     """The token is valid, but its owner is not in the guild or can't see it."""
 
     summary = "the token's owner has no access"
+
+
+class BotMissingAccess(MissingAccess):
+    """The bot's token is valid, but the bot can't see the guild or channel that the route names."""
+
+    summary = "the bot has no access"
 
 
 class SiteRefused(DiscordAPIError):

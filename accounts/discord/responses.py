@@ -17,6 +17,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from .errors import (
+    BotMissingAccess,
     DiscordAPIError,
     DiscordUnavailable,
     Forbidden,
@@ -46,9 +47,11 @@ MISSING_ACCESS = 50001
 MISSING_OAUTH_SCOPE = 50026
 BLOCKED_BY_CLOUDFLARE = 40333
 
-_FORBIDDEN: dict[int | None, type[DiscordAPIError]] = {
-    MISSING_OAUTH_SCOPE: MissingScope,
-    MISSING_ACCESS: MissingAccess,
+# By the owner of the credentials.
+_FORBIDDEN: dict[tuple[str, int | None], type[DiscordAPIError]] = {
+    (PERSON, MISSING_OAUTH_SCOPE): MissingScope,
+    (PERSON, MISSING_ACCESS): MissingAccess,
+    (BOT, MISSING_ACCESS): BotMissingAccess,
 }
 _UNKNOWN: dict[int | None, type[DiscordAPIError]] = {
     UNKNOWN_GUILD: UnknownGuild,
@@ -126,31 +129,31 @@ class Refused:
             "attempts": attempts,
             "route": route,
         }
-        if refused := self._refused_of_the_site(credentials):
+        if refused := self._refused_of_the_site(credentials, route):
             return SiteRefused(credentials=refused, **facts)
-        return self._error_class()(**facts)
+        return self._error_class(credentials)(**facts)
 
-    def _refused_of_the_site(self, credentials: str) -> str:
+    def _refused_of_the_site(self, credentials: str, route: str) -> str:
         """Return which of the site's own credentials Discord refuses; empty if it refuses something else."""
-        if self.scope == "cloudflare" or self.code == MISSING_OAUTH_SCOPE:
+        if self.scope == "cloudflare":
             return ""
         if self.oauth in ("client", "redirect_uri"):
             return self.oauth
-        # Missing access is about one guild, not about the bot's token.
-        is_about_a_guild = credentials == BOT and self.code == MISSING_ACCESS
+        # Missing access is about the guild or channel that the route names, not about the bot's token.
+        is_about_a_guild = credentials == BOT and self.code == MISSING_ACCESS and "{" in route
         refused = self.status == 401 or (self.status == 403 and not is_about_a_guild)
         return credentials if refused and credentials != PERSON else ""
 
-    def _error_class(self) -> type[DiscordAPIError]:
+    def _error_class(self, credentials: str) -> type[DiscordAPIError]:
         if self.scope == "cloudflare":
             return RateLimited
         if self.status == 401:
             return Unauthorized
         if self.status == 403:
-            return _FORBIDDEN.get(self.code, Forbidden)
+            return _FORBIDDEN.get((credentials, self.code), Forbidden)
         if self.code in _UNKNOWN:
             return _UNKNOWN[self.code]
-        return InvalidGrant if self.oauth == "grant" else RequestRejected
+        return InvalidGrant if self.oauth == "grant" and credentials != BOT else RequestRejected
 
 
 @dataclass(frozen=True, slots=True)

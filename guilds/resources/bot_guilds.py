@@ -65,6 +65,10 @@ class BotGuildsResource(Resource[BotGuilds, GuildPage[PartialGuild]]):
     def refresh_at(self, record: BotGuilds) -> float:
         return REFRESH_AT
 
+    def is_refusal_over(self, record: BotGuilds) -> bool:
+        """Whether a stored refusal has ended. All have: the bot's list has no person whose sign-in could end one."""
+        return True
+
     def ask(self, record: BotGuilds, client: DiscordClient) -> GuildPage[PartialGuild]:
         """Request all pages, each with a place in the send budget.
 

@@ -82,6 +82,10 @@ class DirectoryResource(Resource[GuildDirectory, Answer]):
         held = (allowance.closed_until(kind, record.guild_id, priority) for kind in kinds)
         return max(filter(None, held), default=None)
 
+    def is_refusal_over(self, record: GuildDirectory) -> bool:
+        """Whether a stored refusal has ended. Only the bot's absence lasts: no person's sign-in could end another."""
+        return record.reason != Reason.BOT_ABSENT
+
     def ask(self, record: GuildDirectory, client: DiscordClient) -> Answer:
         """Request roles, channels and the bot's member, each with a place in the send budget.
 

@@ -16,19 +16,26 @@ from accounts.reasons import reason_of
 from accounts.tokens import discord_client
 from guilds.operations import report, status
 from guilds.problems.of_errors import problem_of
+from sandbox.remote import BOT_MEMBER, CHANNELS, ROLES
+from sandbox.remote import MEMBER as OWN_MEMBER
 from tests.fixtures import Sandbox
 
 pytestmark = pytest.mark.django_db
 
-# The route and the call, by the owner of the request's credentials.
+# The route and the call, by the owner of the request's credentials; "guild" is the bot's about one guild.
 PATHS: dict[str, tuple[str, str, Callable[[DiscordClient], object]]] = {
     "list": ("person", "/users/@me/guilds", lambda client: client.get_user_guilds("token")),
     "profile": ("person", "/users/@me", lambda client: client.get_current_user("token")),
+    "own member": ("person", OWN_MEMBER, lambda client: client.get_user_guild_member(1, "token")),
     "code": ("client", "/oauth2/token", lambda client: client.exchange_code("code", "https://example.org/")),
     "refresh": ("client", "/oauth2/token", lambda client: client.refresh_tokens("refresh")),
     "revoke": ("client", "/oauth2/token/revoke", lambda client: client.revoke_token("token")),
     "bot's list": ("bot", "/users/@me/guilds", lambda client: list(client.iter_bot_guilds("token"))),
     "one guild": ("bot", "/users/@me/guilds", lambda client: client.get_bot_guild(1, "token")),
+    "bot's profile": ("bot", "/users/@me", lambda client: client.get_bot_user("token")),
+    "member": ("guild", BOT_MEMBER, lambda client: client.get_guild_member(1, 2, "token")),
+    "roles": ("guild", ROLES, lambda client: client.get_guild_roles(1, "token")),
+    "channels": ("guild", CHANNELS, lambda client: client.get_guild_channels(1, "token")),
 }
 
 
@@ -47,7 +54,7 @@ def oauth(error: str, description: str = "", status: int = 400) -> dict[str, Any
 
 
 def everywhere(reason: Reason) -> dict[str, Reason]:
-    return dict.fromkeys(("person", "client", "bot"), reason)
+    return dict.fromkeys(("person", "client", "bot", "guild"), reason)
 
 
 REFUSED = {**everywhere(Reason.SITE_REFUSED), "person": Reason.RECONNECT_REQUIRED}
@@ -64,7 +71,11 @@ ANSWERS: dict[str, tuple[dict[str, Any], dict[str, Reason]]] = {
     "a broken connection": ({"mode": "reset"}, everywhere(Reason.UNAVAILABLE)),
     "401": (raw(401, {"message": "401: Unauthorized", "code": 0}), REFUSED),
     "403": (raw(403, {"message": "Forbidden", "code": 0}), REFUSED),
-    "403 with 50026": (raw(403, {"message": "scope", "code": 50026}), {"person": Reason.MISSING_SCOPE}),
+    "403 with 50026": (
+        raw(403, {"message": "scope", "code": 50026}),
+        {**REFUSED, "person": Reason.MISSING_SCOPE},
+    ),
+    "403 with 50001": (raw(403, {"message": "access", "code": 50001}), {**REFUSED, "guild": Reason.BOT_ABSENT}),
     "200 of the wrong shape": (raw(200, {"odd": True}), everywhere(Reason.UNUSABLE)),
     "200 that is no JSON": (raw(200, "<html>"), everywhere(Reason.UNUSABLE)),
     "200 without content": (raw(200), everywhere(Reason.UNUSABLE)),
@@ -93,7 +104,7 @@ MATRIX = [
     # The response to a revocation has no content to parse (RFC 7009).
     if PATHS[path][0] in meanings and not (path == "revoke" and name.startswith("200"))
 ]
-STATUSES = {Reason.SITE_REFUSED: 503, Reason.UNUSABLE: 503, Reason.UNAVAILABLE: 503}
+STATUSES = {Reason.SITE_REFUSED: 503, Reason.UNUSABLE: 503, Reason.UNAVAILABLE: 503, Reason.BOT_ABSENT: 409}
 LOGGED = {Reason.SITE_REFUSED: ["discord_refuses_site_credentials"], Reason.UNUSABLE: ["discord_unusable_answer"]}
 
 
@@ -116,9 +127,9 @@ def test_each_answer_means_the_same_on_every_path(
         assert told is None, "a sign-in that failed, or ReconnectRequired from the tokens"
         return
     assert told
-    assert told.status == (429 if reason.is_limit else 403 if reason.is_refusal else STATUSES[reason])
+    assert told.status == (429 if reason.is_limit else STATUSES.get(reason, 403))
     assert (told.retry_after is None) is reason.is_refusal
-    assert told.reason == reason
+    assert told.reason == (None if reason is Reason.BOT_ABSENT else reason)
 
 
 @pytest.mark.parametrize(

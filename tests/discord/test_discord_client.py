@@ -15,6 +15,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from accounts.discord import (
+    BotMissingAccess,
     CurrentUser,
     DiscordAPIError,
     DiscordClient,
@@ -290,7 +291,7 @@ def test_a_member_is_read_with_the_persons_token_or_the_bots(
         ("bot", 10007, None),
         ("bot", 10013, None),
         ("bot", 10004, UnknownGuild),
-        ("bot", 50001, MissingAccess),
+        ("bot", 50001, BotMissingAccess),
         ("bot", 0, RequestRejected),
         ("person", 0, RequestRejected),
     ],

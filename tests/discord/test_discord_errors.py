@@ -4,6 +4,7 @@ import pickle
 import pytest
 
 from accounts.discord import (
+    BotMissingAccess,
     DiscordAPIError,
     DiscordUnavailable,
     Forbidden,
@@ -26,6 +27,7 @@ EVERY_ERROR = [
     Forbidden,
     MissingScope,
     MissingAccess,
+    BotMissingAccess,
     RequestRejected,
     InvalidGrant,
     SiteRefused,

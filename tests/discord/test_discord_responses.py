@@ -7,6 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from accounts.discord import (
+    BotMissingAccess,
     Broken,
     DiscordAPIError,
     DiscordResponse,
@@ -27,6 +28,8 @@ from accounts.discord import (
     UnusableResponse,
     classify,
 )
+from accounts.limits import Reason
+from accounts.reasons import reason_of
 
 NOW = 1_780_000_000.0
 WEEK = 7 * 24 * 3600
@@ -215,13 +218,34 @@ def test_other_refusals_have_their_types(
 
 
 @pytest.mark.parametrize(
-    ("credentials", "error_class"), [("person", MissingAccess), ("client", SiteRefused), ("bot", MissingAccess)]
+    ("credentials", "route", "error_class"),
+    [
+        ("person", "GET /x", MissingAccess),
+        ("client", "GET /x", SiteRefused),
+        ("bot", "GET /guilds/{guild.id}/roles", BotMissingAccess),
+        ("bot", "GET /channels/{id}", BotMissingAccess),
+        ("bot", "GET /users/@me/guilds", SiteRefused),
+    ],
 )
-def test_missing_access_says_nothing_of_the_bots_token(credentials: str, error_class: type) -> None:
+def test_missing_access_to_a_guild_says_nothing_of_the_bots_token(
+    credentials: str, route: str, error_class: type
+) -> None:
     response = classified(403, {"message": "Missing Access", "code": 50001})
 
     assert isinstance(response, Refused)
-    assert type(response.to_error("POST /x", 1, credentials)) is error_class
+    assert type(response.to_error(route, 1, credentials)) is error_class
+
+
+@pytest.mark.parametrize("route", ["GET /users/@me/guilds", "GET /guilds/{guild.id}/roles"])
+@pytest.mark.parametrize("status", [302, 400, 401, 403, 404, 429, 500])
+def test_no_answer_to_the_bot_refuses_a_person(status: int, route: str) -> None:
+    codes = [None, 0, 10004, 10007, 10013, 20001, 40001, 50001, 50013, 50014, 50025, 50026]
+    bodies = [*({"code": code} for code in codes), {"error": "invalid_grant"}, {"error": "invalid_client"}]
+
+    for body in bodies:
+        response = classified(status, body)
+        assert not isinstance(response, Success)
+        assert reason_of(response.to_error(route, 1, "bot")) not in (Reason.RECONNECT_REQUIRED, Reason.MISSING_SCOPE)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The bot's servers: the list and its command, the look at one server, and adding the bot."""
 
+import json
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -21,11 +22,12 @@ from pytest_django import DjangoAssertNumQueries, Settings
 from accounts import gate
 from accounts.clock import database_now
 from accounts.discord import PartialGuild, Permissions
+from accounts.limits import Reason
 from accounts.models import DiscordGate, User
 from guilds.listing import bot
 from guilds.listing.extras import get_extras
 from guilds.models import BotGuild, BotGuilds, UserGuildMembership
-from guilds.resources.bot_guilds import BOT_GUILDS, PAGE_PAUSE, verify_one
+from guilds.resources.bot_guilds import ALL_GUILDS, BOT_GUILDS, PAGE_PAUSE, verify_one
 from guilds.resources.bot_presence import learn
 from guilds.services import get_guild_list
 from guilds.whole_site.checks import apps_name_the_bots_permissions
@@ -335,6 +337,39 @@ def test_a_failed_attempt_costs_its_readers_no_query_until_the_next(
         assert client.get("/servers/").status_code == 200
 
     assert sandbox.requests() == []
+
+
+@pytest.mark.usefixtures("readers_refresh")
+@pytest.mark.parametrize("code", [50001, 50026])
+def test_after_the_wait_for_a_refused_token_the_next_reader_asks_again(
+    with_list: WithList, client_of: ClientOf, sandbox: Sandbox, code: int
+) -> None:
+    client = client_of(with_list("ada"))
+    sandbox.mood("raw", status=403, body=json.dumps({"message": "no", "code": code}), headers={"Via": "1.1 google"})
+    client.get("/servers/")
+    end_jobs()
+    record, now = BOT_GUILDS.read(ALL_GUILDS)
+    assert (record.reason, record.is_refused) == ("site_refused", False)
+    assert record.not_before
+    sandbox.mood()
+
+    let_pass(seconds=(record.not_before - now).total_seconds())
+    client.get("/servers/")
+    end_jobs()
+
+    assert len(there()) == BOT_HAS
+
+
+@pytest.mark.parametrize("reason", [reason for reason in Reason if reason.is_refusal])
+def test_a_refusal_that_is_stored_with_the_bots_list_ends_with_its_next_reader(
+    sandbox: Sandbox, reason: Reason
+) -> None:
+    BOT_GUILDS.read(ALL_GUILDS)
+    BotGuilds.objects.update(reason=reason)
+
+    sync_bot_guilds()
+
+    assert len(there()) == BOT_HAS
 
 
 @pytest.mark.usefixtures("readers_refresh")

@@ -1,5 +1,6 @@
 """What a reader gets of a guild's roles and channels, with the real engine, real threads and the sandbox."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -259,6 +260,28 @@ def test_a_guild_that_is_called_unknown_while_the_bot_is_in_it_keeps_its_names(
     with pytest.raises(NoAnswer, match="bot_absent"):
         get_directory(case.guild_id)
     assert BotGuild.objects.get(pk=case.guild_id).deleted_at
+
+
+@pytest.mark.parametrize("code", [0, 50026])
+def test_a_refused_bot_is_the_sites_fault_and_asked_again_after_the_wait(case: Case, code: int) -> None:
+    refusal = {"status": 403, "body": json.dumps({"message": "no", "code": code}), "headers": {"Via": "1.1 google"}}
+    case.sandbox.mood("raw", routes=ALL_ROUTES, **refusal)
+    with pytest.raises(NoAnswer, match="site_refused") as error:
+        get_directory(case.guild_id)
+    assert error.value.retry_after
+    case.sandbox.mood()
+
+    let_pass(seconds=error.value.retry_after)
+
+    assert get_directory(case.guild_id).freshness == "fresh"
+
+
+@pytest.mark.parametrize("reason", [Reason.RECONNECT_REQUIRED, Reason.MISSING_SCOPE])
+def test_a_stored_refusal_of_a_person_ends_with_the_next_reader(case: Case, reason: Reason) -> None:
+    DIRECTORY.read(case.guild_id)
+    GuildDirectory.objects.update(reason=reason)
+
+    assert get_directory(case.guild_id).freshness == "fresh"
 
 
 # refreshed by hand, and by the sweep
