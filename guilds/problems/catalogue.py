@@ -384,15 +384,22 @@ DATABASE_UNAVAILABLE = _row(
     retry_after=5,
 )
 
-# By resource, since each needs its own scope.
-MISSING_SCOPES = {
-    "guild_list": MISSING_SCOPE,
-    "member": replace(
-        MISSING_SCOPE,
-        title=_("You didn't share your roles"),
-        detail=_("This page depends on your roles in this server, and only Discord can tell this site about them."),
-        more={"scope": scopes.MEMBER},
-    ),
+# The rows for refusals.
+REFUSALS = {
+    Reason.RECONNECT_REQUIRED: RECONNECT_REQUIRED,
+    Reason.MISSING_SCOPE: MISSING_SCOPE,
+    Reason.BOT_ABSENT: BOT_NOT_IN_GUILD,
+}
+# The same where another resource needs other words, or another scope.
+REFUSALS_OF = {
+    "member": {
+        Reason.MISSING_SCOPE: replace(
+            MISSING_SCOPE,
+            title=_("You didn't share your roles"),
+            detail=_("This page depends on your roles in this server, and only Discord can tell this site about them."),
+            more={"scope": scopes.MEMBER},
+        )
+    }
 }
 # Rows for reasons that are neither a limit nor a refusal; all other reasons use DISCORD_UNAVAILABLE.
 WITHOUT_LIST = {
@@ -415,7 +422,6 @@ WHY: dict[Reason, Text] = {
     Reason.MISCONFIGURED: _(
         "This site is misconfigured and can't contact Discord. Only the site's operator can fix it."
     ),
-    Reason.BOT_ABSENT: BOT_NOT_IN_GUILD.title,
 }
 # The same where another resource needs other words.
 WHY_OF: dict[str, dict[Reason, Text]] = {
@@ -426,11 +432,18 @@ WHY_OF: dict[str, dict[Reason, Text]] = {
 }
 
 
+def refusal(resource: str, reason: Reason) -> Problem | None:
+    """Return the row for a refusal, in the words of the resource; None if `reason` is none."""
+    return REFUSALS_OF.get(resource, {}).get(reason) or REFUSALS.get(reason)
+
+
 def why(resource: str, reason: Reason, *, limits_guild: bool = False) -> Text:
     """Return why there is no newer answer, in the words of the resource.
 
     `limits_guild` says whether a limit is one of the bot's in the guild, and not the person's.
     """
+    if refused := refusal(resource, reason):
+        return refused.title
     if limits_guild and reason is Reason.RATE_LIMITED:
         resource = "directory"
     return WHY_OF.get(resource, {}).get(reason) or WHY[reason]

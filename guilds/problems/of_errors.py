@@ -25,10 +25,8 @@ from guilds.problems.catalogue import (
     MEMBERSHIP_REQUIRED,
     MISSING_PERMISSION,
     MISSING_ROLE,
-    MISSING_SCOPES,
     NOT_IN_GUILD,
     RATE_LIMITED,
-    RECONNECT_REQUIRED,
     REFRESH_TOO_SOON,
     TOO_MANY_PASSWORDS,
     TOO_MANY_REQUESTS,
@@ -36,6 +34,7 @@ from guilds.problems.catalogue import (
     WITHOUT_LIST,
     Problem,
     Text,
+    refusal,
     why,
 )
 from guilds.problems.exceptions import (
@@ -84,12 +83,8 @@ def problem_of(error: Exception) -> Problem | None:
 
 
 def problem_of_no_answer(error: NoAnswer) -> Problem:
-    if error.reason is Reason.RECONNECT_REQUIRED:
-        return RECONNECT_REQUIRED
-    if error.reason is Reason.MISSING_SCOPE:
-        return MISSING_SCOPES[error.resource]
-    if error.reason is Reason.BOT_ABSENT:
-        return BOT_NOT_IN_GUILD
+    if refused := refusal(error.resource, error.reason):
+        return refused
     row = RATE_LIMITED if error.reason.is_limit else WITHOUT_LIST.get(error.reason, DISCORD_UNAVAILABLE)
     detail = why(error.resource, error.reason, limits_guild=error.limits_guild)
     return replace(row, detail=detail, reason=error.reason, retry_after=whole_seconds(error.retry_after))

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from django.apps import apps
 from django.db import OperationalError, connection
+from django.utils.translation import override
 from pytest_django import DjangoAssertNumQueries, Settings
 
 from accounts import gate
@@ -23,8 +24,11 @@ from guilds import services
 from guilds.engine import freshness, refresh, waiting
 from guilds.engine.records import Record
 from guilds.engine.refresh import Verified
-from guilds.engine.resource import Claim
+from guilds.engine.refusal import NoAnswer
+from guilds.engine.resource import Claim, Resource
 from guilds.models import BotGuilds, GuildListVerification
+from guilds.problems.catalogue import why
+from guilds.problems.of_errors import problem_of_no_answer
 from guilds.resources import ALL, PERSONAL
 from guilds.resources.guild_list import GUILD_LIST, GuildListResource
 from sandbox.remote import LIST
@@ -59,6 +63,28 @@ def test_each_record_belongs_to_a_resource() -> None:
     assert {resource.model for resource in ALL} == records
     assert all(resource.model.resource is resource for resource in ALL)
     assert {resource.model for resource in PERSONAL} == {model for model in records if hasattr(model, "user_id")}
+
+
+@pytest.mark.parametrize("reason", Reason)
+@pytest.mark.parametrize("resource", ALL, ids=lambda resource: resource.name)
+def test_each_reason_has_words_for_each_resource(resource: Resource[Any, Any], reason: Reason) -> None:
+    problem = problem_of_no_answer(NoAnswer(resource.name, reason, None if reason.is_refusal else 3))
+    cause = why(resource.name, reason)
+
+    assert (problem.status, problem.retry_after is None) == (status_of(reason), reason.is_refusal)
+    for words in (problem.title, problem.detail, cause):
+        with override("en"):
+            english = str(words)
+        with override("de"):
+            german = str(words)
+        assert english
+        assert german not in ("", english)
+
+
+def status_of(reason: Reason) -> int:
+    if reason.is_refusal:
+        return 409 if reason is Reason.BOT_ABSENT else 403
+    return 429 if reason.is_limit else 503
 
 
 def test_a_record_is_created_by_its_first_reader(ada: User) -> None:
