@@ -67,6 +67,10 @@ def blockades(now: datetime, state: Gate) -> list[str]:
     return found
 
 
+def _shut_until(row: Any) -> datetime | None:
+    return Gate(row.until, row.reason, row.streak).shut_until(row.now)
+
+
 @admin.register(DiscordGate)
 class DiscordGateAdmin(ReadOnlyAdmin):
     """The gate's single row, described in words by the database's time. The only action is to open the gate."""
@@ -86,13 +90,14 @@ class DiscordGateAdmin(ReadOnlyAdmin):
         if not row.streak:
             return state_in_words("good", gettext("open"))
         reason = {"reason": LIMITS.get(row.reason, row.reason)}
-        if row.until and row.until > row.now:
+        if _shut_until(row):
             return state_in_words("bad", gettext("shut (%(reason)s)") % reason)
         return state_in_words("fair", gettext("waiting for the probe (%(reason)s)") % reason)
 
     @admin.display(description=_("opens in"), ordering="until")
     def remaining(self, row: Any) -> str:
-        return wait_in_words(row.until - row.now) if row.streak and row.until and row.until > row.now else "–"
+        until = _shut_until(row)
+        return wait_in_words(until - row.now) if until else "–"
 
     @admin.display(description=_("send clock"), ordering="tat")
     def send_clock(self, row: Any) -> str:
