@@ -138,10 +138,10 @@ def look(record: R, now: datetime, max_age: timedelta | None = None) -> Reading[
 def look_up(resource: Resource[R, Any], *key: int, max_age: timedelta | None = None) -> Reading[R] | None:
     """Return what `look` returns for the stored record, or None without one.
 
-    A fresh record is read without the gate, which its reading doesn't depend on.
+    Without `max_age`, a fresh record is read without the gate, which its reading doesn't depend on.
     """
-    found = resource.find(*key, gate=False)
-    if found and freshness.tier(*found, resource.windows()) is not Tier.FRESH:
+    found = resource.find(*key, gate=max_age is not None)
+    if found and max_age is None and freshness.tier(*found, resource.windows()) is not Tier.FRESH:
         found = resource.find(*key)
     return look(*found, max_age=max_age) if found else None
 
@@ -215,10 +215,8 @@ def _behind_limits(record: Record, decision: Decision, now: datetime) -> Decisio
 def _start(record: Record, now: datetime, decision: Decision) -> Decision | None:
     """Start a refresh in the background, if a thread is free.
 
-    Returns the changed decision; None if another reader claimed first.
+    Returns the changed decision; None if another reader claimed first, or is the one that tests Discord's silence.
     """
-    if decision.probes and record.not_before and not gate.acquire_silence_probe():
-        return decision.not_now(decision.reason or Reason.BUSY, record.not_before)
     reservation = background.reserve()
     if reservation is None:
         return decision.not_now(decision.reason or Reason.BUSY, now + BUSY_PAUSE)

@@ -70,10 +70,11 @@ class Record(models.Model):
     )
     changed_at = models.DateTimeField(_("changed"), null=True, blank=True, help_text=_("When the answer last changed."))
 
-    # The gate's; every read of a resource brings them along, and a record that was read otherwise doesn't know them.
-    silent_since: datetime | None = None
-    recovered_at: datetime | None = None
-    probe_after: datetime | None = None
+    # The gate's, which every read of a resource brings along. They have no defaults, so that the rule raises instead of
+    # assuming that Discord was never silent if a record was read in another way.
+    silent_since: datetime | None
+    recovered_at: datetime | None
+    probe_after: datetime | None
     # Set by the constructor of `Resource`.
     resource: ClassVar["Resource[Any, Any]"]
 

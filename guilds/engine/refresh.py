@@ -71,9 +71,13 @@ class Fenced(Exception):
 def claim(record: R, now: datetime, decision: Decision, client: DiscordClient) -> Claim[R] | None:
     """Acquire the lease on `record` as it was read. Returns None if another reader or process claimed it first.
 
+    A decision that `probes` also gets None if another reader or process is already testing Discord's silence.
+
     The deadline is measured from before the claim, so the lease outlives the attempt even if the database is slow. The
     lease is measured from the claim, not from `now`, because the process may be paused between reading and claiming.
     """
+    if decision.probes and not gate.acquire_silence_probe():
+        return None
     windows = record.resource.windows()
     deadline = client.clock() + windows.budget.total_seconds()
     won = _row(record, record.generation).update(

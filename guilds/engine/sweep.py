@@ -75,7 +75,7 @@ def due(resource: Resource[R, Any], now: datetime) -> "QuerySet[R, R]":
     """
     lately = now - resource.windows().fresh - LAST_READ_RESOLUTION
     records = resource.model._default_manager.filter(refresh_after__lte=now, last_read_at__gte=lately)
-    return records.order_by("refresh_after", "pk")
+    return records.only("refresh_after", *resource.key).order_by("refresh_after", "pk")
 
 
 def sweep(
@@ -88,7 +88,7 @@ def sweep(
         done.ended = _enough(done, limit)
         if not done.ended:
             try:
-                _visit(record, done, sleep)
+                _visit(resource, record, done, sleep)
             except GateShut as shut:
                 done.ended, done.until = str(shut.reason), shut.until
         if done.ended:
@@ -120,27 +120,31 @@ def _enough(done: Round, limit: int | None) -> str:
     return done.silence if done.silent_in_a_row >= SILENT_IN_A_ROW else ""
 
 
-def _visit(record: Record, done: Round, sleep: Callable[[float], None]) -> None:
+def _visit(resource: Resource[R, Any], selected: R, done: Round, sleep: Callable[[float], None]) -> None:
     """Refresh one record, unless the rule forbids it or it is already claimed. Raises `GateShut` before any claim.
 
-    The record may have been read a while ago; if it has changed since, the claim fails.
+    It was selected a while ago, so it is read again, as readers read it. If it changes before the claim, that fails.
     """
     try:
-        now = database_now()
-        due = freshness.decide(record, now, record.resource.windows()).claim
-        if not due or record.resource.held_until(record, now, Priority.DUE):
+        found = resource.find(*(getattr(selected, name) for name in resource.key))
+        if found is None or not _may_ask(*found):
             done.skipped += 1
             return
         now = gate.wait_for_place(sleep)
-        done.count(_refresh(record, now))
+        done.count(_refresh(found[0], now))
     except GateShut:
         raise
     except Exception as error:
         if is_unavailable(error):
             raise
-        logger.exception(record.resource.event("{}_sweep_crashed"), **record.resource.whose(record))
+        logger.exception(resource.event("{}_sweep_crashed"), **resource.whose(selected))
         done.failed["crashed"] += 1
         done.silent_in_a_row = 0
+
+
+def _may_ask(record: Record, now: datetime) -> bool:
+    decision = freshness.decide(record, now, record.resource.windows())
+    return decision.claim and not record.resource.held_until(record, now, Priority.DUE)
 
 
 def _refresh(record: Record, now: datetime) -> Outcome | None:

@@ -313,6 +313,57 @@ def test_discords_silence_ends_the_round(crowd: list[User], sandbox: Sandbox, mo
     assert (dict(done.failed), done.left, done.ended) == ({"unavailable": 2}, 1, "unavailable")
 
 
+# the sweep: after a silence
+
+
+def wait_after_silence(**gate_fields: timedelta) -> None:
+    """Make everyone wait because Discord was silent a minute ago, and set the gate's moments, that long ago."""
+    now = database_now()
+    silent_at, not_before = now - timedelta(minutes=1), now + timedelta(minutes=10)
+    GuildListVerification.objects.update(reason="unavailable", silent_at=silent_at, not_before=not_before)
+    DiscordGate.objects.update(**{name: now - ago for name, ago in gate_fields.items()})
+
+
+def test_the_sweep_goes_on_at_once_after_a_silence(crowd: list[User], sandbox: Sandbox) -> None:
+    wait_after_silence(recovered_at=timedelta(seconds=1))
+
+    done = sweep(GUILD_LIST)
+
+    assert (done.refreshed, done.skipped) == (3, 0)
+
+
+def test_the_sweep_waits_as_long_as_before_if_the_silence_came_after_the_recovery(
+    crowd: list[User], sandbox: Sandbox
+) -> None:
+    wait_after_silence(recovered_at=timedelta(minutes=2))
+
+    done = sweep(GUILD_LIST)
+
+    assert (done.refreshed, done.skipped) == (0, 3)
+    assert asked(sandbox) == []
+
+
+def test_the_sweep_sends_one_request_to_find_out_whether_a_silence_is_over(crowd: list[User], sandbox: Sandbox) -> None:
+    wait_after_silence(silent_since=timedelta(minutes=2))
+    sandbox.mood("outage")
+
+    rounds = [sweep(GUILD_LIST) for _ in range(2)]
+
+    assert [(dict(done.failed), done.skipped) for done in rounds] == [({"unavailable": 1}, 2), ({}, 3)]
+    assert asked(sandbox) == ["ada"]
+
+
+def test_a_good_answer_to_the_sweep_ends_the_waits_of_the_rest_of_its_round(
+    crowd: list[User], sandbox: Sandbox
+) -> None:
+    wait_after_silence(silent_since=timedelta(minutes=2))
+
+    done = sweep(GUILD_LIST)
+
+    assert (done.refreshed, done.skipped) == (3, 0)
+    assert asked(sandbox) == ["ada", "linus", "grace"]
+
+
 # the sweep: the send budget
 
 

@@ -27,7 +27,7 @@ from accounts.discord import (
     UnusableResponse,
 )
 from accounts.limits import GateShut, Priority
-from accounts.models import User
+from accounts.models import DiscordGate, User
 from accounts.tokens import ReconnectRequired, TokensReplaced, TokensUnreadable, discord_client
 from guilds.engine import refresh
 from guilds.engine.freshness import Decision, Reason, Tier, Wait, refresh_moment, retry_pause
@@ -144,6 +144,21 @@ def test_a_record_that_the_schema_refuses_is_a_fault(ada: User, monkeypatch: pyt
 
 
 # claim
+
+
+def test_one_claim_at_a_time_finds_out_whether_a_silence_is_over(ada: User) -> None:
+    record, now = GUILD_LIST.read(ada.pk)
+    gate.read()
+    DiscordGate.objects.update(silent_since=now - timedelta(minutes=1))
+    probing = replace(STALE, probes=True)
+
+    first = refresh.claim(record, now, probing, discord_client())
+    again, now = GUILD_LIST.read(ada.pk)
+    second = refresh.claim(again, now, probing, discord_client())
+
+    assert first
+    assert second is None
+    assert GUILD_LIST.read(ada.pk)[0].generation == first.generation
 
 
 @pytest.mark.parametrize(("lease", "outcome"), [(None, "won"), (-SECOND, "taken_over")])

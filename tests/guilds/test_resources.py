@@ -4,6 +4,7 @@ import ast
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,7 +22,7 @@ from accounts.limits import Priority, Reason
 from accounts.models import DiscordGate, User
 from accounts.tokens import discord_client
 from guilds import services
-from guilds.engine import freshness, refresh, waiting
+from guilds.engine import freshness, policy, refresh, waiting
 from guilds.engine.records import Record
 from guilds.engine.refresh import Verified
 from guilds.engine.refusal import NoAnswer
@@ -33,6 +34,7 @@ from guilds.resources import ALL, PERSONAL
 from guilds.resources.guild_list import GUILD_LIST, GuildListResource
 from sandbox.remote import LIST
 from tests.fixtures import Sandbox, let_pass
+from tests.guilds.rows import stored
 from tests.guilds.test_refresh import counted
 
 ENGINE = Path(refresh.__file__).parent
@@ -124,6 +126,27 @@ def test_a_record_is_found_with_the_gate_unless_told_otherwise(ada: User) -> Non
 
     assert found
     assert {"silent_since", "recovered_at", "probe_after"} <= vars(found[0]).keys()
+
+
+def wait_after_silence(user: User) -> None:
+    """Store a fresh list, as news can, that waits because Discord was silent."""
+    minute = timedelta(minutes=1)
+    now = database_now()
+    stored(user, minute, reason=Reason.UNAVAILABLE, silent_at=now - minute, not_before=now + minute)
+
+
+def test_the_rule_raises_for_a_waiting_record_that_was_read_without_the_gate(ada: User) -> None:
+    wait_after_silence(ada)
+
+    with pytest.raises(AttributeError, match="recovered_at"):
+        freshness.wait_end(GuildListVerification.objects.get(), database_now())
+
+
+def test_a_fresh_answer_that_is_too_old_for_its_reader_is_read_with_the_gate(ada: User) -> None:
+    wait_after_silence(ada)
+
+    assert policy.look_up(GUILD_LIST, ada.pk)
+    assert policy.look_up(GUILD_LIST, ada.pk, max_age=timedelta(seconds=5)) is None
 
 
 def test_a_list_needs_no_bot_and_no_guild_limits_it(ada: User, settings: Settings) -> None:
