@@ -18,8 +18,7 @@ from accounts.admin.kit import AnyModelAdmin, Words, moment, state_in_words, wai
 from accounts.clock import Now, database_now
 from accounts.limits import is_leased
 from guilds.engine.freshness import Reason, Tier, tier, wait_end
-from guilds.engine.records import Record
-from guilds.engine.resource import OF_THE_GATE
+from guilds.engine.records import OF_THE_GATE, Record
 
 TIER_KINDS = {Tier.FRESH: "good", Tier.DUE: "good", Tier.STALE: "fair", Tier.EXPIRED: "bad", Tier.NONE: "none"}
 TIERS: dict[str, Words] = {

@@ -4,14 +4,22 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import Q, Subquery
+from django.db.models.functions import Coalesce
 from django.utils.translation import gettext_lazy as _
 
-from accounts.clock import is_leased
+from accounts.clock import Now, is_leased
+from accounts.models import DiscordGate
 from guilds.engine.freshness import Reason, Tier
 
 if TYPE_CHECKING:
     from guilds.engine.resource import Resource
+
+# What the rule needs to know of the gate.
+OF_THE_GATE = {
+    name: Subquery(DiscordGate.objects.filter(pk=1).values(name))
+    for name in ("silent_since", "recovered_at", "probe_after")
+}
 
 
 class Record(models.Model):
@@ -121,12 +129,11 @@ class Record(models.Model):
         return {**tiers, "refused": refused}
 
     @classmethod
-    def pausing(cls, now: datetime, recovered_at: datetime | None) -> Q:
-        """The records for which `freshness.wait_end` names a moment, if a silence last ended at `recovered_at`."""
-        waits = Q(not_before__gt=now)
-        if recovered_at is None:
-            return waits
-        return waits & (~Q(reason=Reason.UNAVAILABLE) | Q(silent_at=None) | Q(silent_at__gte=recovered_at))
+    def pausing(cls, now: datetime | Now) -> Q:
+        """Return the condition for the records for which `freshness.wait_end` names a moment."""
+        # Before the first recovery, each moment is compared with itself.
+        is_still_silent = Q(silent_at__gte=Coalesce(OF_THE_GATE["recovered_at"], "silent_at"))
+        return Q(not_before__gt=now) & (~Q(reason=Reason.UNAVAILABLE) | Q(silent_at=None) | is_still_silent)
 
     @classmethod
     def running(cls) -> Q:

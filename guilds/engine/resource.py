@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
-from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models import OuterRef, QuerySet
 from django.db.models.expressions import Combinable
 from django.utils.functional import cached_property
 
@@ -23,20 +23,13 @@ from accounts.compiled import CompiledQuery
 from accounts.database import is_foreign_key_violation
 from accounts.discord import DiscordClient
 from accounts.limits import Priority, Reason
-from accounts.models import DiscordGate
 from guilds.engine.freshness import Windows
 from guilds.engine.metrics import Counts
-from guilds.engine.records import Record
+from guilds.engine.records import OF_THE_GATE, Record
 from guilds.engine.refusal import NoAnswer
 
 R = TypeVar("R", bound=Record)
 V = TypeVar("V")
-
-# What the rule needs to know of the gate.
-OF_THE_GATE = {
-    name: Subquery(DiscordGate.objects.filter(pk=1).values(name))
-    for name in ("silent_since", "recovered_at", "probe_after")
-}
 
 
 @dataclass(frozen=True, slots=True)

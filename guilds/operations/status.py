@@ -178,7 +178,7 @@ def read() -> Status:
         budget=_budget(state, now),
         leases=LeaseStatus(lists.live, lists.overdue, _oldest_lease() if lists.live else None),
         resources=resources,
-        failures=_failures(now, state.recovered_at),
+        failures=_failures(now),
         latest_refusals=tuple(
             Refusal(*row)
             for row in DiscordRefusal.objects.order_by("-at").values_list("at", "status", "reason")[:LATEST]
@@ -303,8 +303,8 @@ def _oldest_lease() -> Lease | None:
     return Lease(row.pk, str(row.user), row.generation, since, row.lease_until)
 
 
-def _failures(now: datetime, recovered_at: datetime | None) -> tuple[Failure, ...]:
-    waiting = GuildListVerification.pausing(now, recovered_at)
+def _failures(now: datetime) -> tuple[Failure, ...]:
+    waiting = GuildListVerification.pausing(now)
     rows = (
         GuildListVerification.objects.exclude(reason="")
         .values("reason")

@@ -7,11 +7,11 @@ from functools import partial
 from typing import ClassVar
 
 from django.conf import settings
-from django.db.models import OuterRef, Q, QuerySet, Subquery
+from django.db.models import Case, OuterRef, Q, QuerySet, Subquery, When
 from django.db.models.expressions import Combinable
-from django.db.models.functions import Coalesce
 
 from accounts import tokens
+from accounts.clock import Now
 from accounts.discord import DiscordClient, Guild, GuildPage
 from guilds import hooks
 from guilds.engine.freshness import Windows
@@ -31,10 +31,14 @@ class GuildListResource(Resource[GuildListVerification, GuildPage[Guild]]):
     name = "guild_list"
     key = ("user_id",)
     # The cached extras of the list depend on the bot's guilds, and reading their state must not cost a separate query.
-    # They are due when the last failure or the last list says, or at once if there was neither.
+    # They are due at the end of a wait, or else when the last list says; at once if there was none.
     beside: ClassVar[Mapping[str, Combinable]] = {
         "bot_tag": Subquery(BotGuilds.objects.filter(pk=1).values("tag")),
-        "bot_due_at": Subquery(BotGuilds.objects.filter(pk=1).values_list(Coalesce("not_before", "refresh_after"))),
+        "bot_due_at": Subquery(
+            BotGuilds.objects.filter(pk=1).values_list(
+                Case(When(BotGuilds.pausing(Now()), then="not_before"), default="refresh_after")
+            )
+        ),
     }
 
     def windows(self) -> Windows:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from io import StringIO
+from itertools import product
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -24,6 +25,7 @@ from accounts.clock import database_now
 from accounts.discord import PartialGuild, Permissions
 from accounts.limits import Reason
 from accounts.models import DiscordGate, User
+from guilds.engine import freshness
 from guilds.listing import bot
 from guilds.listing.extras import get_extras
 from guilds.models import BotGuild, BotGuilds, UserGuildMembership
@@ -370,6 +372,55 @@ def test_a_refusal_that_is_stored_with_the_bots_list_ends_with_its_next_reader(
     sync_bot_guilds()
 
     assert len(there()) == BOT_HAS
+
+
+@pytest.mark.usefixtures("readers_refresh")
+def test_the_end_of_a_silence_ends_the_wait_for_the_bots_list_too(
+    with_list: WithList, client_of: ClientOf, sandbox: Sandbox
+) -> None:
+    client = client_of(with_list("ada"))
+    address = "/api/v1/guilds/?has_bot=false"
+    sandbox.mood("outage")
+    client.get(address)
+    end_jobs()
+    BotGuilds.objects.update(not_before=database_now() + timedelta(minutes=10))
+    sandbox.mood()
+    DiscordGate.objects.update(silent_since=None, recovered_at=database_now())
+
+    answers = []
+    for _ in range(2):
+        answers.append(client.get(address).status_code)
+        end_jobs()
+
+    assert answers == [503, 200]
+    assert len(there()) == BOT_HAS
+
+
+def test_the_bots_list_is_due_when_the_rule_says_so(with_list: WithList) -> None:
+    ada = with_list("ada")
+    now = database_now()
+
+    def moment(seconds: int | None) -> Any:
+        return None if seconds is None else now + timedelta(seconds=seconds)
+
+    def is_due(reason: str, recovered: int | None, **fields: int | None) -> tuple[bool, bool]:
+        """Return whether it is due with these values, as a reader of the list is told and by the rule."""
+        verified_at = None if fields["refresh_after"] is None else moment(-48 * 60)
+        DiscordGate.objects.update(recovered_at=moment(recovered))
+        moments = {name: moment(seconds) for name, seconds in fields.items()}
+        BotGuilds.objects.update_or_create(pk=1, defaults={"reason": reason, "verified_at": verified_at, **moments})
+        by_rule = freshness.decide(*BOT_GUILDS.read(1), BOT_GUILDS.windows()).ask
+        return get_guild_list(ada, lazy=True).is_bot_due, by_rule
+
+    found = {
+        case: is_due(case[0], case[1], silent_at=case[2], not_before=case[3], refresh_after=case[4])
+        for case in product(
+            ("unavailable", "rate_limited"), (None, -90, -30), (None, -60), (None, -1, 60), (None, -1, 60)
+        )
+    }
+
+    assert {case for case, (told, by_rule) in found.items() if told is not by_rule} == set()
+    assert {by_rule for _told, by_rule in found.values()} == {True, False}
 
 
 @pytest.mark.usefixtures("readers_refresh")

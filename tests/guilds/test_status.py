@@ -300,7 +300,7 @@ def test_the_database_counts_the_waits_that_the_rule_sees(
     GuildListVerification.objects.update(reason=reason, silent_at=moment(silent), not_before=moment(wait))
     row, _ = GUILD_LIST.read(user.pk)
 
-    waiting = GuildListVerification.pausing(now, row.recovered_at)
+    waiting = GuildListVerification.pausing(now)
 
     assert GuildListVerification.objects.filter(waiting).exists() is bool(freshness.wait_end(row, now))
 
