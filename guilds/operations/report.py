@@ -244,10 +244,11 @@ def _bot_words(status: Status) -> str:
         return "none"
     at = status.bot.verified_at
     words = f"servers listed at {ago_in_words(at, status.now)}" if at else "no complete list of its servers yet"
-    if not status.bot.reason or status.bot.next_attempt_at is None:
+    if not status.bot.reason:
         return words
-    until = in_words(status.bot.next_attempt_at, status.now)
-    return f"{words}; the last attempt failed ({status.bot.reason}), the next is possible at {until}"
+    until = status.bot.next_attempt_at
+    when = f"at {in_words(until, status.now)}" if until else "now"
+    return f"{words}; the last attempt failed ({status.bot.reason}), the next is possible {when}"
 
 
 def _job_words(job: JobStatus, now: datetime) -> str:

@@ -14,13 +14,13 @@ from django.db.models import Count, Max, Min, Q, Sum
 from accounts import brake, gate, tokens
 from accounts.limits import INVALID_REQUEST_WINDOW, REFUSAL_RETENTION, Gate, Priority
 from accounts.models import DiscordRefusal
-from guilds.engine.freshness import Reason, Tier
+from guilds.engine.freshness import Reason, Tier, wait_end
 from guilds.engine.resource import Resource
-from guilds.models import BotGuilds, GuildListVerification, JobRun, ServingMinute
+from guilds.models import GuildListVerification, JobRun, ServingMinute
 from guilds.operations import schedule
 from guilds.operations.verdict import WINDOW, Facts, Served
 from guilds.resources import ALL
-from guilds.resources.bot_guilds import ALL_GUILDS
+from guilds.resources.bot_guilds import ALL_GUILDS, BOT_GUILDS
 from guilds.resources.guild_list import GUILD_LIST
 
 LATEST = 5
@@ -114,7 +114,7 @@ class Refusal:
 @dataclass(frozen=True, slots=True)
 class BotStatus:
     """When the stored list of the bot's servers was requested; None before the first. `reason` says why the last
-    attempt failed; empty if it succeeded."""
+    attempt failed; empty if it succeeded. `next_attempt_at` is None if one is possible now."""
 
     verified_at: datetime | None
     reason: str
@@ -286,8 +286,11 @@ def _records(resource: Resource[Any, Any], now: datetime) -> ResourceStatus:
 
 
 def _bot() -> BotStatus:
-    row = BotGuilds.objects.filter(pk=ALL_GUILDS).first() or BotGuilds()
-    return BotStatus(row.verified_at, row.reason, row.not_before)
+    found = BOT_GUILDS.find(ALL_GUILDS)
+    if found is None:
+        return BotStatus(None, "", None)
+    record, now = found
+    return BotStatus(record.verified_at, record.reason, wait_end(record, now))
 
 
 def _oldest_lease() -> Lease | None:
