@@ -68,7 +68,7 @@ __all__ = [
 logger = structlog.get_logger(__name__)
 
 # A lower maximum age would ask Discord at every page view; Discord allows about one request a second.
-YOUNGEST_DEMAND = timedelta(seconds=5)
+MIN_MAX_AGE = timedelta(seconds=5)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,7 +152,7 @@ def get_guild_list(
 
 
 def _possible(max_age: timedelta | None) -> timedelta | None:
-    return None if max_age is None else max(max_age, YOUNGEST_DEMAND)
+    return None if max_age is None else max(max_age, MIN_MAX_AGE)
 
 
 def _read(
@@ -252,7 +252,7 @@ def refresh_member(user: User, guild_id: int) -> GuildMembership:
     if found := MEMBER.find(user.pk, guild_id):
         _require_cool_down(*found)
     timeout = settings.DISCORD_REFRESH_WAIT_MS / 1000
-    return guild_membership_of(policy.read(MEMBER, user.pk, guild_id, max_age=YOUNGEST_DEMAND, timeout=timeout))
+    return guild_membership_of(policy.read(MEMBER, user.pk, guild_id, max_age=MIN_MAX_AGE, timeout=timeout))
 
 
 def guild_membership_of(reading: Reading[GuildMember]) -> GuildMembership:
@@ -334,7 +334,7 @@ def refresh_directory(guild_id: int) -> Directory:
     if found := DIRECTORY.find(guild_id):
         _require_cool_down(*found)
     timeout = settings.DISCORD_REFRESH_WAIT_MS / 1000
-    return _directory_of(_read_directory(guild_id, YOUNGEST_DEMAND, timeout=timeout))
+    return _directory_of(_read_directory(guild_id, MIN_MAX_AGE, timeout=timeout))
 
 
 def _read_directory(guild_id: int, max_age: timedelta | None, *, timeout: float) -> Reading[GuildDirectory]:
@@ -414,7 +414,7 @@ def refresh_guild_list(user: User) -> GuildList:
     Raises `RefreshTooSoon` during the cool-down after the last list; its wait lasts until Discord can be asked.
     """
     _require_cool_down(*GUILD_LIST.read(user.pk))
-    return _read(user.pk, YOUNGEST_DEMAND, timeout=settings.DISCORD_REFRESH_WAIT_MS / 1000)
+    return _read(user.pk, MIN_MAX_AGE, timeout=settings.DISCORD_REFRESH_WAIT_MS / 1000)
 
 
 def _require_cool_down(record: Record, now: datetime) -> None:
@@ -426,7 +426,7 @@ def _require_cool_down(record: Record, now: datetime) -> None:
 
 def verify_again(user: User) -> GuildList:
     """`refresh_guild_list` for operators, who have no cool-down."""
-    return _read(user.pk, YOUNGEST_DEMAND, timeout=settings.DISCORD_REFRESH_WAIT_MS / 1000)
+    return _read(user.pk, MIN_MAX_AGE, timeout=settings.DISCORD_REFRESH_WAIT_MS / 1000)
 
 
 class RefreshTooSoon(Exception):

@@ -11,7 +11,7 @@ from prometheus_client import Counter, Histogram
 from guilds.engine.freshness import Reason, Tier
 
 
-class Outcome(StrEnum):
+class ReadOutcome(StrEnum):
     """The result of one read."""
 
     HIT = "hit"  # the stored answer, without waiting
@@ -20,7 +20,7 @@ class Outcome(StrEnum):
     REFUSED = "refused"  # no answer
 
 
-class Lease(StrEnum):
+class LeaseOutcome(StrEnum):
     WON = "won"
     TAKEN_OVER = "taken_over"  # won, from a process that let it expire
     LOST = "lost"  # another reader was quicker
@@ -56,21 +56,25 @@ class Counts:
 
     def __init__(self, resource: str) -> None:
         self._reads = {
-            (tier, outcome): READS.labels(resource, tier.value, outcome.value) for tier in Tier for outcome in Outcome
+            (tier, outcome): READS.labels(resource, tier.value, outcome.value)
+            for tier in Tier
+            for outcome in ReadOutcome
         }
         self._age = SERVED_AGE.labels(resource)
-        self._leases = {lease: LEASES.labels(resource, lease.value) for lease in Lease}
+        self._leases = {lease: LEASES.labels(resource, lease.value) for lease in LeaseOutcome}
         outcomes = ("verified", "pushed", *(reason.value for reason in Reason))
         self._refreshes = {outcome: REFRESHES.labels(resource, outcome) for outcome in outcomes}
 
-    def read(self, found: Tier, outcome: Outcome) -> None:
+    def read(self, found: Tier, outcome: ReadOutcome) -> None:
         self._reads[found, outcome].inc()
 
     def served(self, found: Tier, age: timedelta, *, stale: bool, waited: bool) -> None:
-        self.read(found, Outcome.STALE_SERVED if stale else Outcome.MISS_REFRESHED if waited else Outcome.HIT)
+        self.read(
+            found, ReadOutcome.STALE_SERVED if stale else ReadOutcome.MISS_REFRESHED if waited else ReadOutcome.HIT
+        )
         self._age.observe(age.total_seconds())
 
-    def lease(self, lease: Lease) -> None:
+    def lease(self, lease: LeaseOutcome) -> None:
         self._leases[lease].inc()
 
     def refresh(self, outcome: str) -> None:

@@ -22,7 +22,7 @@ from accounts.limits import is_leased
 from accounts.tokens import discord_client
 from guilds.engine import freshness, refresh, waiting
 from guilds.engine.freshness import Decision, Reason, Tier, Wait
-from guilds.engine.metrics import Outcome
+from guilds.engine.metrics import ReadOutcome
 from guilds.engine.records import Record
 from guilds.engine.refusal import NoAnswer
 from guilds.engine.resource import R, Resource
@@ -102,7 +102,7 @@ class Served:
         """
         record, decision, now = reading.record, reading.decision, reading.now
         if not decision.serve or record.verified_at is None:
-            record.resource.counts.read(reading.found, Outcome.REFUSED)
+            record.resource.counts.read(reading.found, ReadOutcome.REFUSED)
             raise _refusal(record, decision, now)
         stale = decision.tier is Tier.STALE
         served = cls(

@@ -26,7 +26,7 @@ from accounts.reasons import reason_of
 from accounts.tokens import ReconnectRequired, TokensReplaced, TokensUnreadable
 from guilds.engine import freshness
 from guilds.engine.freshness import MAX_SKEW, Decision, Order, Reason, refresh_moment, retry_pause
-from guilds.engine.metrics import Lease
+from guilds.engine.metrics import LeaseOutcome
 from guilds.engine.records import Record
 from guilds.engine.refusal import Refused
 from guilds.engine.resource import Change, Claim, R, Resource, V
@@ -85,9 +85,9 @@ def claim(record: R, now: datetime, decision: Decision, client: DiscordClient) -
         generation=record.generation + 1,
     )
     if not won:
-        record.resource.counts.lease(Lease.LOST)
+        record.resource.counts.lease(LeaseOutcome.LOST)
         return None
-    record.resource.counts.lease(Lease.TAKEN_OVER if record.lease_until else Lease.WON)
+    record.resource.counts.lease(LeaseOutcome.TAKEN_OVER if record.lease_until else LeaseOutcome.WON)
     return Claim(record, record.generation + 1, now, decision.priority, deadline)
 
 
@@ -177,7 +177,7 @@ def run(claimed: Claim[Any], client: DiscordClient) -> Outcome | None:
     except (Fenced, TokensReplaced):
         # Newer tokens don't increment the generation, so the claim may still be held; release it.
         _release(claimed)
-        claimed.record.resource.counts.lease(Lease.FENCED)
+        claimed.record.resource.counts.lease(LeaseOutcome.FENCED)
         event = claimed.record.resource.event("{}_answer_fenced")
         logger.warning(event, **_whose(claimed), generation=claimed.generation)
         return None

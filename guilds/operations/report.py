@@ -11,8 +11,8 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts import brake
 from accounts.templatetags.durations import ago, span
-from guilds.operations.status import Failure, JobStatus, Refusal, ResourceStatus, Status
-from guilds.operations.verdict import WINDOW, Served, Verdict, exit_code, judge
+from guilds.operations.status import Failure, JobStatus, RefusedRequest, ResourceStatus, Status
+from guilds.operations.verdict import WINDOW, ServedCounts, Verdict, exit_code, judge
 
 # Why requests were not sent or brought no answer.
 REASON_WORDS = {
@@ -180,7 +180,7 @@ def as_text(status: Status) -> str:
     return "\n".join([verdict(status)[1], "", *lines])
 
 
-def _served_words(served: Served) -> str:
+def _served_words(served: ServedCounts) -> str:
     every = settings.SERVING_FLUSH_SECONDS
     return (
         f"in the last {MINUTES} minutes {served.fresh:,} fresh and {served.stale:,} stale lists, {served.refused:,} "
@@ -230,12 +230,12 @@ def _failure_words(failure: Failure, now: datetime) -> str:
     return f"{words}, {failure.waiting:,} waiting, the first until {in_words(failure.next_attempt_at, now)}"
 
 
-def _refusal_words(refusal: Refusal, now: datetime) -> str:
+def _refusal_words(refusal: RefusedRequest, now: datetime) -> str:
     scope = f" {refusal.reason}" if refusal.reason else ""
     return f"{refusal.status}{scope} at {ago_in_words(refusal.at, now)}"
 
 
-def _credentials_words(refusal: Refusal, now: datetime) -> str:
+def _credentials_words(refusal: RefusedRequest, now: datetime) -> str:
     return f"{CREDENTIALS[refusal.reason]}: rejected ({refusal.status}), last at {ago_in_words(refusal.at, now)}"
 
 

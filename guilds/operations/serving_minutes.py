@@ -20,7 +20,7 @@ from prometheus_client.samples import Sample
 from accounts import background
 from accounts.clock import database_now
 from accounts.metrics import REQUESTS
-from guilds.engine.metrics import READS, SERVED_AGE, Outcome
+from guilds.engine.metrics import READS, SERVED_AGE, ReadOutcome
 from guilds.models import ServingMinute
 from guilds.resources.guild_list import GUILD_LIST
 
@@ -30,10 +30,10 @@ RETENTION = timedelta(days=30)
 
 COUNTS = [field.name for field in ServingMinute._meta.concrete_fields if field.name not in ("id", "minute")]
 SERVED = {
-    Outcome.HIT: "fresh",
-    Outcome.MISS_REFRESHED: "fresh",
-    Outcome.STALE_SERVED: "stale",
-    Outcome.REFUSED: "refused",
+    ReadOutcome.HIT: "fresh",
+    ReadOutcome.MISS_REFRESHED: "fresh",
+    ReadOutcome.STALE_SERVED: "stale",
+    ReadOutcome.REFUSED: "refused",
 }
 # The histogram's bounds in seconds, ascending.
 AGES = {
@@ -50,7 +50,7 @@ def totals() -> dict[str, int]:
     """Return this process's counts since its start, by field name of `ServingMinute`."""
     found = dict.fromkeys(COUNTS, 0)
     for sample in _samples(READS, "_total", resource=GUILD_LIST.name):
-        found[SERVED[Outcome(sample.labels["outcome"])]] += int(sample.value)
+        found[SERVED[ReadOutcome(sample.labels["outcome"])]] += int(sample.value)
     for sample in _samples(REQUESTS, "_total"):
         found[_column(sample.labels["status"])] += int(sample.value)
     ages = _samples(SERVED_AGE, "_bucket", resource=GUILD_LIST.name)

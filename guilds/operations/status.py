@@ -18,7 +18,7 @@ from guilds.engine.freshness import Reason, Tier, wait_end
 from guilds.engine.resource import Resource
 from guilds.models import GuildListVerification, JobRun, ServingMinute
 from guilds.operations import schedule
-from guilds.operations.verdict import WINDOW, Facts, Served
+from guilds.operations.verdict import WINDOW, Facts, ServedCounts
 from guilds.resources import ALL
 from guilds.resources.bot_guilds import ALL_GUILDS, BOT_GUILDS
 from guilds.resources.guild_list import GUILD_LIST
@@ -52,7 +52,7 @@ class BudgetStatus:
 
 
 @dataclass(frozen=True, slots=True)
-class Lease:
+class OldestLease:
     user_id: int
     username: str
     generation: int
@@ -66,7 +66,7 @@ class LeaseStatus:
 
     live: int
     overdue: int
-    oldest: Lease | None
+    oldest: OldestLease | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class RefusedRequest:
     at: datetime
     status: int
     reason: str
@@ -148,8 +148,8 @@ class Status:
     leases: LeaseStatus
     resources: dict[str, ResourceStatus]
     failures: tuple[Failure, ...]
-    latest_refusals: tuple[Refusal, ...]
-    site_refusals: tuple[Refusal, ...]
+    latest_refusals: tuple[RefusedRequest, ...]
+    site_refusals: tuple[RefusedRequest, ...]
     bot: BotStatus | None
     jobs: tuple[JobStatus, ...]
 
@@ -158,7 +158,7 @@ class Status:
         return self.resources[GUILD_LIST.name]
 
     @property
-    def site_refused(self) -> Refusal | None:
+    def site_refused(self) -> RefusedRequest | None:
         """The latest refusal of the site's own credentials in the brake's window."""
         return _refused_now(self.site_refusals, self.now)
 
@@ -180,7 +180,7 @@ def read() -> Status:
         resources=resources,
         failures=_failures(now),
         latest_refusals=tuple(
-            Refusal(*row)
+            RefusedRequest(*row)
             for row in DiscordRefusal.objects.order_by("-at").values_list("at", "status", "reason")[:LATEST]
         ),
         site_refusals=site_refusals,
@@ -195,7 +195,7 @@ def read_facts(state: Gate, now: datetime) -> Facts:
 
 
 def _facts(
-    state: Gate, now: datetime, braked_until: datetime | None, problem: str | None, refusals: tuple[Refusal, ...]
+    state: Gate, now: datetime, braked_until: datetime | None, problem: str | None, refusals: tuple[RefusedRequest, ...]
 ) -> Facts:
     served, since = _served(now), now - WINDOW
     silent_since, ends = state.silent_since, (state.recovered_at, state.until if state.streak else None)
@@ -224,14 +224,14 @@ def read_jobs() -> tuple[JobStatus, ...]:
     return tuple(found.get(command) or JobStatus(command) for command in schedule.jobs())
 
 
-def _served(now: datetime) -> Served:
+def _served(now: datetime) -> ServedCounts:
     """The sums of `WINDOW`. A process writes once in `SERVING_FLUSH_SECONDS`, so its last minute may be missing."""
-    names = [field.name for field in fields(Served)]
+    names = [field.name for field in fields(ServedCounts)]
     minutes = ServingMinute.objects.filter(minute__gt=now - WINDOW, minute__lte=now)
-    return Served(**minutes.aggregate(**{name: Sum(name, default=0) for name in names}))
+    return ServedCounts(**minutes.aggregate(**{name: Sum(name, default=0) for name in names}))
 
 
-def _refused_now(refusals: tuple[Refusal, ...], now: datetime) -> Refusal | None:
+def _refused_now(refusals: tuple[RefusedRequest, ...], now: datetime) -> RefusedRequest | None:
     """The latest of the refusals, if it is in the brake's window."""
     latest = max(refusals, key=lambda refusal: refusal.at, default=None)
     return latest if latest and latest.at > now - INVALID_REQUEST_WINDOW else None
@@ -250,11 +250,11 @@ def misconfigured(state: Gate) -> str | None:
     )
 
 
-def _site_refusals(now: datetime) -> tuple[Refusal, ...]:
+def _site_refusals(now: datetime) -> tuple[RefusedRequest, ...]:
     """The latest refusal of each of the site's credentials, as long as refusals are retained."""
     kept = DiscordRefusal.objects.filter(at__gt=now - REFUSAL_RETENTION, reason__in=SITE_CREDENTIALS)
     rows = kept.values("reason").annotate(latest=Max("at"), status=Max("status")).order_by("reason")
-    return tuple(Refusal(row["latest"], row["status"], row["reason"]) for row in rows)
+    return tuple(RefusedRequest(row["latest"], row["status"], row["reason"]) for row in rows)
 
 
 def _gate(state: Gate, now: datetime) -> GateStatus:
@@ -293,7 +293,7 @@ def _bot() -> BotStatus:
     return BotStatus(record.verified_at, record.reason, wait_end(record, now))
 
 
-def _oldest_lease() -> Lease | None:
+def _oldest_lease() -> OldestLease | None:
     rows = (
         GuildListVerification.objects.filter(GuildListVerification.running())
         .select_related("user")
@@ -303,7 +303,7 @@ def _oldest_lease() -> Lease | None:
     if row is None or row.lease_until is None:
         return None
     since = row.lease_until - GUILD_LIST.windows().lease
-    return Lease(row.pk, str(row.user), row.generation, since, row.lease_until)
+    return OldestLease(row.pk, str(row.user), row.generation, since, row.lease_until)
 
 
 def _failures(now: datetime) -> tuple[Failure, ...]:

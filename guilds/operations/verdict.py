@@ -36,7 +36,7 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Served:
+class ServedCounts:
     """What all processes wrote down within `WINDOW`: reads of lists, and requests to Discord by their response."""
 
     fresh: int = 0
@@ -66,7 +66,7 @@ class Served:
 class Facts:
     """`has_recovered`: a silence, or a limit for the whole site, ended within `WINDOW`."""
 
-    served: Served = Served()
+    served: ServedCounts = ServedCounts()
     is_misconfigured: bool = False
     is_limited: bool = False
     is_silent: bool = False

@@ -402,7 +402,7 @@ REFUSALS_OF = {
     }
 }
 # Rows for reasons that are neither a limit nor a refusal; all other reasons use DISCORD_UNAVAILABLE.
-WITHOUT_LIST = {
+ROWS_BY_REASON = {
     Reason.UNUSABLE: UNEXPECTED_REPLY,
     Reason.SITE_REFUSED: SITE_REFUSED,
     Reason.MISCONFIGURED: SITE_REFUSED,

@@ -28,10 +28,10 @@ from guilds.problems.catalogue import (
     NOT_IN_GUILD,
     RATE_LIMITED,
     REFRESH_TOO_SOON,
+    ROWS_BY_REASON,
     TOO_MANY_PASSWORDS,
     TOO_MANY_REQUESTS,
     TOO_MANY_SIGN_INS,
-    WITHOUT_LIST,
     Problem,
     Text,
     refusal,
@@ -85,7 +85,7 @@ def problem_of(error: Exception) -> Problem | None:
 def problem_of_no_answer(error: NoAnswer) -> Problem:
     if refused := refusal(error.resource, error.reason):
         return refused
-    row = RATE_LIMITED if error.reason.is_limit else WITHOUT_LIST.get(error.reason, DISCORD_UNAVAILABLE)
+    row = RATE_LIMITED if error.reason.is_limit else ROWS_BY_REASON.get(error.reason, DISCORD_UNAVAILABLE)
     detail = why(error.resource, error.reason, limits_guild=error.limits_guild)
     return replace(row, detail=detail, reason=error.reason, retry_after=whole_seconds(error.retry_after))
 

@@ -15,7 +15,7 @@ from guilds.operations import keys, migrations
 from guilds.operations.doctor.findings import Finding, Sentence, error, note, ok, skew, warning
 
 # Seconds that a server has for its answer.
-PATIENCE = 3.0
+TIMEOUT = 3.0
 # The rows whose keys are tried; all of them would take minutes on a large site.
 LATEST = 500
 
@@ -81,7 +81,7 @@ def check_redis() -> list[Finding]:
     from redis.exceptions import RedisError
 
     try:
-        with Redis.from_url(settings.REDIS_URL, socket_timeout=PATIENCE, socket_connect_timeout=PATIENCE) as connected:
+        with Redis.from_url(settings.REDIS_URL, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT) as connected:
             connected.ping()
     except (RedisError, OSError) as problem:
         return [
@@ -109,8 +109,8 @@ def check_broker() -> list[Finding]:
         sentence = Sentence(_("CELERY_BROKER_URL is set, but Celery is not installed."))
         return [warning(sentence, Sentence(_("Run `./run install celery`, or unset it.")))] if is_own else []
     try:
-        with Connection(url, connect_timeout=PATIENCE) as broker:  # type: ignore[no-untyped-call]  # no types
-            broker.ensure_connection(max_retries=1, interval_start=0, timeout=PATIENCE)
+        with Connection(url, connect_timeout=TIMEOUT) as broker:  # type: ignore[no-untyped-call]  # no types
+            broker.ensure_connection(max_retries=1, interval_start=0, timeout=TIMEOUT)
     # Each transport raises exceptions of its own library.
     except (KombuError, OSError, ValueError, KeyError) as problem:
         sentence = Sentence(
