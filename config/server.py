@@ -78,9 +78,17 @@ class Channel(HTTPChannel):
         super().service()
         self.waiting_since = time.monotonic()
 
+    def is_overdue(self, now: float) -> bool:
+        """Return whether the client has read nothing of a response, or completed no request, for too long."""
+        # Under the lock, a thread can't be between adding to a response and sending it.
+        with self.outbuf_lock:
+            if self.total_outbufs_len:
+                return time.time() - self.last_activity > RESPONSE_TIMEOUT
+        return not self.requests and now - self.waiting_since > REQUEST_DEADLINE
+
 
 class Server(TcpWSGIServer):
-    """Waitress's server, except that it accepts connections in batches."""
+    """Waitress's server, except that it accepts connections in batches, and leaves it to the worker to close them."""
 
     channel_class = Channel
     active_channels: dict[int, Channel]  # type: ignore[assignment]  # by file number, whatever the stubs say
@@ -91,6 +99,13 @@ class Server(TcpWSGIServer):
             super().handle_accept()
             if len(self.active_channels) == before:
                 break
+
+    def maintenance(self, now: float) -> None:
+        """Do nothing.
+
+        Waitress would mark overdue connections, and close each one once its socket is writable. That of a client that
+        reads nothing never is.
+        """
 
 
 class Worker(BaseWorker):
@@ -134,8 +149,6 @@ class Worker(BaseWorker):
             # The smallest size that is refused.
             max_request_body_size=settings.DATA_UPLOAD_MAX_MEMORY_SIZE + 1,
             max_request_header_size=MAX_HEADER_BYTES,
-            channel_timeout=RESPONSE_TIMEOUT,
-            cleanup_interval=1,
             connection_limit=2 * MAX_CONNECTIONS,
             # The site reads these headers itself, and trusts them only with BEHIND_TLS_PROXY.
             clear_untrusted_proxy_headers=False,
@@ -156,21 +169,29 @@ class Worker(BaseWorker):
     def _poll(self, timeout: float) -> None:
         wasyncore.loop(timeout=timeout, use_poll=True, map=self.connections, count=1)
 
+    def _channels(self) -> list[Channel]:
+        return [each for each in self.connections.values() if isinstance(each, Channel)]
+
     def _waiting(self) -> list[Channel]:
         """Return the connections without a running or queued request, longest wait first."""
-        channels = [each for each in self.connections.values() if isinstance(each, Channel) and not each.requests]
+        channels = [each for each in self._channels() if not each.requests]
         return sorted(channels, key=lambda channel: channel.waiting_since)
 
     def _close_overdue(self, now: float) -> None:
-        waiting = self._waiting()
+        """Close overdue connections, and idle ones if there are too many.
+
+        `handle_close` also ends a thread that waits until the client has read more. It must not be called while
+        `_poll` is running, where a new connection could get the same file number.
+        """
+        for channel in self._channels():
+            if channel.is_overdue(now):
+                channel.handle_close()
         count = len(self.connections)
         surplus = count - MAX_CONNECTIONS * 3 // 4 if count > MAX_CONNECTIONS else 0
-        for number, channel in enumerate(waiting):
-            waited = now - channel.waiting_since
-            late = waited > REQUEST_DEADLINE and not channel.total_outbufs_len
+        for channel in self._waiting()[:surplus]:
             # On a busy machine the worker may need longer than GRACE to read what has arrived.
-            if late or (number < surplus and waited > GRACE and not _has_input(channel)):
-                channel.will_close = True
+            if now - channel.waiting_since > GRACE and not _has_input(channel):
+                channel.handle_close()
 
     def _drain(self, server: Server) -> None:
         """Stop accepting connections, and finish the requests that have begun."""
@@ -187,7 +208,7 @@ class Worker(BaseWorker):
         """Close connections whose client had time for another request, and on which none has arrived meanwhile."""
         for channel in self._waiting():
             if now - channel.waiting_since >= LINGER and not channel.total_outbufs_len and not _has_input(channel):
-                channel.will_close = True
+                channel.handle_close()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self.alive = False

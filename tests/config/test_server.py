@@ -26,6 +26,7 @@ from gunicorn.config import Config
 from gunicorn.workers.base import Worker as BaseWorker
 from pytest_django import Settings
 from waitress import wasyncore
+from waitress.adjustments import Adjustments
 
 from accounts import access_tokens
 from accounts.models import User
@@ -86,6 +87,31 @@ def running(
         wasyncore.close_all(worker.connections)
         worker.tmp.close()
         assert not thread.is_alive()
+
+
+@contextmanager
+def waiting_since(times: Iterable[float]) -> Iterator[tuple[server.Worker, list[socket.socket]]]:
+    """Return a worker whose loop doesn't run, and its clients, with the times since which it has been waiting."""
+    with ExitStack() as stack:
+        worker = worker_of(say(b""), Mock())
+        stack.callback(worker.tmp.close)
+        worker.connections = {}
+        clients = []
+        for since in times:
+            here, there = (stack.enter_context(each) for each in socket.socketpair())
+            channel = server.Channel(Mock(active_channels={}), here, ("", 0), Adjustments(), map=worker.connections)
+            channel.waiting_since = since
+            clients.append(there)
+        yield worker, clients
+
+
+def is_closed(client: socket.socket) -> bool:
+    """Return whether the server has closed the connection, on which it has sent nothing."""
+    client.setblocking(False)
+    try:
+        return client.recv(1) == b""
+    except BlockingIOError:
+        return False
 
 
 def say(text: bytes) -> Application:
@@ -258,6 +284,61 @@ def test_headers_have_a_size_limit() -> None:
         assert ask(address, b"X-Long: " + b"a" * server.MAX_HEADER_BYTES + b"\r\n").startswith(b"HTTP/1.0 431")
 
 
+# clients that don't read
+
+
+BIG = b"GET /big HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+def say_much(chunk: int, *, chunks: int = 1) -> Application:
+    """Return an application with a long response at /big."""
+
+    def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        if environ["PATH_INFO"] != "/big":
+            return say(b"here")(environ, start_response)
+        start_response("200 OK", [("Content-Length", str(chunk * chunks))])
+        return [b"a" * chunk] * chunks
+
+    return application
+
+
+def connect_without_reading(address: tuple[str, int], data: bytes) -> socket.socket:
+    """Connect a client that reads nothing, and for which the operating system stores little."""
+    with ExitStack() as stack:
+        client = stack.enter_context(socket.socket())
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.settimeout(10)
+        client.connect(address)
+        client.sendall(data)
+        stack.pop_all()
+    return client
+
+
+# Above 16 MiB that the client hasn't read, waitress lets the thread wait.
+@pytest.mark.parametrize(
+    ("chunk", "chunks", "requests", "unread"),
+    [(8_000_000, 1, 1, 2**20), (300_000, 1, 30, 2**20), (300_000, 1, 100, 2**24), (8_000_000, 4, 1, 2**24)],
+    ids=["one response", "pipelined", "a thread waits between responses", "a thread waits within a response"],
+)
+def test_a_client_that_reads_nothing_loses_its_connection_and_its_thread(
+    chunk: int, chunks: int, requests: int, unread: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running(say_much(chunk, chunks=chunks)) as (worker, address), ExitStack() as stack:
+        assert ask(address).endswith(b"here")
+        assert worker.server
+        channels = worker.server.active_channels
+        for _ in range(django_settings.WEB_THREADS):
+            stack.enter_context(connect_without_reading(address, BIG * requests))
+        eventually(
+            lambda: [each.total_outbufs_len > unread for each in list(channels.values())] == [True, True],
+            "the responses wait for their clients",
+        )
+        monkeypatch.setattr(server, "RESPONSE_TIMEOUT", 0.05)
+
+        eventually(lambda: not channels, "the worker closes the connections")
+        assert ask(address).endswith(b"here")
+
+
 # start and stop
 
 
@@ -302,17 +383,11 @@ def test_a_kept_alive_connection_gets_its_last_response_from_a_stopping_worker()
     ids=["idle", "served a moment ago", "never idle", "a request is arriving"],
 )
 def test_a_stopping_worker_closes_only_connections_without_a_request(idle: float, sent: bytes, closes: bool) -> None:
-    here, there = socket.socketpair()
-    channel = Mock(server.Channel, requests=[], total_outbufs_len=0, will_close=False, socket=here)
-    channel.waiting_since = 100 - idle
-    worker = worker_of(say(b""), here)
-    worker.connections = {here.fileno(): channel}
-
-    with here, there, closing(worker.tmp):
-        there.sendall(sent)
+    with waiting_since([100 - idle]) as (worker, [client]):
+        client.sendall(sent)
         worker._close_idle(100)
 
-    assert channel.will_close == closes
+        assert is_closed(client) == closes
 
 
 @pytest.mark.parametrize(("age", "ends_with"), [(1, ImportError), (2, SystemExit)])
