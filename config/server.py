@@ -12,10 +12,11 @@ import logging
 import math
 import mmap
 import os
-import select
+import socket
 import sys
 import time
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -85,6 +86,15 @@ class Channel(HTTPChannel):
             if self.total_outbufs_len:
                 return time.time() - self.last_activity > RESPONSE_TIMEOUT
         return not self.requests and now - self.waiting_since > REQUEST_DEADLINE
+
+    def has_input(self) -> bool:
+        """Return whether the client has sent what the worker is about to read."""
+        if not self.readable():
+            return False
+        try:
+            return bool(self.socket.recv(1, socket.MSG_PEEK))  # type: ignore[union-attr]  # only a closed channel has none
+        except OSError:
+            return False
 
 
 class Server(TcpWSGIServer):
@@ -188,10 +198,10 @@ class Worker(BaseWorker):
                 channel.handle_close()
         count = len(self.connections)
         surplus = count - MAX_CONNECTIONS * 3 // 4 if count > MAX_CONNECTIONS else 0
-        for channel in self._waiting()[:surplus]:
-            # On a busy machine the worker may need longer than GRACE to read what has arrived.
-            if now - channel.waiting_since > GRACE and not _has_input(channel):
-                channel.handle_close()
+        # On a busy machine the worker may need longer than GRACE to read what has arrived.
+        idle = (each for each in self._waiting() if now - each.waiting_since > GRACE and not each.has_input())
+        for channel in islice(idle, surplus):
+            channel.handle_close()
 
     def _drain(self, server: Server) -> None:
         """Stop accepting connections, and finish the requests that have begun."""
@@ -207,7 +217,7 @@ class Worker(BaseWorker):
     def _close_idle(self, now: float) -> None:
         """Close connections whose client had time for another request, and on which none has arrived meanwhile."""
         for channel in self._waiting():
-            if now - channel.waiting_since >= LINGER and not channel.total_outbufs_len and not _has_input(channel):
+            if now - channel.waiting_since >= LINGER and not channel.total_outbufs_len and not channel.has_input():
                 channel.handle_close()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -217,13 +227,6 @@ class Worker(BaseWorker):
 
     # Ctrl-C also reaches the workers, which then stop gracefully too.
     handle_quit = handle_exit
-
-
-def _has_input(channel: Channel) -> bool:
-    """Return whether the client has sent, or closed, what the worker has not read yet."""
-    poll = select.poll()
-    poll.register(channel.socket, select.POLLIN)  # type: ignore[arg-type]  # only a closed channel has none
-    return bool(poll.poll(0))
 
 
 class JSONLines(logging.Formatter):

@@ -284,6 +284,20 @@ def test_headers_have_a_size_limit() -> None:
         assert ask(address, b"X-Long: " + b"a" * server.MAX_HEADER_BYTES + b"\r\n").startswith(b"HTTP/1.0 431")
 
 
+def test_connections_whose_request_has_arrived_leave_it_to_idle_ones_to_make_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(server, "MAX_CONNECTIONS", 4)
+
+    with waiting_since([91, 92, 93, 94, 95, 96]) as (worker, clients):
+        for client in clients[:2]:
+            client.sendall(GET)
+        clients[2].shutdown(socket.SHUT_WR)
+        worker._close_overdue(100)
+
+        assert [is_closed(client) for client in clients] == [False, False, True, True, True, False]
+
+
 # clients that don't read
 
 
@@ -336,6 +350,22 @@ def test_a_client_that_reads_nothing_loses_its_connection_and_its_thread(
         monkeypatch.setattr(server, "RESPONSE_TIMEOUT", 0.05)
 
         eventually(lambda: not channels, "the worker closes the connections")
+        assert ask(address).endswith(b"here")
+
+
+@pytest.mark.parametrize(
+    "unread", [POST + b"Content-Length: 60000\r\n\r\n" + b"a" * 60_000, b""], ids=["a request", "the end"]
+)
+def test_too_many_clients_that_read_nothing_make_room(unread: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also if there is input, which the worker doesn't read before it has sent the response."""
+    monkeypatch.setattr(server, "MAX_CONNECTIONS", 8)
+
+    with serving(say_much(5_000_000)) as address, ExitStack() as stack:
+        for _ in range(20):
+            client = stack.enter_context(connect_without_reading(address, BIG + unread))
+            if not unread:
+                client.shutdown(socket.SHUT_WR)
+
         assert ask(address).endswith(b"here")
 
 
