@@ -42,6 +42,9 @@ GRACE = 0.1
 # Connections accepted in one turn of the loop. With only one, a burst of them would delay the next visitor.
 ACCEPTS = 16
 MAX_HEADER_BYTES = 32 * 1024
+# Requests that a client may send at once. With more of them the connection closes after the first response, or a client
+# that reads none of many would occupy a thread. Browsers and proxies send one.
+MAX_PIPELINED = 8
 # Seconds without a request, after which a stopping worker closes a keep-alive connection.
 LINGER = 1.0
 # Seconds beyond Discord's time, in which a request that waited for Discord gets its response.
@@ -74,7 +77,10 @@ class Channel(HTTPChannel):
 
     def service(self) -> None:
         self.waiting_since = math.inf
-        if not self.server.accepting:
+        # The loop holds the lock until it has parsed all that arrived together.
+        with self.requests_lock:  # type: ignore[attr-defined]  # the stubs lack it
+            is_flooding = len(self.requests) > MAX_PIPELINED
+        if is_flooding or not self.server.accepting:
             self.requests[0].headers = {**self.requests[0].headers, "CONNECTION": "close"}
         super().service()
         self.waiting_since = time.monotonic()

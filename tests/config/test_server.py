@@ -329,9 +329,19 @@ def connect_without_reading(address: tuple[str, int], data: bytes) -> socket.soc
 
 
 # Above 16 MiB that the client hasn't read, waitress lets the thread wait.
+@pytest.mark.parametrize(("sent", "answered"), [(8, 8), (9, 1)])
+def test_a_client_that_sends_too_many_requests_at_once_gets_the_first_response(sent: int, answered: int) -> None:
+    requests = (GET + b"\r\n") * (sent - 1) + GET + b"Connection: close\r\n\r\n"
+    with serving(say(b"here")) as address, connect(address, requests) as client:
+        said = client.makefile("rb").read()
+
+    assert said.count(b"HTTP/1.1 200 OK") == answered
+    assert said.lower().count(b"connection: close") == 1
+
+
 @pytest.mark.parametrize(
     ("chunk", "chunks", "requests", "unread"),
-    [(8_000_000, 1, 1, 2**20), (300_000, 1, 30, 2**20), (300_000, 1, 100, 2**24), (8_000_000, 4, 1, 2**24)],
+    [(8_000_000, 1, 1, 2**20), (1_000_000, 1, 8, 2**20), (4_000_000, 1, 8, 2**24), (8_000_000, 4, 1, 2**24)],
     ids=["one response", "pipelined", "a thread waits between responses", "a thread waits within a response"],
 )
 def test_a_client_that_reads_nothing_loses_its_connection_and_its_thread(
