@@ -16,7 +16,7 @@ from bench.sites import free_port
 from config import cache as ours
 from config.cache import Breaker, Serializer
 from config.caches import cache_settings
-from guilds.services import YOUNGEST_DEMAND, get_guild_list
+from guilds.services import MIN_MAX_AGE, get_guild_list
 from tests.config.conftest import RedisServer, needs_redis
 from tests.fixtures import let_pass
 
@@ -185,7 +185,7 @@ class TestRedis:
         sandbox.person("ada", guilds=[])
         let_pass(minutes=5)
 
-        assert len(get_guild_list(ada, max_age=YOUNGEST_DEMAND)) == 0
+        assert len(get_guild_list(ada, max_age=MIN_MAX_AGE)) == 0
         redis.signal(signal.SIGCONT)
         clock.now += ours.PAUSE_SECONDS
 

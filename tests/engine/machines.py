@@ -149,7 +149,7 @@ class OfGuildList(PeoplesEngine):
         return services._read(key[0], max_age, timeout=0)
 
     def youngest(self) -> timedelta:
-        return services.YOUNGEST_DEMAND
+        return services.MIN_MAX_AGE
 
     def stored(self) -> dict[Key, Hashable]:
         lists: dict[Key, tuple[int, ...]] = {}
@@ -236,7 +236,7 @@ class OfMember(BotMovesAbout, PeoplesEngine):
         return services.get_member(User(pk=key[0]), key[1], max_age)
 
     def youngest(self) -> timedelta:
-        return services.YOUNGEST_DEMAND
+        return services.MIN_MAX_AGE
 
     def stored(self) -> dict[Key, Hashable]:
         columns = columns_of(GuildMember, "user_id", "guild_id", "is_member", "roles")
@@ -372,7 +372,7 @@ class OfDirectory(BotMovesAbout):
         return services.get_directory(key[0], max_age)
 
     def youngest(self) -> timedelta:
-        return services.YOUNGEST_DEMAND
+        return services.MIN_MAX_AGE
 
     def stored(self) -> dict[Key, Hashable]:
         columns = columns_of(GuildDirectory, "guild_id", "roles", "channels", "bot_roles")
@@ -435,7 +435,7 @@ class OfBotGuilds(BotMovesAbout):
         return Served.of(policy.read(BOT_GUILDS, *key, max_age=max_age, timeout=0))
 
     def youngest(self) -> timedelta:
-        return services.YOUNGEST_DEMAND
+        return services.MIN_MAX_AGE
 
     def learn(self, guild_id: int, guild: PartialGuild | None) -> None:
         at = database_now()

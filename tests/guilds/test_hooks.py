@@ -104,7 +104,7 @@ def test_what_changed_is_told_once(eve: User, sandbox: Sandbox) -> None:
     sandbox.person("eve", guilds=[guild(12, permissions=32), guild(13, owner=True), guild(14)])
     let_pass(minutes=5)
 
-    read(eve, services.YOUNGEST_DEMAND)
+    read(eve, services.MIN_MAX_AGE)
 
     assert [(change.joined, change.left) for change in told] == [((14,), (11,))]
     assert told[0].permissions == (
@@ -119,7 +119,7 @@ def test_the_same_list_again_is_no_change(eve: User) -> None:
     told.clear()
     let_pass(minutes=5)
 
-    read(eve, services.YOUNGEST_DEMAND)
+    read(eve, services.MIN_MAX_AGE)
 
     assert told == []
 
@@ -130,7 +130,7 @@ def test_a_new_name_is_no_change_of_memberships(eve: User, sandbox: Sandbox) -> 
     sandbox.person("eve", guilds=[{**guild(11), "name": "Renamed"}, guild(12), guild(13)])
     let_pass(minutes=5)
 
-    read(eve, services.YOUNGEST_DEMAND)
+    read(eve, services.MIN_MAX_AGE)
 
     assert told == []
     assert GuildListVerification.objects.get(pk=eve.pk).version == 2
@@ -144,7 +144,7 @@ def test_a_failure_is_no_change(eve: User, sandbox: Sandbox, mode: str) -> None:
     sandbox.mood(mode)
 
     with pytest.raises(services.NoAnswer):
-        read(eve, services.YOUNGEST_DEMAND)
+        read(eve, services.MIN_MAX_AGE)
 
     assert told == []
 
@@ -236,7 +236,7 @@ def test_only_a_first_list_is_first(eve: User, sandbox: Sandbox) -> None:
     read(eve)
     sandbox.person("eve", guilds=[guild(11)])
     let_pass(minutes=5)
-    read(eve, services.YOUNGEST_DEMAND)
+    read(eve, services.MIN_MAX_AGE)
 
     assert [(change.joined, change.left, change.is_first) for change in told] == [
         ((11, 12, 13), (), True),
@@ -251,7 +251,7 @@ def test_who_joins_their_first_server_after_an_empty_list_joins(sandbox: Sandbox
     sandbox.person("zoe", guilds=[guild(11)])
     let_pass(minutes=5)
 
-    read(zoe, services.YOUNGEST_DEMAND)
+    read(zoe, services.MIN_MAX_AGE)
 
     assert [(change.joined, change.is_first) for change in told] == [((11,), False)]
 
@@ -300,7 +300,7 @@ def test_a_change_says_where_a_permission_was_lost_and_gained(eve: User, sandbox
     ]
     sandbox.person("eve", guilds=after)
     let_pass(minutes=5)
-    read(eve, services.YOUNGEST_DEMAND)
+    read(eve, services.MIN_MAX_AGE)
 
     first, change = told
 
