@@ -55,10 +55,11 @@ class Round:
 
     def count(self, outcome: Outcome | None) -> None:
         """Count the outcome of one record; None means it was skipped."""
-        silent = False
         if outcome is None:
             self.skipped += 1
-        elif isinstance(outcome, Verified):
+            return
+        silent = False
+        if isinstance(outcome, Verified):
             self.refreshed += 1
         else:
             self.failed[str(outcome.reason)] += 1
