@@ -247,8 +247,8 @@ def _bot_words(status: Status) -> str:
     if not status.bot.reason:
         return words
     until = status.bot.next_attempt_at
-    when = f"at {in_words(until, status.now)}" if until else "now"
-    return f"{words}; the last attempt failed ({status.bot.reason}), the next is possible {when}"
+    wait = f"the next is possible at {in_words(until, status.now)}" if until else "its wait is over"
+    return f"{words}; the last attempt failed ({status.bot.reason}), {wait}"
 
 
 def _job_words(job: JobStatus, now: datetime) -> str:

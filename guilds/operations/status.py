@@ -101,7 +101,7 @@ class Failure:
 
     @property
     def is_refusal(self) -> bool:
-        return Reason(self.reason).is_refusal
+        return self.reason in {reason for reason in Reason if reason.is_refusal}
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ class RefusedRequest:
 @dataclass(frozen=True, slots=True)
 class BotStatus:
     """When the stored list of the bot's servers was requested; None before the first. `reason` says why the last
-    attempt failed; empty if it succeeded. `next_attempt_at` is None if one is possible now."""
+    attempt failed; empty if it succeeded. `next_attempt_at` is the end of its own wait; None if that is over."""
 
     verified_at: datetime | None
     reason: str

@@ -331,9 +331,12 @@ def test_the_last_complete_run_of_the_bots_sync_is_told(settings: Settings) -> N
     assert line("Bot").endswith("none")
 
 
-@pytest.mark.parametrize(("recovered", "when"), [(-60, r"at \d\d:\d\d:\d\d UTC \(in 1\d minutes\)"), (-1, "now")])
+@pytest.mark.parametrize(
+    ("recovered", "wait"),
+    [(-60, r"the next is possible at \d\d:\d\d:\d\d UTC \(in 1\d minutes\)"), (-1, "its wait is over")],
+)
 def test_the_next_attempt_of_the_bots_sync_follows_from_the_rule(
-    db: None, settings: Settings, recovered: int, when: str
+    db: None, settings: Settings, recovered: int, wait: str
 ) -> None:
     gate.read()
     now = database_now()
@@ -341,7 +344,7 @@ def test_the_next_attempt_of_the_bots_sync_follows_from_the_rule(
     BotGuilds.objects.create(reason="unavailable", silent_at=silent_at, not_before=not_before)
     DiscordGate.objects.update(recovered_at=now + timedelta(seconds=recovered))
 
-    assert re.search(rf"the last attempt failed \(unavailable\), the next is possible {when}$", line("Bot"))
+    assert re.search(rf"the last attempt failed \(unavailable\), {wait}$", line("Bot"))
 
 
 def test_no_token_is_told(with_list: WithList) -> None:
