@@ -16,7 +16,7 @@ MAX_UNNAMED_WAIT = timedelta(hours=1)
 # Discord was silent if no request got a response for so long: as long as the first pause after a failure, so that
 # single failures among good responses never count.
 MIN_SILENCE = timedelta(seconds=30)
-# While Discord is silent, one person's wait is cut short this often to find out whether it responds again.
+# While Discord is silent, one record's wait is cut short this often to find out whether it responds again.
 SILENCE_PROBE_PAUSE = timedelta(seconds=5)
 # A lease outlives the attempt it covers by this, so that the attempt's outcome can still be stored.
 LEASE_MARGIN = timedelta(seconds=2)

@@ -94,7 +94,7 @@ class Decision:
     `serve`: the stored list may be served. `ask`: a refresh is needed and the record allows it. `claim`: in addition,
     no refresh is running, so this reader should start one. `reason`: why Discord isn't asked, or IN_PROGRESS. `until`:
     when Discord can be asked again, or when the running refresh must end. `probes`: the record's own wait isn't over,
-    and the reader may claim only if no other reader is testing whether Discord's silence is over.
+    and it may be claimed only if no other reader or sweep is testing whether Discord's silence is over.
     """
 
     tier: Tier

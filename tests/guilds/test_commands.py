@@ -343,7 +343,10 @@ def test_the_sweep_waits_as_long_as_before_if_the_silence_came_after_the_recover
     assert asked(sandbox) == []
 
 
-def test_the_sweep_sends_one_request_to_find_out_whether_a_silence_is_over(crowd: list[User], sandbox: Sandbox) -> None:
+def test_the_sweep_sends_one_request_to_find_out_whether_a_silence_is_over(
+    crowd: list[User], sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gate, "SILENCE_PROBE_PAUSE", timedelta(minutes=5))
     wait_after_silence(silent_since=timedelta(minutes=2))
     sandbox.mood("outage")
 

@@ -146,7 +146,8 @@ def test_a_record_that_the_schema_refuses_is_a_fault(ada: User, monkeypatch: pyt
 # claim
 
 
-def test_one_claim_at_a_time_finds_out_whether_a_silence_is_over(ada: User) -> None:
+def test_one_claim_at_a_time_finds_out_whether_a_silence_is_over(ada: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "SILENCE_PROBE_PAUSE", timedelta(minutes=5))
     record, now = GUILD_LIST.read(ada.pk)
     gate.read()
     DiscordGate.objects.update(silent_since=now - timedelta(minutes=1))
