@@ -199,10 +199,13 @@ class Machine:
                 continue
             return
 
-    def workers(self) -> set[str]:
-        """The processes that serve the site."""
-        main = (self.folder / "srv/guildhall/var/gunicorn-8000.pid").read_text().strip()
-        return set(Path(f"/proc/{main}/task/{main}/children").read_text().split())
+    def gunicorn(self) -> str:
+        """The id of gunicorn's process, which stays the same when it reloads, though its file is away for a moment."""
+        return (self.folder / "srv/guildhall/var/gunicorn-8000.pid").read_text().strip()
+
+
+def children(process: str) -> set[str]:
+    return set(Path(f"/proc/{process}/task/{process}/children").read_text().split())
 
 
 def steps() -> Iterator[tuple[list[str], str]]:
@@ -336,12 +339,13 @@ def test_the_page_leads_from_empty_machines_to_a_site(place: Place, visitor: req
         assert read(f"http://{machine.host.address}:8000", requests, headers=by_proxy) == servers
     assert len(place.sandbox.requests(person="ada")) == 1
 
-    before = first.workers()
+    gunicorn = first.gunicorn()
+    before = children(gunicorn)
     place.follow(SITES[0], upgrade())
 
     def replaced() -> bool:
         assert read(f"https://{SITE}", visitor) == servers
-        return before.isdisjoint(first.workers())
+        return before.isdisjoint(children(gunicorn))
 
     until(replaced, "the workers were not replaced")
     assert read(f"http://{first.host.address}:8000", requests, headers=by_proxy) == servers
