@@ -115,7 +115,8 @@ def test_g4_the_answer_to_a_frozen_process_is_dropped_after_a_takeover(
     frozen = frozen_with_an_old_answer(fleet, ada)
     let_pass(seconds=LEASE)
     fleet.sandbox.person(ada.name, guilds=[{"name": "Newer"}])
-    assert ada.get(fleet[1]).guilds == ["Newer"]
+    # On a busy machine, the first read may end before Discord's response is stored.
+    eventually(lambda: ada.get(fleet[1]).guilds == ["Newer"], "another process takes over")
 
     before = ada.row
     frozen.thaw()
