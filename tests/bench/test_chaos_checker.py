@@ -312,6 +312,16 @@ def test_g2_finds_a_person_asked_for_again_within_30_seconds() -> None:
     assert not broken(lists.g2_failing_people_are_asked_once_in_30_seconds, fail_twice(31))
 
 
+def test_g2_counts_from_the_response_though_its_write_may_wait() -> None:
+    story = a_day()
+    story.claim(500, BOB)
+    story.ask(500.1, "bob", 503)
+    story.failed(505, BOB, "unavailable", 530.3)
+    story.claim(531, BOB)
+
+    assert not broken(lists.g2_failing_people_are_asked_once_in_30_seconds, story)
+
+
 def test_g2_takes_into_account_what_the_bench_let_pass() -> None:
     story = fail_twice(20)
     story.changes = [change for change in story.changes if change.at < 520]

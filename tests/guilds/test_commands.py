@@ -22,7 +22,9 @@ from accounts import gate
 from accounts.clock import database_now
 from accounts.models import DiscordGate, DiscordRefusal, User
 from guilds import personal_data, services
-from guilds.engine.sweep import SILENT_IN_A_ROW, due, sweep
+from guilds.engine.freshness import Reason
+from guilds.engine.refresh import Failed
+from guilds.engine.sweep import SILENT_IN_A_ROW, Round, due, sweep
 from guilds.management.commands import refresh_due_lists
 from guilds.models import GuildListVerification
 from guilds.resources.guild_list import GUILD_LIST
@@ -365,6 +367,15 @@ def test_a_good_answer_to_the_sweep_ends_the_waits_of_the_rest_of_its_round(
 
     assert (done.refreshed, done.skipped) == (3, 0)
     assert asked(sandbox) == ["ada", "linus", "grace"]
+
+
+def test_a_claim_that_is_lost_says_nothing_of_discords_silence() -> None:
+    done = Round()
+    done.count(Failed(Reason.UNAVAILABLE))
+
+    done.count(None)
+
+    assert (done.skipped, done.silent_in_a_row) == (1, 1)
 
 
 # the sweep: the send budget
